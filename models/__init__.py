@@ -1,0 +1,1 @@
+"""Data that travels with wel: trained weights with their cards, and images."""

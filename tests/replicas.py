@@ -1,0 +1,243 @@
+"""Naive replicas of every rule: float64, one image at a time, every layer an explicit matrix.
+
+Slower and less complicated than any backend, and close to the definitions: a layer is y = xW + b, a rule is a few lines of
+numpy on x, W, b and the relevances R that come from above, one row per vector. Values and relevances are flat vectors; the
+inputs of a layer with several of them are joined end to end, so that Add has the matrix [I; I].
+"""
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+SAFE = 1e-7  # stands in for a denominator that is exactly 0
+ALPHA_BETA = {
+    "lrp_alpha1_beta0": (1, 0),
+    "lrp_alpha2_beta1": (2, 1),
+    "lrp_alpha5_beta4": (5, 4),
+    "lrp_cmp_alpha1_beta0": (1, 0),
+    "lrp_cmp_alpha2_beta1": (2, 1),
+}
+CMP_EPSILON = 1e-10
+
+
+class Affine(NamedTuple):
+    """A layer without its activation as y = xW + b: weights (inputs, outputs), bias (outputs,)."""
+
+    weights: np.ndarray
+    bias: np.ndarray
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        return x @ self.weights + self.bias
+
+
+def affine_of(layer, shapes) -> Affine:
+    """The matrix of a Keras layer whose inputs have these shapes: what its float64 twin makes of 0 and of every unit vector."""
+    twin = _float64_twin(layer, shapes)
+    sizes = [int(np.prod(shape)) for shape in shapes]
+
+    def apply(rows):
+        parts = np.split(rows, np.cumsum(sizes)[:-1], axis=1)
+        inputs = [part.reshape(-1, *shape) for part, shape in zip(parts, shapes)]
+        return np.asarray(twin(inputs if len(inputs) > 1 else inputs[0])).reshape(len(rows), -1)
+
+    bias = apply(np.zeros((1, sum(sizes))))[0]
+    return Affine(apply(np.eye(sum(sizes))) - bias, bias)
+
+
+def _float64_twin(layer, shapes):
+    config = {**layer.get_config(), "dtype": "float64", "name": f"{layer.name.replace('/', '_')}_twin"}
+    if "activation" in config:
+        config["activation"] = "linear"
+    twin = type(layer).from_config(config)
+    built = [(None, *shape) for shape in shapes]
+    twin.build(built if len(built) > 1 else built[0])
+    twin.set_weights([np.asarray(array, np.float64) for array in layer.get_weights()])
+    return twin
+
+
+def max_pool_matrix(layer, x: np.ndarray, shape) -> np.ndarray:
+    """(inputs, outputs): 1 where an output took its value from, the first maximum of its window; padding "valid"."""
+    assert layer.padding == "valid"
+    index = np.arange(x.size).reshape(shape)
+    image, taken = x.reshape(shape), []
+    (height, width), (down, right) = layer.pool_size, layer.strides
+    for top in range(0, shape[0] - height + 1, down):
+        for left in range(0, shape[1] - width + 1, right):
+            window = (slice(top, top + height), slice(left, left + width))
+            best = image[window].reshape(-1, shape[2]).argmax(axis=0)
+            taken += index[window].reshape(-1, shape[2])[best, np.arange(shape[2])].tolist()
+    matrix = np.zeros((x.size, len(taken)))
+    matrix[taken, np.arange(len(taken))] = 1
+    return matrix
+
+
+def _safe(z: np.ndarray) -> np.ndarray:
+    return np.where(z == 0, SAFE, z)
+
+
+def z_rule(x, layer: Affine, R):
+    """R_i = x_i Σ_j w_ij R_j / z_j."""
+    return x * (R / _safe(layer(x)) @ layer.weights.T)
+
+
+def epsilon_rule(x, layer: Affine, R, epsilon: float):
+    """R_i = x_i Σ_j w_ij R_j / (z_j + ε sign z_j), sign 0 = 1."""
+    z = layer(x)
+    return x * (R / (z + epsilon * np.where(z >= 0, 1, -1)) @ layer.weights.T)
+
+
+def alpha_beta_rule(x, layer: Affine, R, alpha: float, beta: float, semantics: str):
+    """R_i = Σ_j (α (x_i w_ij)⁺ / z_j⁺ − β (x_i w_ij)⁻ / z_j⁻) R_j; z_j± holds b_j in `paper` and b_j± in `corrected`."""
+    products = x[:, None] * layer.weights
+    up, down = np.maximum(products, 0), np.minimum(products, 0)
+    paper = semantics == "paper"
+    bias_up, bias_down = (layer.bias, layer.bias) if paper else (np.maximum(layer.bias, 0), np.minimum(layer.bias, 0))
+    activators = R @ (up / _safe(up.sum(0) + bias_up)).T
+    inhibitors = R @ (down / _safe(down.sum(0) + bias_down)).T
+    return alpha * activators - beta * inhibitors
+
+
+def bounded_rule(x, layer: Affine, R, low: float, high: float):
+    """zᴮ: R_i = Σ_j (x_i w_ij − l w_ij⁺ − h w_ij⁻) R_j / Σ_i (…)."""
+    weights = layer.weights
+    shares = x[:, None] * weights - low * np.maximum(weights, 0) - high * np.minimum(weights, 0)
+    return R @ (shares / _safe(shares.sum(0))).T
+
+
+def add_rule(x, layer: Affine, R, alpha: float, beta: float, semantics: str):
+    """Add as the layer [I; I] under αβ; `paper` clips the result to [0, 1000]."""
+    relevance = alpha_beta_rule(x, layer, R, alpha, beta, semantics)
+    return np.clip(relevance, 0, 1000) if semantics == "paper" else relevance
+
+
+def paper_batch_norm_rule(x, layer, affine: Affine, R):
+    """R_i = x (y − β) R / ((x − μ) y ± 1e-7), innvestigate 1.0.8's LRP-z for BatchNormalization over the last axis."""
+    y, repeat = affine(x), x.size // layer.moving_mean.shape[0]
+    mean, shift = (np.tile(np.asarray(array, np.float64), repeat) for array in (layer.moving_mean, layer.beta))
+    denominator = (x - mean) * y
+    return x * (y - shift) * R / (denominator + SAFE * np.where(denominator >= 0, 1, -1))
+
+
+def important(y, R, percentile: float):
+    """RectGrad: R where y·R is strictly above its percentile, else 0; nearest rank, counted from the top, halves to even."""
+    importance = np.sort(y * R, axis=1)[:, ::-1]
+    rank = int(np.round((y.size - 1) * (1 - percentile / 100)))
+    return np.where(y * R > importance[:, [rank]], R, 0)
+
+
+class Replica:
+    """A network and a method; `relevance` has the meaning of `wel.relevance`, in float64.
+
+    Layers: Dense, Conv2D, DepthwiseConv2D, BatchNormalization, Add, Concatenate, pooling, Flatten, ZeroPadding2D, Dropout;
+    activations: ReLU, in a layer or as a layer, or none.
+    """
+
+    def __init__(self, net, method: str, semantics: str = "paper", affine: dict | None = None, **options):
+        self._graph, self._method, self._semantics, self._options = net.graph, method, semantics, options
+        self._affine = {} if affine is None else affine
+
+    def relevance(self, images, start: str, vectors) -> dict[str, np.ndarray]:
+        """{node below start: (n, V, *shape)} for images (n, *input) and vectors (n, V, *shape of start)."""
+        parts = [self._one(image, start, rows) for image, rows in zip(images, vectors)]
+        return {name: np.stack([part[name] for part in parts]) for name in self._graph.below(start)}
+
+    def _one(self, image, start: str, vectors) -> dict[str, np.ndarray]:
+        values = self.values(image)
+        arrived = {start: np.asarray(vectors, np.float64).reshape(len(vectors), -1)}
+        for name in [start, *reversed(self._graph.below(start))]:
+            if name == self._graph.input:
+                continue
+            node = self._graph[name]
+            x = np.concatenate([values[source] for source in node.inputs])
+            back = self._back(node, x, values[name], arrived[name])
+            cuts = np.cumsum([values[source].size for source in node.inputs])[:-1]
+            for source, part in zip(node.inputs, np.split(back, cuts, axis=1)):
+                arrived[source] = arrived.get(source, 0) + part
+        return {name: arrived[name].reshape(len(vectors), *self._graph[name].shape) for name in self._graph.below(start)}
+
+    def values(self, image) -> dict[str, np.ndarray]:
+        """The output of every node, flat."""
+        values = {self._graph.input: np.asarray(image, np.float64).ravel()}
+        for node in self._graph.nodes[1:]:
+            x = np.concatenate([values[source] for source in node.inputs])
+            z = x @ self._matrix(node, x) if node.kind == "MaxPooling2D" else self.affine(node)(x)
+            values[node.name] = np.maximum(z, 0) if _is_relu(node.layer) else z
+        return values
+
+    def affine(self, node) -> Affine:
+        """The layer of a node as a matrix, its activation left out."""
+        if node.name not in self._affine:
+            shapes = [self._graph[source].shape for source in node.inputs]
+            identity = node.kind in ("ReLU", "Activation", "Dropout")
+            size = int(np.prod(node.shape))
+            self._affine[node.name] = Affine(np.eye(size), np.zeros(size)) if identity else affine_of(node.layer, shapes)
+        return self._affine[node.name]
+
+    def _matrix(self, node, x):
+        """The layer's derivative at x, its activation left out."""
+        if node.kind == "MaxPooling2D":
+            return max_pool_matrix(node.layer, x, self._graph[node.inputs[0]].shape)
+        return self.affine(node).weights
+
+    def _back(self, node, x, y, R):
+        if self._method in ("gradient", "guided_backprop", "deconvnet", "rectgrad"):
+            return self._relu_back(node, y, R) @ self._matrix(node, x).T
+        special = self._deep_taylor if self._method == "deep_taylor" else self._lrp
+        relevance = special(node, x, y, R)
+        return R @ self._matrix(node, x).T if relevance is None else relevance
+
+    def _relu_back(self, node, y, R):
+        if not _is_relu(node.layer):
+            return R
+        if self._method == "deconvnet":
+            return np.maximum(R, 0)
+        if self._method == "guided_backprop":
+            R = np.maximum(R, 0)
+        if self._method == "rectgrad":
+            R = important(y, R, self._options.get("percentile", 98))
+        return R * (y > 0)
+
+    def _deep_taylor(self, node, x, y, R):
+        corrected = self._semantics == "corrected"
+        if _has_kernel(node.layer):
+            layer = self.affine(node)
+            if node.inputs == (self._graph.input,):
+                return bounded_rule(x, layer, R, self._options["low"], self._options["high"])
+            return alpha_beta_rule(x, layer._replace(bias=0 * layer.bias) if corrected else layer, R, 1, 0, "paper")
+        if node.kind == "BatchNormalization":
+            return R
+        if node.kind == "Add" and corrected:
+            return add_rule(x, self.affine(node), R, 1, 0, "corrected")
+        return R * (y > 0) if _is_relu(node.layer) else None
+
+    def _lrp(self, node, x, y, R):
+        if node.kind in ("AveragePooling2D", "GlobalAveragePooling2D"):
+            return z_rule(x, self.affine(node), R)
+        if node.kind in ("ReLU", "Activation"):
+            return R
+        if _has_kernel(node.layer) or node.kind in ("Add", "BatchNormalization"):
+            return self._alpha_beta(node, x, R) if self._method in ALPHA_BETA else self._linear(node, x, R)
+        return None
+
+    def _alpha_beta(self, node, x, R):
+        if "cmp" in self._method and node.kind == "Dense":
+            return epsilon_rule(x, self.affine(node), R, CMP_EPSILON)
+        rule = add_rule if node.kind == "Add" else alpha_beta_rule
+        return rule(x, self.affine(node), R, *ALPHA_BETA[self._method], self._semantics)
+
+    def _linear(self, node, x, R):
+        paper = self._semantics == "paper"
+        if paper and node.kind == "BatchNormalization":
+            return paper_batch_norm_rule(x, node.layer, self.affine(node), R)
+        if self._method == "lrp_z" or (paper and node.kind == "Add"):
+            return z_rule(x, self.affine(node), R)
+        return epsilon_rule(x, self.affine(node), R, self._options.get("epsilon", 1e-7))
+
+
+def _is_relu(layer) -> bool:
+    return type(layer).__name__ == "ReLU" or getattr(getattr(layer, "activation", None), "__name__", "") == "relu"
+
+
+def _has_kernel(layer) -> bool:
+    return type(layer).__name__ in ("Dense", "Conv2D", "DepthwiseConv2D")

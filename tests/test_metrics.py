@@ -1,0 +1,148 @@
+"""wel.metrics: cosines by hand, against exact arithmetic, and at the limits of float32."""
+from __future__ import annotations
+
+import tracemalloc
+from decimal import Decimal, localcontext
+from fractions import Fraction
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from wel import metrics
+from wel.errors import WelError
+from wel.metrics import chance_level, pairwise_abs_cosine
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+
+def normal(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def exact_distance(one: np.ndarray, other: np.ndarray) -> float:
+    """1 - |cos| of two float32 vectors, in rational arithmetic up to the last square root, which has 60 digits."""
+    one, other = [Fraction(float(x)) for x in one], [Fraction(float(x)) for x in other]
+    dot = sum(a * b for a, b in zip(one, other))
+    square = dot * dot / (sum(a * a for a in one) * sum(b * b for b in other))
+    with localcontext() as context:
+        context.prec = 60
+        return float(1 - (Decimal(square.numerator) / Decimal(square.denominator)).sqrt())
+
+
+def test_cosines_by_hand():
+    # |(1, 0)| = 1, |(1, 1)| = √2, |(3, -4)| = 5; dot products 1, 3 and 3 - 4 = -1
+    cosines = pairwise_abs_cosine(np.array([[1, 0], [1, 1], [3, -4]], np.float32))
+    assert cosines.dtype == np.float64
+    np.testing.assert_allclose(cosines, [[1 / np.sqrt(2), 3 / 5, 1 / (5 * np.sqrt(2))]], rtol=4e-16)
+
+
+@pytest.mark.parametrize("spatial", [(), (7,), (2, 3), (2, 3, 4)])
+def test_every_location_and_pair_in_order(spatial):
+    relevance = normal(4, *spatial, 6)
+    located = relevance.reshape(4, -1, 6).astype(float)
+    expected = [[abs(a @ b) / np.linalg.norm(a) / np.linalg.norm(b) for a, b in combinations(located[:, place], 2)]
+                for place in range(located.shape[1])]
+    np.testing.assert_allclose(pairwise_abs_cosine(relevance), expected, rtol=0, atol=1e-15)
+
+
+def test_one_vector_has_no_pairs():
+    assert pairwise_abs_cosine(normal(1, 2, 3, 4)).shape == (6, 0)
+
+
+def test_one_channel_is_always_parallel():
+    np.testing.assert_array_equal(pairwise_abs_cosine(np.float32([[[2], [-3]], [[-5], [7]]])), [[1], [1]])
+
+
+@pytest.mark.parametrize("bad", [np.zeros(3), [np.inf, 1, 1], [-np.inf, 0, 0], [np.nan, 1, 1], [np.inf, -np.inf, 0]])
+def test_a_vector_without_direction_makes_its_own_pairs_nan_only(bad):
+    relevance = normal(3, 5, 3)
+    expected = pairwise_abs_cosine(relevance)
+    relevance[1, 2] = bad
+    expected[2, [0, 2]] = np.nan  # the pairs (0, 1) and (1, 2) at location 2; (0, 2) stays
+    np.testing.assert_array_equal(pairwise_abs_cosine(relevance), expected)
+
+
+@pytest.mark.parametrize("exponents", [(-100, -100, -100), (100, 100, 100), (-100, 100, 0)])
+def test_scale_does_not_matter(exponents):
+    # 2^±100 is 1e±30; a power of two changes no digit, so the mantissas, hence the cosines to the last few bits, stay
+    relevance = normal(3, 4, 8)
+    scaled = np.ldexp(relevance, np.array(exponents)[:, None, None])
+    assert scaled.dtype == np.float32
+    np.testing.assert_allclose(pairwise_abs_cosine(scaled), pairwise_abs_cosine(relevance), rtol=0, atol=2.3e-16)
+
+
+def test_the_ends_of_float32():
+    tiny, huge = np.finfo(np.float32).smallest_subnormal, np.finfo(np.float32).max
+    cosines = pairwise_abs_cosine(np.array([[tiny, 0], [huge, huge], [0, 3 * tiny]], np.float32))
+    np.testing.assert_allclose(cosines, [[np.sqrt(0.5), 0, np.sqrt(0.5)]], rtol=4e-16)
+
+
+@pytest.mark.parametrize("channels", [3, 64, 4096])
+@pytest.mark.parametrize("noise", [1e-1, 1e-3, 1e-5, 1e-7, 0])
+def test_accurate_next_to_one(channels, noise):
+    base = np.abs(normal(channels))
+    relevance = np.stack([base, np.float32(-0.3) * (base + noise * normal(channels, seed=1)).astype(np.float32)])
+    distance = exact_distance(*relevance)
+    # half a unit in the last place below 1 for the rounding of the result, as much again for the arithmetic
+    assert abs((1 - pairwise_abs_cosine(relevance)[0, 0]) - distance) <= 1.2e-16 + 1e-13 * distance
+
+
+def test_parallel_vectors_give_exactly_one():
+    base = normal(6, 500)
+    np.testing.assert_array_equal(pairwise_abs_cosine(np.stack([base, -base, 2 * base, base / 1024])), np.ones((6, 6)))
+
+
+@settings(max_examples=100, deadline=None)
+@given(hnp.arrays(np.float32, st.tuples(st.integers(2, 4), st.integers(1, 3), st.integers(1, 5)), elements=st.floats(width=32)))
+def test_always_in_the_unit_interval_or_nan(relevance):
+    cosines = pairwise_abs_cosine(relevance)
+    usable = np.isfinite(relevance).all(axis=-1) & (relevance != 0).any(axis=-1)
+    pairs = np.stack([usable[a] & usable[b] for a, b in combinations(range(len(relevance)), 2)], axis=1)
+    np.testing.assert_array_equal(np.isfinite(cosines), pairs)
+    assert ((cosines[pairs] >= 0) & (cosines[pairs] <= 1)).all()
+
+
+@pytest.mark.parametrize("channels", [1, 3, 64, 67])
+def test_chunks_and_memory_layout_change_no_bit(channels, monkeypatch):
+    relevance = normal(5, 6, 7, channels)
+    relevance[2] = relevance[1] + np.float32(1e-4) * relevance[2]
+    expected = pairwise_abs_cosine(relevance)
+    channels_first = np.ascontiguousarray(np.moveaxis(relevance, -1, 1))
+    np.testing.assert_array_equal(pairwise_abs_cosine(np.moveaxis(channels_first, 1, -1)), expected)
+    for values in (1, 4 * 5 * channels, 41 * 5 * channels):  # chunks of one, four and 41 of the 42 locations
+        monkeypatch.setattr(metrics, "CHUNK_VALUES", values)
+        np.testing.assert_array_equal(pairwise_abs_cosine(relevance), expected)
+
+
+def test_memory_is_bounded():
+    relevance = np.ones((5, 128, 128, 32), np.float32)  # 21 MB in float64
+    tracemalloc.start()
+    cosines = pairwise_abs_cosine(relevance)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak - cosines.nbytes < 5 * 8 * metrics.CHUNK_VALUES
+
+
+def test_chance_level_in_closed_form():
+    assert chance_level(1) == 1
+    assert chance_level(2) == pytest.approx(np.cos(np.pi / 4), rel=1e-12)  # the angle is uniform in [0, π/2]
+    assert chance_level(3) == pytest.approx(0.5, rel=1e-12)  # on the sphere one coordinate is uniform in [-1, 1] (Archimedes)
+    # √c·cos tends to N(0, 1), whose median absolute value is 0.67449
+    assert chance_level(10 ** 6) == pytest.approx(0.67449e-3, rel=1e-5)
+
+
+@pytest.mark.parametrize("channels, rounded", [(64, 0.085), (512, 0.030)])
+def test_chance_level_of_the_papers_layers(channels, rounded):
+    assert round(chance_level(channels), 3) == rounded
+    # 40,000 draws: the median's standard error is 1 / (2 f √n) with density f = 0.6356 √c at the median, so 0.0039 / √c
+    median = np.median(pairwise_abs_cosine(normal(2, 40_000, channels)))
+    assert abs(median - chance_level(channels)) < 4 * 0.0039 / np.sqrt(channels)
+
+
+def test_chance_level_needs_a_channel():
+    with pytest.raises(WelError, match=r"^Invalid value for `channels`: 0\. Expected at least 1\.$"):
+        chance_level(0)

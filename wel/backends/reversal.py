@@ -1,0 +1,127 @@
+"""One network reversed by one innvestigate analyzer: inject at any node, read at any node below it."""
+from __future__ import annotations
+
+import inspect
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Iterator
+
+import innvestigate.backend as ibackend
+import numpy as np
+import tensorflow as tf
+from innvestigate.backend.graph import ReverseMappingBase
+from keras.src.engine import base_layer_utils
+from tensorflow import keras
+
+from wel.backends.analyzers import analyzer_class, check_applies
+
+
+class Reversal:
+    """A flat Keras model in a TensorFlow 1 graph of its own, and the analyzer's reversed tensor for each of its nodes."""
+
+    def __init__(self, network: dict, method: str, semantics: str, options: dict):
+        self._graph = tf.Graph()
+        self._session = tf.compat.v1.Session(graph=self._graph)
+        self._weights_hash = None
+        with self._active():
+            self._model = _build(network["config"])
+            layers = {name: self._model.get_layer(flat) for name, flat in network["nodes"].items()}
+            check_applies(method, layers)
+            self._forward = {name: layer.output for name, layer in layers.items()}
+            self._reversed = _reverse(analyzer_class(method), self._model, semantics, options)
+            self._session.run(tf.compat.v1.global_variables_initializer())
+
+    def set_weights(self, weights_hash: str, path: Path) -> None:
+        """Gives the model the weights that lie in a file, unless it has them already."""
+        if weights_hash == self._weights_hash:
+            return
+        with self._active(), np.load(path) as weights:
+            for layer in self._model.layers:
+                if layer.weights:
+                    layer.set_weights([weights[f"{layer.name}/{k}"] for k in range(len(layer.weights))])
+        self._weights_hash = weights_hash
+
+    def relevance(self, job: dict, images: np.ndarray, vectors: np.ndarray) -> dict[str, np.ndarray]:
+        """Relevance at the nodes `job["at"]` for vectors (n, V, *start) injected at `job["start"]`, each (n, V, *shape)."""
+        count, per_image = vectors.shape[:2]
+        rows = vectors.reshape(count * per_image, *vectors.shape[2:])
+        fetches = [self._tensor(name) for name in job["at"]]
+        parts = []
+        for first in range(0, len(rows), job["batch_rows"]):
+            chosen = np.arange(first, min(first + job["batch_rows"], len(rows)))
+            feeds = {self._model.input: images[chosen // per_image], self._tensor(job["start"]): rows[chosen]}
+            parts.append(self._session.run(fetches, feeds))
+        joined = [np.concatenate(part) for part in zip(*parts)]
+        return {f"at_{i}": array.reshape(count, per_image, *array.shape[1:]) for i, array in enumerate(joined)}
+
+    def close(self) -> None:
+        """Frees the graph's memory."""
+        self._session.close()
+
+    def _tensor(self, name: str):
+        return self._reversed[id(self._forward[name])]
+
+    @contextmanager
+    def _active(self) -> Iterator[None]:
+        with self._graph.as_default(), self._session.as_default(), _without_keras_history():
+            tf.compat.v1.keras.backend.set_session(self._session)
+            keras.backend.set_learning_phase(0)
+            yield
+
+
+def _build(config: dict):
+    base_layer_utils.needs_keras_history, off = _needs_keras_history, base_layer_utils.needs_keras_history
+    try:
+        return keras.Model.from_config(config)
+    finally:
+        base_layer_utils.needs_keras_history = off
+
+
+_needs_keras_history = base_layer_utils.needs_keras_history
+
+
+@contextmanager
+def _without_keras_history() -> Iterator[None]:
+    """Keeps Keras from wrapping every operation of the reversed graph in a layer, which takes minutes and serves nobody here."""
+    base_layer_utils.needs_keras_history = lambda tensors, ignore_call_context=False: False
+    try:
+        yield
+    finally:
+        base_layer_utils.needs_keras_history = _needs_keras_history
+
+
+def _reverse(analyzer_type, model, semantics: str, options: dict) -> dict[int, tf.Tensor]:
+    """Runs the analyzer's own reversal; returns the reversed tensor of each forward tensor, by id."""
+    kept: dict[int, tf.Tensor] = {}
+
+    class Injectable(analyzer_type):
+        """The analyzer with relevance 0 at the head, and a reversed tensor of its own for every forward tensor.
+
+        Analyzers hand one tensor on where relevance passes unchanged; feeding it would inject at several nodes at once.
+        """
+
+        def _head_mapping(self, X):
+            return tf.zeros_like(X)
+
+        def _reverse_mapping(self, layer):
+            apply = _applied(super()._reverse_mapping(layer) or self._default_reverse_mapping, layer, model)
+            return lambda Xs, Ys, Rs, state: [tf.identity(R) for R in ibackend.to_list(apply(Xs, Ys, Rs, state))]
+
+        def _reverse_model(self, model, stop_analysis_at_tensors=None, return_all_reversed_tensors=False):
+            inputs, tensors = super()._reverse_model(model, stop_analysis_at_tensors, return_all_reversed_tensors=True)
+            kept.update({key: entry["final_tensor"] for key, entry in tensors.items()})
+            return inputs, None
+
+    analyzer = Injectable(model, semantics=semantics, neuron_selection_mode="all", disable_model_checks=True, **options)
+    prepared, _, stops = analyzer._prepare_model(model)
+    analyzer._create_analysis(prepared, stop_analysis_at_tensors=stops)
+    return kept
+
+
+def _applied(mapping, layer, model):
+    """innvestigate's three kinds of mapping (a class, a function of the layer, a function of tensors) as the last kind."""
+    if inspect.isclass(mapping) and issubclass(mapping, ReverseMappingBase):
+        return mapping(layer, {"model": model, "layer": layer}).apply
+    if len(inspect.signature(mapping).parameters) == 2:
+        return mapping(layer, {"model": model, "layer": layer})
+    return mapping

@@ -1,0 +1,107 @@
+"""Backends that run in a process of their own: the wrapped packages and the original stack."""
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+import weakref
+from pathlib import Path
+from typing import Callable, Iterable, NamedTuple
+
+import numpy as np
+
+from wel.backends.process import Worker, write_network
+from wel.network import Network
+
+# what a wrapped package may hold at once, and how many copies of all layer outputs it makes for one row
+MEMORY = 1 << 30
+COPIES = 8
+
+
+class Request(NamedTuple):
+    """What is to be computed: method, semantics and the method's own options."""
+
+    method: str
+    semantics: str
+    options: dict
+
+
+class WrappedBackend:
+    """A backend behind the worker protocol; its process starts when it is first needed and is used again.
+
+    Attributes:
+        name: as in `backend=...`.
+    """
+
+    def __init__(self, name: str, start_worker: Callable[[], Worker]):
+        self.name = name
+        self._start_worker = start_worker
+        self._worker: Worker | None = None
+
+    @property
+    def worker(self) -> Worker:
+        """The process behind this backend."""
+        if self._worker is None:
+            self._worker = self._start_worker()
+        return self._worker
+
+    def open(self, net: Network) -> OpenNetwork:
+        """The network with the weights that it has now, ready for this backend."""
+        return OpenNetwork(self, net)
+
+    def close(self) -> None:
+        """Ends the process, if one was started."""
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
+
+
+class OpenNetwork:
+    """A network's graph and weights, as they were when it was opened, in a backend's hands."""
+
+    def __init__(self, backend: WrappedBackend, net: Network):
+        self._worker = backend.worker
+        self._row_bytes = _bytes_per_row(net)
+        config = json.dumps(_network_config(net), sort_keys=True)
+        folder = tempfile.mkdtemp(dir=self._worker.folder)
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        write_network(Path(folder), config, net.graph.flat_weights())
+        self._job = {
+            "network": folder,
+            "architecture": hashlib.sha256(config.encode()).hexdigest(),
+            "weights_hash": net.weights_hash(),
+        }
+
+    def relevance(
+        self, request: Request, images: np.ndarray, start: str, vectors: np.ndarray, at: Iterable[str]
+    ) -> dict[str, np.ndarray]:
+        """Relevance at the nodes `at` for vectors (n, V, *start shape) injected at `start`: {node: (n, V, *shape)} float32.
+
+        Raises:
+            UnsupportedError: when the method cannot be had for this network.
+            WelError: when the worker fails.
+        """
+        at = list(at)
+        rows = max(1, MEMORY // self._row_bytes)
+        job = {**self._job, **request._asdict(), "start": start, "at": at, "batch_rows": rows}
+        answer = self._worker.run(job, {"images": images, "vectors": vectors})
+        return {name: answer[f"at_{i}"] for i, name in enumerate(at)}
+
+    def images_at_once(self, vectors: int) -> int:
+        """How many images with that many vectors each a job should hold, so that it stays within `MEMORY` bytes."""
+        return max(1, MEMORY // (self._row_bytes * vectors))
+
+
+def _network_config(net: Network) -> dict:
+    graph = net.graph
+    return {
+        "config": graph.flat_config(),
+        "nodes": {name: graph.flat_name(name) for name in graph.names},
+        "input": graph.input,
+        "output": graph.output,
+    }
+
+
+def _bytes_per_row(net: Network) -> int:
+    return 4 * COPIES * sum(int(np.prod(node.shape)) for node in net.graph.nodes)

@@ -1,0 +1,97 @@
+"""A network under study: the Keras model, its layer graph, and the names that people use for its layers."""
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+from typing import Any, Iterable
+
+from wel.errors import invalid, one_of
+from wel.graph import Graph, build_graph
+from wel.zoo import Architecture
+
+
+class Network:
+    """A Keras model that ends in logits, with its layer graph and layer names.
+
+    Attributes:
+        model: the Keras model; `model.set_weights(...)` takes effect in the next study.
+        name: shown in tables and figures.
+        architecture: the zoo's entry, None for a network that wel does not know.
+    """
+
+    def __init__(self, model: Any, name: str, architecture: Architecture | None = None):
+        self.model = model
+        self.name = name
+        self.architecture = architecture
+        self.graph: Graph = build_graph(model)
+
+    def __repr__(self) -> str:
+        return f"Network({self.name!r}, {len(self.layers)} layers, input {self.input_shape})"
+
+    @property
+    def layers(self) -> list[str]:
+        """Layer names from input to output, as Keras has them; nested and reused layers as `outer/inner` and `name#2`."""
+        return self.graph.names
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input, without the batch dimension."""
+        return self.graph.nodes[0].shape
+
+    @cached_property
+    def aliases(self) -> dict[str, str]:
+        """The paper's layer names -> Keras names, for the zoo's networks."""
+        return dict(self.architecture.aliases) if self.architecture else {}
+
+    def alias(self, name: str) -> str:
+        """Translates a layer name: the paper's into Keras's, Keras's into the paper's; without a translation, the name itself.
+
+        Raises:
+            WelError: when there is no such layer.
+        """
+        if name in self.aliases:
+            return self.aliases[name]
+        return self.shown(self.find(name))
+
+    def find(self, name: str, argument: str = "name") -> str:
+        """The Keras name of a layer given by Keras name, by the paper's name, or as `input` or `output`.
+
+        Raises:
+            WelError: when there is no such layer; the message lists the layers.
+        """
+        special = {"input": self.graph.input, "output": self.graph.output}
+        known = {**dict(zip(self.layers, self.layers)), **self.aliases, **special}
+        if name not in known:
+            raise invalid(argument, name, one_of(["input", "output", *map(self.shown, self.layers[1:])]))
+        return known[name]
+
+    def shown(self, name: str) -> str:
+        """The name that tables and figures show for a Keras name: `input`, the paper's name, else the name itself."""
+        if name == self.graph.input:
+            return "input"
+        return self._paper_names.get(name, name)
+
+    @cached_property
+    def _paper_names(self) -> dict[str, str]:
+        return {keras: paper for paper, keras in self.aliases.items()}
+
+    def start_layers(self, names: Iterable[str] | str | None) -> list[str]:
+        """Keras names of the start layers that a user asked for; by default the paper's, else the output layer.
+
+        Raises:
+            WelError: for an unknown layer, or for the input, below which there is nothing.
+        """
+        if names is None:
+            names = self.architecture.start_layers if self.architecture else ["output"]
+        found = [self.find(name, "start") for name in ([names] if isinstance(names, str) else names)]
+        if not found or self.graph.input in found:
+            raise invalid("start", list(names), "one or more layers above the input")
+        return list(dict.fromkeys(found))
+
+    def weights_hash(self) -> str:
+        """sha256 over all weights as they are now, in layer order."""
+        digest = hashlib.sha256()
+        for key, array in sorted(self.graph.flat_weights().items()):
+            digest.update(key.encode() + str(array.shape).encode())
+            digest.update(array.tobytes())
+        return digest.hexdigest()

@@ -1,0 +1,44 @@
+"""Files: where downloads are kept, what a file's hash is, how a file is written so that it is never half there."""
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Iterator
+
+
+def keras_home() -> Path:
+    """Keras's own cache folder, where weights and data sets are looked for."""
+    return Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Gives a temporary name beside `path`; renames it to `path` when the block succeeds, else removes it."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def models_folder() -> Path:
+    """Where the bundled weights and images lie: in the wheel `wel/models`, in a checkout `models`."""
+    packaged = Path(str(resources.files("wel"))) / "models"
+    return packaged if packaged.exists() else packaged.parent.parent / "models"

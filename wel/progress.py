@@ -1,0 +1,42 @@
+"""The progress bar that all long work shows: what, how much of how much, time gone and time left."""
+from __future__ import annotations
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+def progress() -> Progress:
+    """A rich progress bar on standard error, so that standard output stays clean for results."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+
+
+class Steps:
+    """What a study tells of its progress; this one keeps silent."""
+
+    def start(self, total: int) -> None:
+        """The study has that many steps."""
+
+    def advance(self, count: int, *words: str) -> None:
+        """So many steps more are done; `words` say of what."""
+
+
+class BarSteps(Steps):
+    """Steps shown on a progress bar."""
+
+    def __init__(self, bar: Progress, name: str):
+        self._bar = bar
+        self._task = bar.add_task(name, total=None)
+
+    def start(self, total: int) -> None:
+        self._bar.update(self._task, total=total)
+
+    def advance(self, count: int, *words: str) -> None:
+        shown = {"description": " ← ".join(words)} if words else {}
+        self._bar.update(self._task, advance=count, **shown)

@@ -1,0 +1,122 @@
+"""Reference numbers: relevances that some backend computed, in one .npz file that others can be compared with.
+
+The schema of the file (layer names are Keras's; `/` and `%` in them are written `%2F` and `%25`):
+    images                      (n, *input shape) float32, as the network takes them
+    logits                      (n, classes) float32
+    vectors/<start>             (n, V, *shape of start) float32: what was injected
+    weights/<layer>             sha256 of the layer's weights, as text
+    <method>/<start>/<layer>    (n, V, *shape of layer) float32: what arrived
+    about                       JSON text: semantics, options {method: {option: value}}, made_by
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import numpy as np
+
+from wel.errors import WelError, invalid
+from wel.network import Network
+from wel.paths import written_whole
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a reference file holds; see the module's docstring.
+
+    Attributes:
+        relevance: (method, start, layer) -> array.
+    """
+
+    images: np.ndarray
+    logits: np.ndarray
+    vectors: dict[str, np.ndarray]
+    weights: dict[str, str]
+    relevance: dict[tuple[str, str, str], np.ndarray]
+    about: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """(method, start layer) of which there are numbers, in the file's order."""
+        return list(dict.fromkeys((method, start) for method, start, _ in self.relevance))
+
+    def layers(self, method: str, start: str) -> list[str]:
+        """The layers at which the relevance of a method from a start layer was read."""
+        return [layer for one, other, layer in self.relevance if (one, other) == (method, start)]
+
+    def save(self, path: Path) -> None:
+        """Writes the file, whole or not at all.
+
+        Raises:
+            WelError: when it cannot be written.
+        """
+        arrays = {"images": self.images, "logits": self.logits, "about": json.dumps(self.about)}
+        arrays.update({f"vectors/{_quoted(start)}": array for start, array in self.vectors.items()})
+        arrays.update({f"weights/{_quoted(layer)}": digest for layer, digest in self.weights.items()})
+        arrays.update({"/".join(map(_quoted, key)): array for key, array in self.relevance.items()})
+        try:
+            with written_whole(path) as temporary, open(temporary, "wb") as file:
+                np.savez_compressed(file, **arrays)
+        except OSError as error:
+            raise invalid("save", str(path), f"a file that can be written ({error.strerror})") from error
+
+    @staticmethod
+    def load(path: Path) -> Reference:
+        """Reads a file.
+
+        Raises:
+            WelError: when there is none, or it is not of this schema.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {key: file[key] for key in file.files}
+            return _parsed(arrays)
+        except FileNotFoundError as error:
+            raise invalid("original", str(path), "an existing .npz file") from error
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise WelError(f"Invalid value for `original`: '{path}' is not a file of reference numbers ({error}).") from error
+
+    def check(self, net: Network) -> None:
+        """Refuses a network whose weights are not those that the numbers were computed with.
+
+        Raises:
+            WelError: naming the first layer that differs.
+        """
+        found = weight_hashes(net)
+        for layer in [*found, *self.weights]:
+            if found.get(layer) != self.weights.get(layer):
+                raise WelError(f"Invalid value for `original`: its numbers come from other weights; the first layer that differs is '{layer}'.")
+
+
+def weight_hashes(net: Network) -> dict[str, str]:
+    """Keras name -> sha256 over the float32 bytes of the layer's weights in the order of `get_weights`, for layers with weights."""
+    hashes = {}
+    for node in net.graph.nodes:
+        digest = hashlib.sha256()
+        weights = node.layer.get_weights()
+        for array in weights:
+            digest.update(np.ascontiguousarray(array, dtype="float32").tobytes())
+        if weights:
+            hashes[node.name] = digest.hexdigest()
+    return hashes
+
+
+def _quoted(name: str) -> str:
+    return name.replace("%", "%25").replace("/", "%2F")
+
+
+def _parsed(arrays: dict[str, np.ndarray]) -> Reference:
+    fixed = {key: arrays.pop(key) for key in ("images", "logits")}
+    about = json.loads(str(arrays.pop("about")))
+    named = {tuple(map(unquote, key.split("/"))): array for key, array in arrays.items()}
+    return Reference(
+        **fixed,
+        vectors={key[1]: array for key, array in named.items() if key[0] == "vectors"},
+        weights={key[1]: str(array) for key, array in named.items() if key[0] == "weights"},
+        relevance={key: array for key, array in named.items() if len(key) == 3},
+        about=about,
+    )

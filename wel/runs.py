@@ -1,0 +1,132 @@
+"""A run: one directory of results that says how it was made, and that an interrupted study goes on from."""
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wel import __version__
+from wel.errors import WelError, invalid
+from wel.paths import written_whole
+
+PACKAGES = ("tensorflow", "keras", "innvestigate", "deeplift", "numpy", "scipy", "pandas")
+
+
+class Run:
+    """A run directory: `run.json` (everything needed to repeat the run), results, and `parts/` while the study is under way.
+
+    Attributes:
+        folder: the directory.
+        finished: whether the study that `run.json` describes is done.
+    """
+
+    def __init__(self, folder: Path, request: dict[str, Any], context: dict[str, Any]):
+        """Opens a directory for a study, new or interrupted.
+
+        Args:
+            folder: is made if it does not exist.
+            request: what decides the numbers; a directory that holds another request is refused.
+            context: what else is worth keeping.
+
+        Raises:
+            WelError: when the directory cannot be written, or holds something else.
+        """
+        self.folder = folder
+        request = json.loads(json.dumps(request))
+        self.finished = self._opened(request)
+        if not self.finished:
+            self.record = {"request": request, "context": context, "versions": _versions()}
+            self._write_record(finished=False)
+
+    @property
+    def parts(self) -> Path:
+        """Where unfinished work is kept."""
+        return self.folder / "parts"
+
+    def save_part(self, name: str, arrays: dict[str, np.ndarray]) -> None:
+        """Keeps one piece of unfinished work."""
+        with written_whole(self.parts / f"{name}.npz") as path, open(path, "wb") as file:
+            np.savez(file, **arrays)
+
+    def load_parts(self, prefix: str) -> list[dict[str, np.ndarray]]:
+        """The pieces whose names begin with `prefix`, in name order."""
+        return [_load(path) for path in sorted(self.parts.glob(f"{prefix}*.npz"))]
+
+    def drop_parts(self, prefix: str) -> None:
+        """Removes the pieces whose names begin with `prefix`."""
+        for path in self.parts.glob(f"{prefix}*.npz"):
+            path.unlink()
+
+    def save_json(self, name: str, content: Any) -> None:
+        """Keeps a finished piece of the study."""
+        self.write_text(f"parts/{name}.json", json.dumps(content))
+
+    def load_json(self, name: str) -> Any | None:
+        """A finished piece of the study, None if there is none."""
+        path = self.parts / f"{name}.json"
+        return json.loads(path.read_text()) if path.exists() else None
+
+    def write_text(self, name: str, text: str) -> None:
+        """Writes a result file, whole or not at all."""
+        with written_whole(self.folder / name) as path:
+            path.write_text(text, encoding="utf-8")
+
+    def finish(self, **context: Any) -> None:
+        """Marks the run as done and removes the unfinished work."""
+        self.record["context"].update(context)
+        self._write_record(finished=True)
+        shutil.rmtree(self.parts, ignore_errors=True)
+        self.finished = True
+
+    def _opened(self, request: dict) -> bool:
+        record = self._existing_record()
+        if record is not None and record["request"] != request:
+            other = _differences(record["request"], request)
+            raise invalid("out", str(self.folder), f"a new directory: this one holds a run with other settings ({other})")
+        if record is None and self.folder.is_dir() and any(self.folder.iterdir()):
+            raise invalid("out", str(self.folder), "a new or empty directory, or one that an earlier run of wel made")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.record = record or {"finished": False}
+            if not self.record["finished"]:
+                self.parts.mkdir(exist_ok=True)
+        except OSError as error:
+            raise invalid("out", str(self.folder), f"a directory that can be written ({error.strerror})") from error
+        return self.record["finished"]
+
+    def _existing_record(self) -> dict | None:
+        path = self.folder / "run.json"
+        try:
+            return json.loads(path.read_text())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, ValueError) as error:
+            raise WelError(f"Invalid file '{path}': it cannot be read as the record of a run. Expected another `out`.") from error
+
+    def _write_record(self, finished: bool) -> None:
+        self.record["finished"] = finished
+        self.write_text("run.json", json.dumps(self.record, indent=2, ensure_ascii=False) + "\n")
+
+
+def _load(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path) as arrays:
+        return {key: arrays[key] for key in arrays.files}
+
+
+def _differences(old: dict, new: dict) -> str:
+    return ", ".join(key for key in sorted({*old, *new}) if old.get(key) != new.get(key))
+
+
+def _versions() -> dict[str, str]:
+    found = {"wel": __version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

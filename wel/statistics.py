@@ -1,0 +1,169 @@
+"""Statistics of |cos| that stream: counts per image on one fixed grid, which merge in any order to the same numbers.
+
+The grid has linear bins of width 2e-4 in |cos| from 0 to 0.99, then 116 bins per decade of d = 1 - |cos| from 1e-2 to 1e-16,
+then one bin for what is closer to 1. A bin holds its lower edge in |cos| and not its upper one, [lower, upper), as in
+numpy.histogram; the last one holds 1 as well. The representative value of a bin is off by at most 1e-4 in |cos| and by at most
+1 % of d, plus the rounding of |cos| itself in float64, 6e-17.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from wel.errors import invalid
+
+HISTOGRAM_EDGES = np.array([0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99, 0.999, 0.9999, 1])
+PERCENTILES = (0, 1, 5, 10, 20, 50, 80, 95, 99, 100)
+
+PER_UNIT = 5000  # linear bins per unit of |cos|
+PER_DECADE = 116  # 10 ** (1 / 116) = 1.02005, so the geometric centre of a bin is within 1 % of both edges
+LINEAR_EDGES = np.arange(4951) / PER_UNIT  # k / 5000, not k * 2e-4: the division is correctly rounded and gives 0.1, 0.9, 0.99 themselves
+# Edges of the logarithmic part, as -d = |cos| - 1: float64 holds it exactly for |cos| ≥ 1/2, while 1 - d is too coarse below d = 1e-14.
+LOG_EDGES = -np.power(10.0, -2 - np.arange(14 * PER_DECADE + 1) / PER_DECADE)
+LOG_EDGES[[0, PER_DECADE, 2 * PER_DECADE]] = np.array([0.99, 0.999, 0.9999]) - 1
+CENTRES = np.concatenate([(LINEAR_EDGES[:-1] + LINEAR_EDGES[1:]) / 2, 1 - np.sqrt(LOG_EDGES[:-1] * LOG_EDGES[1:]), [1.0]])
+BINS = len(CENTRES)
+_HISTOGRAM_STARTS = np.concatenate([np.arange(0, 5000, 500), 4950 + PER_DECADE * np.arange(3)])
+_PER_IMAGE = ("images", "minimum", "maximum", "total", "values", "dropped")
+_IMAGE_BLOCK, _RESAMPLE_BLOCK = 256, 250  # a float64 block over all bins takes 13 MB
+
+
+def bin_indices(cosines: np.ndarray) -> np.ndarray:
+    """The grid bin, 0 to BINS - 1, of each |cos| in [0, 1]; the bin's representative value is CENTRES[index]."""
+    cosines = np.asarray(cosines, np.float64)
+    index = _settled((cosines * PER_UNIT).astype(np.intp), cosines, LINEAR_EDGES)
+    near = np.flatnonzero(index == len(LINEAR_EDGES) - 1)
+    negative = cosines[near] - 1
+    guess = PER_DECADE * (-2 - np.log10(np.maximum(-negative, 1e-17)))
+    index[near] += _settled(guess.astype(np.intp), negative, LOG_EDGES)
+    return index
+
+
+def _settled(guess: np.ndarray, values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """The index of the last edge that is not above the value, from a guess that is at most one off: a fast exact searchsorted."""
+    guess = np.clip(guess, 0, len(edges) - 1)
+    guess -= values < edges[guess]
+    return guess + (values >= np.append(edges, np.inf)[guess + 1])
+
+
+@dataclass(frozen=True, eq=False)
+class CosineCounts:
+    """What was counted of |cos| at one layer, per image.
+
+    images: (n,) sorted image indices. counts: CSR matrix (n, BINS) in the smallest sufficient integer dtype.
+    minimum, maximum: (n,) exact, NaN for an image without values. total: (n,) sum of |cos|, float64.
+    values, dropped: (n,) how many were numbers and how many NaN.
+    """
+
+    images: np.ndarray
+    counts: sparse.csr_matrix
+    minimum: np.ndarray
+    maximum: np.ndarray
+    total: np.ndarray
+    values: np.ndarray
+    dropped: np.ndarray
+
+    @classmethod
+    def of(cls, image: int, cosines: np.ndarray) -> CosineCounts:
+        """Counts |cos| of one image, an array of any shape in [0, 1]; NaN is dropped. Raises WelError for a value outside."""
+        cosines = np.asarray(cosines, np.float64).ravel()
+        kept = cosines[~np.isnan(cosines)]
+        low, high = (kept.min(), kept.max()) if kept.size else (np.nan, np.nan)
+        if low < 0 or high > 1:
+            raise invalid("cosines", [float(low), float(high)], "absolute cosines in [0, 1] or NaN")
+        counts = np.bincount(bin_indices(kept), minlength=BINS)
+        return cls(images=np.array([image], np.int64), counts=sparse.csr_matrix(counts.astype(np.min_scalar_type(counts.max()))),
+                   minimum=np.array([low]), maximum=np.array([high]), total=np.array([kept.sum()]),
+                   values=np.array([kept.size], np.int64), dropped=np.array([cosines.size - kept.size], np.int64))
+
+    @classmethod
+    def merged(cls, parts: Iterable[CosineCounts]) -> CosineCounts:
+        """One CosineCounts of at least one part, sorted by image: bit-identical in any order. Raises WelError if an image comes twice."""
+        parts = list(parts)
+        images = np.concatenate([part.images for part in parts])
+        order = np.argsort(images)
+        twice = images[order][1:][np.diff(images[order]) == 0]
+        if len(twice):
+            raise invalid("parts", f"image {twice[0]} twice", "every image in one part only")
+        columns = {name: np.concatenate([getattr(part, name) for part in parts])[order] for name in _PER_IMAGE}
+        return cls(counts=sparse.vstack([part.counts for part in parts], format="csr")[order], **columns)
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Plain arrays for an npz file: the per-image ones, and counts, bins, indptr of the CSR matrix in their smallest dtypes."""
+        indptr = self.counts.indptr.astype(np.min_scalar_type(self.counts.nnz))
+        per_image = {name: getattr(self, name) for name in _PER_IMAGE}
+        return {**per_image, "counts": self.counts.data, "bins": self.counts.indices.astype(np.uint16), "indptr": indptr}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> CosineCounts:
+        """The inverse of to_arrays."""
+        shape = (len(arrays["images"]), BINS)
+        counts = sparse.csr_matrix((arrays["counts"], arrays["bins"], arrays["indptr"]), shape=shape)
+        return cls(counts=counts, **{name: arrays[name] for name in _PER_IMAGE})
+
+    def pooled(self) -> np.ndarray:
+        """(BINS,) int64: the count of each grid bin over all images."""
+        return np.asarray(self.counts.sum(axis=0, dtype=np.int64)).ravel()
+
+    def histogram(self) -> np.ndarray:
+        """(13,) int64: the exact counts between HISTOGRAM_EDGES, lower edge included, the last bar with 1."""
+        return np.add.reduceat(self.pooled(), _HISTOGRAM_STARTS)
+
+    def summary(self, seed: int, resamples: int = 1000, level: float = 0.99) -> dict[str, float]:
+        """values, nan_fraction, median, mean, the percentiles p0 … p100, and ci_low, ci_high: the bootstrap interval of the median.
+
+        Percentiles are numpy.percentile's, each order statistic replaced by its bin's representative value within
+        [minimum, maximum]; p0, p100 and the mean are exact. The interval is between the (1 ± level)/2 quantiles of the median over
+        `resamples` draws with replacement from the images that have values (numpy.random.default_rng(seed), multinomial); NaN with
+        fewer than two of them. Without any value everything but `values` and, where NaNs were dropped, `nan_fraction` is NaN.
+        """
+        values, dropped = int(self.values.sum()), int(self.dropped.sum())
+        percentiles = dict(zip((f"p{p}" for p in PERCENTILES), self._percentiles().tolist()))
+        low, high = self._median_interval(seed, resamples, level)
+        nan_fraction = dropped / (values + dropped) if values + dropped else math.nan
+        mean = math.fsum(self.total) / values if values else math.nan
+        return {"values": values, "nan_fraction": nan_fraction, "median": percentiles["p50"], "mean": mean, **percentiles,
+                "ci_low": float(low), "ci_high": float(high)}
+
+    def _percentiles(self) -> np.ndarray:
+        values = self.values.sum()
+        if not values:
+            return np.full(len(PERCENTILES), np.nan)
+        position = np.array(PERCENTILES) / 100 * (values - 1)
+        rank = np.floor(position).astype(np.int64)
+        bins = np.searchsorted(np.cumsum(self.pooled()), [rank, np.minimum(rank + 1, values - 1)], side="right")
+        below, above = self._representative(bins)
+        inner = below + (above - below) * (position - rank)
+        return np.concatenate([[np.nanmin(self.minimum)], inner[1:-1], [np.nanmax(self.maximum)]])
+
+    def _representative(self, bins: np.ndarray) -> np.ndarray:
+        return np.clip(CENTRES[bins], np.nanmin(self.minimum), np.nanmax(self.maximum))
+
+    def _median_interval(self, seed: int, resamples: int, level: float) -> np.ndarray:
+        filled = np.flatnonzero(self.values)
+        if len(filled) < 2:
+            return np.full(2, np.nan)
+        occupied = np.flatnonzero(self.pooled())
+        counts, values = self.counts[filled][:, occupied], self.values[filled]
+        rng, medians = np.random.default_rng(seed), []
+        for first in range(0, resamples, _RESAMPLE_BLOCK):
+            size = min(_RESAMPLE_BLOCK, resamples - first)
+            weights = rng.multinomial(len(filled), np.full(len(filled), 1 / len(filled)), size=size)
+            cumulative, drawn = _cumulative(weights, counts), weights @ values
+            ranks = np.stack([(drawn - 1) // 2, drawn // 2])  # the two middle order statistics: the same one where `drawn` is odd
+            bins = occupied[[np.count_nonzero(cumulative <= rank[:, None], axis=1) for rank in ranks]]
+            medians.append(self._representative(bins).mean(axis=0))
+        return np.quantile(np.concatenate(medians), [(1 - level) / 2, (1 + level) / 2])
+
+
+def _cumulative(weights: np.ndarray, counts: sparse.csr_matrix) -> np.ndarray:
+    """(resamples, bins): cumulative counts of every resample. float64 for a fast product; sums of counts are exact in it, in any order."""
+    weights, total = weights.astype(np.float64), 0.0
+    for first in range(0, counts.shape[0], _IMAGE_BLOCK):
+        block = slice(first, first + _IMAGE_BLOCK)
+        total = total + weights[:, block] @ np.cumsum(counts[block].toarray(), axis=1, dtype=np.float64)
+    return total

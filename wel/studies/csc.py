@@ -1,0 +1,278 @@
+"""Cosine similarity convergence (CSC): do random relevances injected at a layer become parallel on their way down?"""
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Iterable, Mapping, NamedTuple, Sequence
+
+import numpy as np
+import pandas as pd
+
+from wel.backends import find_backend
+from wel.backends.wrapped import Request
+from wel.errors import UnsupportedError, invalid
+from wel.methods import Method, choose_methods, settle_options
+from wel.metrics import chance_level, pairwise_abs_cosine
+from wel.network import Network
+from wel.progress import Steps
+from wel.runs import Run
+from wel.statistics import HISTOGRAM_EDGES, CosineCounts
+from wel.studies.injection import SEMANTICS, check_semantics, checked_images, checked_vectors
+from wel.vectors import random_vectors
+
+
+class Cell(NamedTuple):
+    """One curve of the study: a method under one semantics from one start layer (Keras name)."""
+
+    method: Method
+    semantics: str
+    start: str
+
+
+@dataclass(frozen=True)
+class CSCResult:
+    """What the study found.
+
+    Attributes:
+        table: one row per method, semantics, start layer and layer; statistics of |cos| as columns.
+        histograms: (method, semantics, start, layer) -> counts for `wel.statistics.HISTOGRAM_EDGES`.
+        skipped: methods of "all" that do not apply to the network, and why.
+    """
+
+    table: pd.DataFrame
+    histograms: dict[tuple[str, str, str, str], np.ndarray]
+    skipped: dict[str, str] = field(default_factory=dict)
+
+
+def csc(
+    net: Network,
+    images: np.ndarray,
+    methods: str | Iterable[str] = "all",
+    start: Sequence[str] | str | None = None,
+    vectors: int | Mapping[str, np.ndarray] = 5,
+    seed: int = 0,
+    backend: str = "wrapped",
+    semantics: str = "paper",
+    options: Mapping[str, dict] | None = None,
+    batch_size: int | None = None,
+    out: Path | None = None,
+    context: dict[str, Any] | None = None,
+    steps: Steps | None = None,
+) -> CSCResult:
+    """Measures CSC (Sixt et al. 2020, section 4): |cos| between relevances that began as different vectors v ~ N(0, I).
+
+    For every image, layer and feature-map location, |cos| over the channels of each of the V(V−1)/2 pairs of results;
+    pairs with a zero or non-finite result are dropped; pooled over images, locations and pairs.
+
+    Args:
+        net: from `wel.load`.
+        images: (n, *input shape), as the network takes them.
+        methods: "all" or names; of "all" those that apply to the network.
+        start: start layers; the paper's for networks of the zoo, else the output.
+        vectors: how many random vectors per image, or the vectors themselves, {start layer: (n, V, *shape)}.
+        seed: of the random vectors and the bootstrap.
+        backend: who computes.
+        semantics: "paper", "corrected" or "both".
+        options: {method: {option: value}}.
+        batch_size: images that are computed at once; sized from memory by default.
+        out: run directory; nothing is written without it.
+        context: kept in `run.json` beside the settings.
+        steps: is told of progress, (method × start layer × image) steps in all.
+
+    Raises:
+        WelError: for anything in the arguments that cannot be used.
+    """
+    images = checked_images(net, images)
+    study = _Study(net, images, vectors, seed, backend, options or {}, batch_size)
+    cells = study.cells(choose_methods(methods), net.start_layers(_named(start, vectors)), semantics)
+    if methods != "all":
+        for cell in cells:
+            find_backend(backend, cell.method)
+    request = {"study": "csc", **study.request(cells)}
+    with tempfile.TemporaryDirectory() as scratch:
+        run = Run(Path(out or Path(scratch) / "run"), request, context or {})
+        if run.finished:
+            return _read(run)
+        result = study.result(run, cells, steps or Steps(), skip=methods == "all")
+        _write(run, result)
+    return result
+
+
+def _named(start, vectors):
+    return list(vectors) if start is None and isinstance(vectors, Mapping) else start
+
+
+class _Study:
+    """The settings that all cells share, and how a cell is computed from them."""
+
+    def __init__(self, net, images, vectors, seed, backend, options, batch_size):
+        self.net, self.images, self.seed, self.backend, self.options = net, images, seed, backend, options
+        self.given = {net.find(name, "vectors"): array for name, array in vectors.items()} if isinstance(vectors, Mapping) else None
+        self.count = vectors if self.given is None else None
+        self.batch_size = batch_size
+        self._opened: dict[str, Any] = {}
+        self._check()
+
+    def _check(self) -> None:
+        if self.given is None and (not isinstance(self.count, (int, np.integer)) or self.count < 2):
+            raise invalid("vectors", self.count, "a whole number from 2 on: similarity needs pairs")
+        if self.batch_size is not None and self.batch_size < 1:
+            raise invalid("batch_size", self.batch_size, "a whole number from 1 on")
+        if not isinstance(self.seed, (int, np.integer)) or self.seed < 0:
+            raise invalid("seed", self.seed, "a whole number from 0 on")
+
+    def cells(self, methods: Sequence[Method], starts: Sequence[str], semantics: str) -> list[Cell]:
+        wanted = SEMANTICS if semantics == "both" else (semantics,)
+        for one in wanted:
+            check_semantics(one)
+        for name in self.options:
+            choose_methods(name)
+        for start in starts:
+            self.vectors(start, [0])
+        return [Cell(method, one, start) for method in methods for one in wanted for start in starts]
+
+    def request(self, cells: Sequence[Cell]) -> dict[str, Any]:
+        return {
+            "model": self.net.name,
+            "weights_sha256": self.net.weights_hash(),
+            "methods": {cell.method.name: self.settled(cell.method) for cell in cells},
+            "start_layers": list(dict.fromkeys(self.net.shown(cell.start) for cell in cells)),
+            "semantics": list(dict.fromkeys(cell.semantics for cell in cells)),
+            "images": len(self.images),
+            "images_sha256": _sha256([self.images]),
+            "vectors": int(self.count) if self.given is None else _sha256(self.given.values()),
+            "seed": int(self.seed),
+            "backend": self.backend,
+        }
+
+    def opened(self, method: Method):
+        """The network in the hands of the method's backend, with the weights that it had when the study first asked."""
+        backend = find_backend(self.backend, method)
+        if backend.name not in self._opened:
+            self._opened[backend.name] = backend.open(self.net)
+        return self._opened[backend.name]
+
+    def settled(self, method: Method) -> dict:
+        return settle_options(method, dict(self.options.get(method.name, {})), self.images)
+
+    def vectors(self, start: str, images: Sequence[int]) -> np.ndarray:
+        if self.given is None:
+            return random_vectors(self.seed, start, images, self.count, self.net.graph[start].shape)
+        if start not in self.given:
+            raise invalid("vectors", list(self.given), f"vectors for the start layer '{self.net.shown(start)}' too")
+        vectors = checked_vectors(self.net, self.given[start], start, len(self.images))
+        if vectors.shape[1] < 2:
+            raise invalid("vectors", f"{vectors.shape[1]} per image", "two or more: similarity needs pairs")
+        return vectors[list(images)]
+
+    def result(self, run: Run, cells: Sequence[Cell], steps: Steps, skip: bool) -> CSCResult:
+        steps.start(len(cells) * len(self.images))
+        rows, histograms, skipped = [], {}, {}
+        for position, cell in enumerate(cells):
+            try:
+                done = None if cell.method.name in skipped else self.cell(run, f"cell{position:04d}", cell, steps)
+            except UnsupportedError as error:
+                if not skip:
+                    raise
+                skipped[cell.method.name], done = str(error), None
+            if done is None:
+                steps.advance(len(self.images))
+                continue
+            rows += done["rows"]
+            key = (cell.method.name, cell.semantics, self.net.shown(cell.start))
+            histograms.update({(*key, layer): np.array(counts) for layer, counts in done["histograms"].items()})
+        return CSCResult(pd.DataFrame(rows), histograms, skipped)
+
+    def cell(self, run: Run, key: str, cell: Cell, steps: Steps) -> dict:
+        """Rows and histograms of one curve, from what an interrupted run has left and what is still to be computed."""
+        done = run.load_json(key)
+        if done is not None:
+            steps.advance(len(self.images))
+            return done
+        parts = run.load_parts(f"{key}-")
+        counted = [int(image) for part in parts for image in part["done"]]
+        steps.advance(len(counted), cell.method.label, self.net.shown(cell.start))
+        for batch in self._batches(cell, sorted(set(range(len(self.images))) - set(counted))):
+            parts.append(self._part(cell, batch))
+            run.save_part(f"{key}-{batch[0]:06d}", parts[-1])
+            steps.advance(len(batch), cell.method.label, self.net.shown(cell.start))
+        done = self._summary(cell, parts)
+        run.save_json(key, done)
+        run.drop_parts(f"{key}-")
+        return done
+
+    def _batches(self, cell: Cell, images: list[int]) -> list[list[int]]:
+        per_image = self.vectors(cell.start, [0]).shape[1]
+        size = self.batch_size or self.opened(cell.method).images_at_once(per_image)
+        return [images[first : first + size] for first in range(0, len(images), size)]
+
+    def _part(self, cell: Cell, batch: list[int]) -> dict[str, np.ndarray]:
+        request = Request(cell.method.name, cell.semantics, self.settled(cell.method))
+        below = self.net.graph.below(cell.start)
+        vectors = self.vectors(cell.start, batch)
+        read = self.opened(cell.method).relevance(request, self.images[batch], cell.start, vectors, below)
+        arrays = {"done": np.array(batch)}
+        for position, layer in enumerate(below):
+            counts = CosineCounts.merged(CosineCounts.of(image, pairwise_abs_cosine(one)) for image, one in zip(batch, read[layer]))
+            arrays.update({f"{position}/{name}": array for name, array in counts.to_arrays().items()})
+        return arrays
+
+    def _summary(self, cell: Cell, parts: list[dict[str, np.ndarray]]) -> dict:
+        rows, histograms = [], {}
+        for position, layer in reversed(list(enumerate(self.net.graph.below(cell.start)))):
+            counts = CosineCounts.merged(CosineCounts.from_arrays(_stripped(part, f"{position}/")) for part in parts)
+            rows.append({**self._row(cell, layer), **counts.summary(self.seed), **self._chance(layer)})
+            histograms[self.net.shown(layer)] = counts.histogram().tolist()
+        return {"rows": rows, "histograms": histograms}
+
+    def _row(self, cell: Cell, layer: str) -> dict[str, Any]:
+        return {
+            "model": self.net.name,
+            "method": cell.method.name,
+            "semantics": cell.semantics,
+            "backend": find_backend(self.backend, cell.method).name,
+            "start": self.net.shown(cell.start),
+            "layer": self.net.shown(layer),
+            "layer_index": self.net.graph.index(layer),
+            "channels": self.net.graph[layer].shape[-1],
+            "images": len(self.images),
+            "vectors": self.vectors(cell.start, [0]).shape[1],
+        }
+
+    def _chance(self, layer: str) -> dict[str, float]:
+        return {"baseline": chance_level(self.net.graph[layer].shape[-1])}
+
+
+def _sha256(arrays: Iterable[np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array, dtype="float32").tobytes())
+    return digest.hexdigest()
+
+
+def _stripped(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {key[len(prefix) :]: array for key, array in arrays.items() if key.startswith(prefix)}
+
+
+def _write(run: Run, result: CSCResult) -> None:
+    run.write_text("csc.csv", result.table.to_csv(index=False))
+    run.write_text("histograms.csv", _histogram_table(result).to_csv(index=False))
+    run.finish(skipped=result.skipped)
+
+
+def _histogram_table(result: CSCResult) -> pd.DataFrame:
+    names = ("method", "semantics", "start", "layer")
+    return pd.DataFrame(
+        {**dict(zip(names, key)), "low": low, "high": high, "count": int(count)}
+        for key, counts in result.histograms.items()
+        for low, high, count in zip(HISTOGRAM_EDGES[:-1], HISTOGRAM_EDGES[1:], counts)
+    )
+
+
+def _read(run: Run) -> CSCResult:
+    table = pd.read_csv(run.folder / "csc.csv", float_precision="round_trip", keep_default_na=False, na_values=[""])
+    counts = pd.read_csv(run.folder / "histograms.csv", keep_default_na=False)
+    groups = counts.groupby(["method", "semantics", "start", "layer"], sort=False)["count"]
+    return CSCResult(table, {key: group.to_numpy() for key, group in groups}, run.record["context"].get("skipped", {}))
