@@ -24,7 +24,7 @@ setup(
     package_dir={"wel.models": "models", "wel.original": "experiments/original"},
     package_data={
         "wel.models": [f"**/*.{kind}" for kind in ("h5", "json", "npz", "jpg", "png", "csv", "md")],
-        "wel.original": ["requirements.*"],
+        "wel.original": ["requirements.*", "*.md"],
     },
     install_requires=requirements("requirements.in"),
     extras_require={"test": requirements("requirements-dev.in")},

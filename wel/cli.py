@@ -10,10 +10,16 @@ import typer
 
 from wel.errors import WelError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+USAGE_ERROR = typer.BadParameter.__base__  # click's UsageError, of which typer may carry a copy of its own
+INTERRUPTED = 130
 
 MODEL = typer.Option("cifar10", "--model", help="Network of the zoo, or a .h5, .hdf5, .keras or .json file.")
-SEED = typer.Option(0, "--seed", help="Seed of everything random.")
+WEIGHTS = typer.Option(None, "--weights", help="'random', or a weights file.")
+IMAGES = typer.Option(None, "--images", exists=True, file_okay=False, help="Directory of images; the bundled ones by default.")
+METHODS = typer.Option("all", "--methods", help="'all', or names with commas; see `wel methods`.")
+START_LAYERS = typer.Option(None, "--start-layers", help="Where vectors are injected, with commas; the paper's by default.")
+SEED = typer.Option(0, "--seed", min=0, help="Seed of everything random.")
 
 
 @app.callback()
@@ -24,17 +30,17 @@ def commands() -> None:
 @app.command()
 def csc(
     model: str = MODEL,
-    images: Optional[Path] = typer.Option(None, "--images", help="Directory of images; the bundled ones by default."),
-    labels: Optional[Path] = typer.Option(None, "--labels", help="CSV with the columns file and label."),
-    limit: Optional[int] = typer.Option(None, "--limit", help="Use at most so many images."),
-    methods: str = typer.Option("all", "--methods", help="'all', or names with commas; see `wel methods`."),
-    start_layers: Optional[str] = typer.Option(None, "--start-layers", help="Where vectors are injected, with commas; the paper's by default."),
-    vectors: int = typer.Option(5, "--vectors", help="Random vectors per image and start layer."),
+    images: Optional[Path] = IMAGES,
+    labels: Optional[Path] = typer.Option(None, "--labels", exists=True, dir_okay=False, help="CSV with the columns file and label."),
+    limit: Optional[int] = typer.Option(None, "--limit", min=1, help="Use at most so many images."),
+    methods: str = METHODS,
+    start_layers: Optional[str] = START_LAYERS,
+    vectors: int = typer.Option(5, "--vectors", min=2, help="Random vectors per image and start layer."),
     seed: int = SEED,
-    batch_size: Optional[int] = typer.Option(None, "--batch-size", help="Images at once; sized from memory by default."),
+    batch_size: Optional[int] = typer.Option(None, "--batch-size", min=1, help="Images at once; sized from memory by default."),
     semantics: str = typer.Option("paper", "--semantics", help="paper, corrected or both."),
     backend: str = typer.Option("wrapped", "--backend", help="Who computes."),
-    weights: Optional[str] = typer.Option(None, "--weights", help="'random', or a weights file."),
+    weights: Optional[str] = WEIGHTS,
     out: Optional[Path] = typer.Option(None, "--out", help="Run directory; runs/csc-<model> by default."),
 ) -> None:
     """Measure cosine similarity convergence: table, histograms and figures.
@@ -68,21 +74,56 @@ def models() -> None:
 
 
 @app.command()
-def methods() -> None:
+def methods(
+    model: Optional[str] = typer.Option(None, "--model", help="Also say which apply to this network."),
+    weights: Optional[str] = WEIGHTS,
+) -> None:
     """List the attribution methods."""
     from wel.commands import show_methods
 
-    show_methods()
+    show_methods(model, weights)
+
+
+@app.command()
+def verify(
+    model: str = MODEL,
+    weights: Optional[str] = WEIGHTS,
+    backends: str = typer.Option("wrapped,original", "--backends", help="Who computes; the last one is compared with."),
+    methods: str = METHODS,
+    start_layers: Optional[str] = START_LAYERS,
+    images: Optional[Path] = IMAGES,
+    limit: int = typer.Option(2, "--limit", min=1, help="Use at most so many images."),
+    vectors: int = typer.Option(3, "--vectors", min=2, help="Random vectors per image and start layer."),
+    seed: int = SEED,
+    semantics: str = typer.Option("paper", "--semantics", help="paper or corrected."),
+    original: Optional[Path] = typer.Option(None, "--original", help="Compare with this file of reference numbers."),
+    save: Optional[Path] = typer.Option(None, "--save", help="Write the first backend's numbers to this .npz."),
+    out: Path = typer.Option(Path("verify.csv"), "--out", help="Table of differences."),
+) -> None:
+    """Compare backends with each other or with reference numbers; exit code 1 above tolerance."""
+    from wel.commands import run_verify
+
+    if not run_verify(model, weights, backends, methods, start_layers, images, limit, vectors, seed, semantics, original, save, out):
+        raise typer.Exit(1)
 
 
 def main(arguments: Optional[List[str]] = None) -> None:
     """Runs the command line; a user's mistake ends in one sentence and exit code 2."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        app(arguments)
+        code = app(arguments or ["--help"], standalone_mode=False)
     except WelError as error:
-        print(f"wel: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
+        code = _refuse(str(error))
+    except USAGE_ERROR as error:
+        code = _refuse(error.format_message())
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    if code == INTERRUPTED:
         print("wel: interrupted. The same command goes on where it stopped.", file=sys.stderr)
-        sys.exit(130)
+    sys.exit(code)
+
+
+def _refuse(sentence: str) -> int:
+    print("wel:", " ".join(sentence.split()), file=sys.stderr)
+    return 2

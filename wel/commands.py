@@ -8,38 +8,46 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from wel.applicability import why_not
+from wel.backends import check_backend
 from wel.citations import CITATIONS
 from wel.data import ImageSet, load_images
 from wel.loading import load
 from wel.methods import METHODS, choose_methods
 from wel.network import Network
+from wel.paths import written_whole
 from wel.progress import BarSteps, progress
-from wel.studies.csc import CSCResult, csc
+from wel.studies.csc import CSCResult, chosen_semantics, csc
+from wel.studies.verification import verify
 from wel.zoo import ZOO
+
+PLAIN = {"markup": False, "soft_wrap": True}
 
 
 def run_csc(model, weights, images, labels, limit, methods, start_layers, vectors, seed, batch_size, semantics, backend, out) -> None:
     """`wel csc`: computes, writes table and figures, prints the medians at the input and where the files are."""
-    from wel.figures import write_csc_figures
-
     chosen = _listed(methods)
     choose_methods(chosen)
+    chosen_semantics(semantics)
+    check_backend(backend)
     net = load(model, weights, seed=seed)
     starts = net.start_layers(_listed(start_layers))
     pictures = load_images(net, images, labels, limit)
     folder = out or Path("runs") / f"csc-{net.name}"
-    console = Console()
-    words = f"{net.name}: {len(pictures.names)} images ({pictures.source}), {vectors} vectors, start layers {', '.join(map(net.shown, starts))}"
-    console.print(words, markup=False, soft_wrap=True)
+    console = _console()
+    shown = ", ".join(map(net.shown, starts))
+    console.print(f"{net.name}: {len(pictures.names)} images ({pictures.source}), {vectors} vectors, start layers {shown}", **PLAIN)
     settings = {"methods": chosen, "start": starts, "vectors": vectors, "seed": seed, "backend": backend, "semantics": semantics}
     with progress() as bar:
         kept = {"batch_size": batch_size, "out": folder, "context": _context(net, pictures), "steps": BarSteps(bar, "csc")}
         result = csc(net, pictures.inputs, **settings, **kept)
+    from wel.figures import write_csc_figures  # matplotlib takes a second
+
     figures = write_csc_figures(result.table, METHODS, folder / "figures", result.histograms)
     for method, reason in result.skipped.items():
         console.print(f"Left out: {method}. {reason}", markup=False)
     console.print(_medians_at_input(result))
-    console.print(f"Table: {folder / 'csc.csv'}\nFigure: {figures[0]} (and {len(figures) - 1} more)", markup=False, soft_wrap=True)
+    console.print(f"Table: {folder / 'csc.csv'}\nFigure: {figures[0]} (and {len(figures) - 1} more)", **PLAIN)
 
 
 def _listed(names: str | None) -> str | list[str] | None:
@@ -66,8 +74,62 @@ def _medians_at_input(result: CSCResult) -> Table:
     for heading in ("method", *starts):
         table.add_column(heading, justify="left" if heading == "method" else "right")
     for (method, semantics), row in medians.iterrows():
-        table.add_row(f"{method} ({semantics})" if several else method, *("–" if pd.isna(row[start]) else f"{row[start]:.4f}" for start in starts))
+        name = f"{method} ({semantics})" if several else method
+        table.add_row(name, *("–" if pd.isna(row[start]) else f"{row[start]:.4f}" for start in starts))
     return table
+
+
+def run_verify(model, weights, backends, methods, start_layers, images, limit, vectors, seed, semantics, original, save, out) -> bool:
+    """`wel verify`: compares, prints one line per method and start layer, writes the csv; tells whether all is within tolerance."""
+    net = load(model, weights, seed=seed)
+    pictures = None if original else load_images(net, images, limit=limit).inputs
+    with progress() as bar:
+        found = verify(
+            net,
+            pictures,
+            _listed(methods),
+            _listed(start_layers),
+            vectors,
+            seed,
+            _listed(backends),
+            semantics,
+            original,
+            save,
+            BarSteps(bar, "verify"),
+        )
+    console = _console()
+    for (method, backend), reason in found.left_out.items():
+        console.print(f"Left out: {method} ({backend}). {reason}", **PLAIN)
+    if save is not None:
+        console.print(f"Numbers: {save}", **PLAIN)
+    if len(found.table):
+        console.print(_verdicts(found.table))
+        with written_whole(out) as path:
+            found.table.to_csv(path, index=False)
+        console.print(f"Table: {out}", **PLAIN)
+    return found.passed
+
+
+def _verdicts(table: pd.DataFrame) -> Table:
+    rows = []
+    for (method, start, backend, reference), group in table.groupby(["method", "start", "backend", "reference"], sort=False):
+        rows.append(
+            (
+                method,
+                start,
+                f"{backend} / {reference}",
+                _number(group["relative_l2"].max()),
+                _number(group["csc_difference"].max()),
+                _number(group["tolerance_l2"].iloc[0]),
+                _number(group["tolerance_csc"].iloc[0]),
+                "equal" if group["passed"].all() else f"differs at {group.loc[~group['passed'], 'layer'].iloc[-1]}",
+            )
+        )
+    return _table(("method", "start", "compared", "largest L2", "largest ΔCSC", "L2 allowed", "ΔCSC allowed", "verdict"), rows)
+
+
+def _number(value: float) -> str:
+    return "–" if pd.isna(value) else f"{value:.1e}"
 
 
 def run_train(model: str, out: Path | None, seed: int, epochs: int | None) -> None:
@@ -77,7 +139,7 @@ def run_train(model: str, out: Path | None, seed: int, epochs: int | None) -> No
     folder = out or Path("runs") / f"train-{model}"
     card = train(model, folder, seed, epochs)
     words = f"{model}: test accuracy {card['test_accuracy']:.4f} on {card['test_images']} images. Weights and card: {folder}"
-    Console().print(words, markup=False, soft_wrap=True)
+    _console().print(words, **PLAIN)
 
 
 def show_models() -> None:
@@ -86,17 +148,31 @@ def show_models() -> None:
         (arch.name, "×".join(map(str, arch.input_shape)), arch.classes, arch.preprocessing, ", ".join(arch.start_layers))
         for arch in ZOO.values()
     ]
-    Console().print(_table(("model", "input", "classes", "preprocessing", "start layers"), rows))
+    _console().print(_table(("model", "input", "classes", "preprocessing", "start layers"), rows))
 
 
-def show_methods() -> None:
-    """`wel methods`: the registry."""
-    rows = [(m.name, m.label, m.wrapped, _options(m.options), CITATIONS[m.source]) for m in METHODS.values()]
-    Console().print(_table(("method", "label", "backend", "options", "source"), rows))
+def show_methods(model: str | None, weights: str | None) -> None:
+    """`wel methods`: the registry; for a network also whether a method applies."""
+    net = load(model, weights) if model else None
+    headings = ["method", "label", "backend", *(["applies"] if net else []), "options", "source"]
+    rows = [
+        (m.name, m.label, m.wrapped, *([why_not(m, net.graph) or "yes"] if net else []), _options(m.options), m.source)
+        for m in METHODS.values()
+    ]
+    console = _console()
+    console.print(_table(headings, rows))
+    for key in dict.fromkeys(m.source for m in METHODS.values()):
+        console.print(f"{key}: {CITATIONS[key]}", markup=False)
 
 
 def _options(options: dict) -> str:
     return ", ".join(f"{key}={'from images' if value is None else value}" for key, value in options.items())
+
+
+def _console() -> Console:
+    """A console that keeps tables whole where standard output is a file or a pipe."""
+    plain = Console()
+    return plain if plain.is_terminal else Console(width=160)
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence]) -> Table:

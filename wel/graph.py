@@ -5,14 +5,19 @@ A node is one call of one layer. Nested models are flattened (`outer/inner`), a 
 """
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass
+import json
+from collections import defaultdict
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import count
 from typing import Any, Iterator
 
 import numpy as np
 
-from wel.errors import WelError, invalid, one_of
+from wel.errors import WelError, invalid
+
+# what Keras wraps a bare TensorFlow operation in
+OPERATIONS = ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer", "ClassMethod", "InstanceMethod", "InstanceProperty")
 
 
 @dataclass(frozen=True)
@@ -40,9 +45,25 @@ class Node:
 
     def apply(self, inputs: list):
         """Calls the layer on tensors that take the place of its inputs, in inference mode."""
-        args, kwargs = self.call.map_arguments({str(id(old)): new for old, new in zip(self.call.keras_inputs, inputs)})
-        kwargs.pop("training", None)
+        places = defaultdict(list)
+        for old, new in reversed(list(zip(self.call.keras_inputs, inputs))):  # Keras takes them from the end
+            places[str(id(old))].append(new)
+        args, kwargs = self.call.map_arguments(places)
+        spec = self.layer._call_spec
+        if spec.expects_training_arg:
+            args, kwargs = spec.set_arg_value("training", False, args, kwargs, inputs_in_args=True)
         return self.layer(*args, **kwargs)
+
+    def weights(self) -> list[np.ndarray]:
+        """The layer's weights as they are now, in the order of `get_weights`, float32.
+
+        Raises:
+            WelError: when one of them is not finite.
+        """
+        arrays = [np.asarray(array, dtype="float32") for array in self.layer.get_weights()]
+        if not all(np.isfinite(array).all() for array in arrays):
+            raise WelError(f"Invalid weights: layer '{self.name}' holds NaN or infinite values. Expected finite numbers.")
+        return arrays
 
 
 @dataclass(frozen=True)
@@ -82,9 +103,13 @@ class Graph:
         return [name for name in self.names if name in wanted and name != start]
 
     def flat_config(self) -> dict:
-        """The same network as the configuration of a flat functional Keras model with layers `node0`, `node1`, ….
+        """The same network, in inference mode, as the configuration of a flat functional Keras model with layers `node0`, `node1`, ….
 
         Initialisers, regularisers and constraints are left out: the weights travel separately (`flat_weights`).
+
+        Raises:
+            WelError: for a layer that cannot be rebuilt from a configuration: not Keras's own, a bare TensorFlow operation,
+                or called with more than its inputs.
         """
         layers = [self._layer_config(i, node) for i, node in enumerate(self.nodes)]
         return {
@@ -99,19 +124,17 @@ class Graph:
         return f"node{self.index(name)}"
 
     def flat_weights(self) -> dict[str, np.ndarray]:
-        """The weights of `flat_config`'s layers as they are now, keyed `node3/0` in the order of `get_weights`."""
-        weights = {}
-        for i, node in enumerate(self.nodes):
-            for k, array in enumerate(node.layer.get_weights()):
-                weights[f"node{i}/{k}"] = np.asarray(array, dtype="float32")
-        return weights
+        """The weights of `flat_config`'s layers as they are now, keyed `node3/0` in the order of `get_weights`.
+
+        Raises:
+            WelError: when one of them is not finite.
+        """
+        return {f"node{i}/{k}": array for i, node in enumerate(self.nodes) for k, array in enumerate(node.weights())}
 
     def _layer_config(self, position: int, node: Node) -> dict:
-        if node.kind in ("TFOpLambda", "SlicingOpLambda"):
-            raise WelError(f"Layer '{node.name}' is a bare TensorFlow operation. Expected Keras layers only for a wrapped backend.")
         name = f"node{position}"
         inbound = [[[self.flat_name(source), 0, 0, {}] for source in node.inputs]] if node.inputs else []
-        config = {"batch_input_shape": [None, *node.shape]} if position == 0 else _plain_config(node.layer)
+        config = {"batch_input_shape": [None, *node.shape]} if position == 0 else _plain_config(node)
         config = {**config, "name": name, "dtype": "float32"}
         kind = "InputLayer" if position == 0 else node.kind
         return {"class_name": kind, "name": name, "config": config, "inbound_nodes": inbound}
@@ -121,23 +144,20 @@ def build_graph(model) -> Graph:
     """Reads the layer graph of a functional or Sequential Keras model with one input and one output.
 
     Raises:
-        WelError: when the model is subclassed or not built, has several inputs or outputs, or a layer with several outputs.
+        WelError: when the model (or one inside it) is subclassed or not built, has several inputs or outputs,
+            a layer with several outputs, or a shape that is not fixed.
     """
+    if not _is_model(model):
+        raise invalid("model", type(model).__name__, "a Keras model")
     _check(model)
     walker = _Walker()
     source = walker.add_input(model)
     (output,) = walker.walk(model, [source], prefix="")
-    return Graph(nodes=tuple(_leading_to(output, walker.nodes)), output=output)
+    return Graph(nodes=tuple(_leading_to(output, list(walker.nodes.values()))), output=output)
 
 
 def _check(model) -> None:
-    if not _is_model(model):
-        raise invalid("model", type(model).__name__, "a Keras model")
-    if not getattr(model, "_is_graph_network", False):
-        raise WelError(
-            f"Invalid value for `model`: '{model.name}' is a subclassed or unbuilt model whose layers cannot be listed. "
-            "Expected a functional model, or a Sequential model with a known input shape."
-        )
+    _check_listed(model)
     for kind, tensors in (("input", model.inputs), ("output", model.outputs)):
         if len(tensors) != 1:
             raise WelError(f"Invalid value for `model`: '{model.name}' has {len(tensors)} {kind}s. Expected one {kind}.")
@@ -145,6 +165,14 @@ def _check(model) -> None:
         raise WelError(
             f"Invalid value for `model`: '{model.name}' takes inputs of shape {tuple(model.inputs[0].shape[1:])}. "
             "Expected a fixed input shape."
+        )
+
+
+def _check_listed(model) -> None:
+    if not getattr(model, "_is_graph_network", False):
+        raise WelError(
+            f"Invalid value for `model`: '{model.name}' is a subclassed or unbuilt model whose layers cannot be listed. "
+            "Expected a functional model, or a Sequential model with a known input shape."
         )
 
 
@@ -158,37 +186,61 @@ class _Walker:
     """Collects nodes while it follows a model's calls; tensors are known by id, as Keras itself does it."""
 
     def __init__(self):
-        self.nodes: list[Node] = []
-        self._calls: Counter[str] = Counter()
+        self.nodes: dict[str, Node] = {}
 
     def add_input(self, model) -> str:
-        layer = model.inputs[0]._keras_history.layer
-        return self._add(layer.name, layer, (), model.inputs[0].shape)
+        tensor = model.inputs[0]
+        layer = tensor._keras_history.layer
+        return self._add(Node(layer.name, layer, (), tuple(tensor.shape[1:])))
 
     def walk(self, model, sources: list[str], prefix: str) -> list[str]:
         """Follows `model`, whose inputs come from the nodes `sources`; returns the nodes of its outputs."""
         made = {id(tensor): source for tensor, source in zip(model.inputs, sources)}
         for call in _calls(model):
-            inputs = [made[id(tensor)] for tensor in call.keras_inputs]
-            outputs = self._follow(call, inputs, prefix)
+            outputs = self._follow(call, made, prefix)
             made.update(zip((id(tensor) for tensor in _flat(call.outputs)), outputs))
         return [made[id(tensor)] for tensor in model.outputs]
 
-    def _follow(self, call, inputs: list[str], prefix: str) -> list[str]:
+    def _follow(self, call, made: dict[int, str], prefix: str) -> list[str]:
         name = prefix + call.layer.name
         if _is_model(call.layer):
-            return self.walk(call.layer, inputs, prefix=name + "/")
+            return self.walk(call.layer, _model_inputs(call, made), prefix=name + "/")
         outputs = _flat(call.outputs)
         if len(outputs) != 1:
             raise WelError(f"Invalid value for `model`: layer '{name}' has {len(outputs)} outputs. Expected layers with one output.")
-        return [self._add(name, call.layer, tuple(inputs), outputs[0].shape, call)]
+        inputs = tuple(made[id(tensor)] for tensor in call.keras_inputs)
+        return [self._add(Node(name, call.layer, inputs, tuple(outputs[0].shape[1:]), call))]
 
-    def _add(self, name: str, layer, inputs: tuple[str, ...], shape, call=None) -> str:
-        self._calls[name] += 1
-        if self._calls[name] > 1:
-            name = f"{name}#{self._calls[name]}"
-        self.nodes.append(Node(name, layer, inputs, tuple(shape[1:]), call))
+    def _add(self, node: Node) -> str:
+        names = (node.name if number == 1 else f"{node.name}#{number}" for number in count(1))
+        name = next(name for name in names if name not in self.nodes)
+        self.nodes[name] = replace(node, name=name, shape=self._fixed_shape(node))
         return name
+
+    def _fixed_shape(self, node: Node) -> tuple[int, ...]:
+        """The output's shape; a nested model that takes any size has it only for the size that comes in."""
+        if None not in node.shape:
+            return node.shape
+        import tensorflow as tf
+
+        inputs = [tf.TensorSpec((None, *self.nodes[source].shape)) for source in node.inputs]
+        try:
+            shape = tuple(tf.function(node.apply, autograph=False).get_concrete_function(inputs).output_shapes[1:])
+        except Exception:  # an operation on a tensor's shape, say, which is no layer output at all
+            shape = node.shape
+        if None in shape:
+            raise WelError(f"Invalid value for `model`: layer '{node.name}' has outputs of shape {shape}. Expected a fixed shape.")
+        return shape
+
+
+def _model_inputs(call, made: dict[int, str]) -> list[str]:
+    """The nodes that go into a nested model, in the order of the model's own inputs."""
+    _check_listed(call.layer)
+    given, _, _ = call.layer._call_spec.split_out_first_arg(call.call_args, call.call_kwargs)
+    tensors = call.layer._flatten_to_reference_inputs(given)
+    if any(id(tensor) not in made for tensor in tensors):
+        raise WelError(f"Invalid value for `model`: '{call.layer.name}' inside it is called on a constant. Expected layers' outputs.")
+    return [made[id(tensor)] for tensor in tensors]
 
 
 def _calls(model) -> Iterator[Any]:
@@ -213,12 +265,34 @@ def _leading_to(output: str, nodes: list[Node]) -> list[Node]:
     return [node for node in nodes if node.name in wanted]
 
 
-def _plain_config(layer) -> dict:
-    config = layer.get_config()
+def _plain_config(node: Node) -> dict:
+    from keras.src.saving.legacy.saved_model import json_utils
+
+    _check_plain(node)
+    config = {key: value for key, value in node.layer.get_config().items() if key != "batch_input_shape"}
     for key in config:
         if key.endswith("_initializer"):
             config[key] = "zeros"
         elif key.endswith(("_regularizer", "_constraint")):
             config[key] = None
-    plain = {key: value.tolist() if hasattr(value, "tolist") else value for key, value in config.items()}
-    return {key: value for key, value in plain.items() if key != "batch_input_shape"}
+    try:
+        config = json.loads(json.dumps(config, default=json_utils.get_json_type))
+        type(node.layer).from_config(config)
+    except Exception as error:  # whatever a layer raises for a function of the user's in its configuration
+        raise WelError(f"Layer '{node.name}' cannot be rebuilt from its configuration. Expected Keras's own activations.") from error
+    return config
+
+
+def _check_plain(node: Node) -> None:
+    """Raises WelError unless a flat model can repeat the call: a layer of Keras's own, on its inputs and nothing else."""
+    if node.kind in OPERATIONS:
+        raise WelError(f"Layer '{node.name}' is a bare TensorFlow operation. Expected Keras layers only for a wrapped backend.")
+    if type(node.layer).__module__.split(".")[0] != "keras":
+        raise WelError(f"Layer '{node.name}' is of the class {node.kind}, not one of Keras's own, which a wrapped backend cannot rebuild.")
+    spec = node.layer._call_spec
+    given, args, kwargs = spec.split_out_first_arg(node.call.call_args, node.call.call_kwargs)
+    more = {**dict(zip(spec.arg_names[1:], args)), **kwargs, "training": None}
+    tensors = _flat(given)
+    alone_in_list = tensors[0] is not given and len(tensors) == 1
+    if len(tensors) != len(node.inputs) or alone_in_list or any(value is not None for value in _flat(more)):
+        raise WelError(f"Layer '{node.name}' ({node.kind}) is called with more than its inputs, which a wrapped backend cannot repeat.")

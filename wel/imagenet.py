@@ -1,7 +1,6 @@
 """ImageNet weights of vgg16 and resnet50: Keras's published files, and weights files that are read by layer name."""
 from __future__ import annotations
 
-import hashlib
 import re
 import sys
 from contextlib import contextmanager, redirect_stdout
@@ -39,14 +38,15 @@ def imagenet_file(name: str) -> Path:
     Raises:
         WelError: when the file is not there and cannot be downloaded, or its md5 is not the published one.
     """
+    from keras.src.utils.data_utils import validate_file
+
     source = published(name)
     path = keras_home() / "models" / source.file
     if not path.is_file():
         path = _downloaded(name, source, path)
-    found = _md5(path)
-    if found != source.md5:
+    if not validate_file(path, source.md5, algorithm="md5"):
         raise WelError(
-            f"Invalid file '{path}'. Expected Keras's ImageNet weights of {name} with md5 {source.md5}. Received {found}. "
+            f"Invalid file '{path}'. Expected Keras's ImageNet weights of {name} with md5 {source.md5}. Received other contents. "
             "Delete it to have it downloaded anew, or pass it with `--weights FILE` if it is what you want."
         )
     return path
@@ -63,14 +63,6 @@ def _downloaded(name: str, source: Published, path: Path) -> Path:
             f"The ImageNet weights of {name} cannot be downloaded ({error}). "
             f"Expected `--weights random`, `--weights FILE`, or the file '{path}' from another machine."
         ) from error
-
-
-def _md5(path: Path) -> str:
-    digest = hashlib.md5()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def load_by_name(model: Any, path: Path) -> None:
@@ -95,22 +87,22 @@ def load_by_name(model: Any, path: Path) -> None:
 
 @contextmanager
 def _weight_groups(path: Path) -> Iterator[dict[str, Any]]:
-    """The HDF5 groups of all layers with weights, by layer name."""
+    """The HDF5 groups of all layers with weights, by layer name; whatever cannot be read from the file is the user's error."""
     import h5py
     from keras.src.saving.legacy.hdf5_format import load_attributes_from_hdf5_group as attributes
 
     if not path.is_file():
         raise invalid("weights", str(path), "'imagenet', 'random' or an existing weights file")
     try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise invalid("weights", str(path), "a Keras weights file or whole model in HDF5") from error
-    with file:
-        root = file.get("model_weights", file)
-        groups = {name: root[name] for name in attributes(root, "layer_names")}
-        if not groups:
-            raise invalid("weights", str(path), "an HDF5 file with layer names, as Keras writes it for `save_weights('….h5')`")
-        yield {name: group for name, group in groups.items() if attributes(group, "weight_names")}
+        with h5py.File(path, "r") as file:
+            root = file.get("model_weights", file)
+            groups = {name: root[name] for name in attributes(root, "layer_names")}
+            if not groups:
+                raise KeyError("layer_names")
+            yield {name: group for name, group in groups.items() if attributes(group, "weight_names")}
+    except (OSError, KeyError) as error:
+        expected = "a Keras file with weights by layer name, as `save_weights('….h5')` and `save('….h5')` write it"
+        raise invalid("weights", str(path), expected) from error
 
 
 def _name_in_file(name: str, groups: dict[str, Any]) -> str | None:

@@ -33,7 +33,7 @@ class Method:
         color: of its line.
         wrapped: the package that computes it, "innvestigate" or "deeplift".
         source: key of `wel.citations.CITATIONS`.
-        options: its own parameters with their defaults; None stands for "taken from the images".
+        options: its own parameters with their defaults; None stands for "taken from the images", or "must be given".
         tolerance: what `wel verify` allows.
     """
 
@@ -62,6 +62,11 @@ METHODS = {
         Method("lrp_alpha5_beta4", "LRP α5β4", "5", GREEN, "bach2015", tolerance=TWO_TERM),
         Method("lrp_cmp_alpha1_beta0", "LRP CMP α1β0", "^", ORANGE, "lapuschkin2017", tolerance=NEAR_ZERO),
         Method("lrp_cmp_alpha2_beta1", "LRP CMP α2β1", "P", ORANGE, "lapuschkin2017", tolerance=NEAR_ZERO),
+        Method("pattern_net", "PatternNet", "N", RED, "kindermans2018", options={"patterns": None}),
+        Method("pattern_attribution", "PatternAttr.", "$P$", RED, "kindermans2018", options={"patterns": None}),
+        Method("deeplift_reveal_cancel", "DeepLIFT RevealCancel", "L", PINK, "shrikumar2017", "deeplift", {"reference": "zero"}, TWO_TERM),
+        Method("deeplift_rescale", "DeepLIFT Rescale", "D", PINK, "shrikumar2017", "deeplift", {"reference": "zero"}),
+        Method("deeplift_ablation", "DeepLIFT ablation", "A", PINK, "sixt2020", "deeplift", {"reference": "zero"}),
     )
 }
 
@@ -87,19 +92,3 @@ def choose_methods(names: str | Iterable[str]) -> list[Method]:
     if not names:
         raise invalid("methods", names, "'all' or one or more methods")
     return [find_method(name) for name in dict.fromkeys(names)]
-
-
-def settle_options(method: Method, given: dict, images) -> dict:
-    """A method's options with what was given and, where None is the default, what the images say.
-
-    Deep Taylor's `low` and `high` are the range of all images of the study (DESIGN: the range of the example image).
-
-    Raises:
-        WelError: for an option that the method does not have.
-    """
-    for key in given:
-        if key not in method.options:
-            raise invalid("options", key, f"for {method.name}: {one_of(method.options) if method.options else 'none'}")
-    settled = {**method.options, **given}
-    limits = {"low": lambda: float(images.min()), "high": lambda: float(images.max())}
-    return {key: limits[key]() if value is None else value for key, value in settled.items()}

@@ -11,7 +11,7 @@ from wel.zoo import Architecture
 
 
 class Network:
-    """A Keras model that ends in logits, with its layer graph and layer names.
+    """A Keras model that ends in logits, with its layer graph and layer names; weights that are not finite are refused.
 
     Attributes:
         model: the Keras model; `model.set_weights(...)` takes effect in the next study.
@@ -24,6 +24,8 @@ class Network:
         self.name = name
         self.architecture = architecture
         self.graph: Graph = build_graph(model)
+        for node in self.graph.nodes:
+            node.weights()  # refuses NaN before any work is done
 
     def __repr__(self) -> str:
         return f"Network({self.name!r}, {len(self.layers)} layers, input {self.input_shape})"
@@ -83,15 +85,16 @@ class Network:
         """
         if names is None:
             names = self.architecture.start_layers if self.architecture else ["output"]
-        found = [self.find(name, "start") for name in ([names] if isinstance(names, str) else names)]
+        names = [names] if isinstance(names, str) else list(names)
+        found = [self.find(name, "start") for name in names]
         if not found or self.graph.input in found:
-            raise invalid("start", list(names), "one or more layers above the input")
+            raise invalid("start", names, "one or more layers above the input")
         return list(dict.fromkeys(found))
 
     def weights_hash(self) -> str:
         """sha256 over all weights as they are now, in layer order."""
         digest = hashlib.sha256()
-        for key, array in sorted(self.graph.flat_weights().items()):
+        for key, array in self.graph.flat_weights().items():
             digest.update(key.encode() + str(array.shape).encode())
             digest.update(array.tobytes())
         return digest.hexdigest()

@@ -2,11 +2,14 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import shutil
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable, Iterator
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -50,17 +53,22 @@ class Run:
 
     def save_part(self, name: str, arrays: dict[str, np.ndarray]) -> None:
         """Keeps one piece of unfinished work."""
-        with written_whole(self.parts / f"{name}.npz") as path, open(path, "wb") as file:
+        with self._written(f"parts/{name}.npz") as path, open(path, "wb") as file:
             np.savez(file, **arrays)
 
     def load_parts(self, prefix: str) -> list[dict[str, np.ndarray]]:
         """The pieces whose names begin with `prefix`, in name order."""
-        return [_load(path) for path in sorted(self.parts.glob(f"{prefix}*.npz"))]
+        return [_read(path, _arrays) for path in self._parts(prefix)]
 
     def drop_parts(self, prefix: str) -> None:
         """Removes the pieces whose names begin with `prefix`."""
-        for path in self.parts.glob(f"{prefix}*.npz"):
+        for path in self._parts(prefix):
             path.unlink()
+
+    def _parts(self, prefix: str) -> list[Path]:
+        """Half-written pieces have names that begin with a point; they are none."""
+        found = (path for path in self.parts.iterdir() if path.suffix == ".npz" and not path.name.startswith("."))
+        return sorted(path for path in found if path.name.startswith(prefix))
 
     def save_json(self, name: str, content: Any) -> None:
         """Keeps a finished piece of the study."""
@@ -69,12 +77,23 @@ class Run:
     def load_json(self, name: str) -> Any | None:
         """A finished piece of the study, None if there is none."""
         path = self.parts / f"{name}.json"
-        return json.loads(path.read_text()) if path.exists() else None
+        return _read(path, _json) if path.exists() else None
 
     def write_text(self, name: str, text: str) -> None:
         """Writes a result file, whole or not at all."""
-        with written_whole(self.folder / name) as path:
+        with self._written(name) as path:
             path.write_text(text, encoding="utf-8")
+
+    @contextmanager
+    def _written(self, name: str) -> Iterator[Path]:
+        try:
+            with written_whole(self.folder / name) as path:
+                yield path
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> WelError:
+        return invalid("out", str(self.folder), f"a directory that can be written ({error.strerror or error})")
 
     def finish(self, **context: Any) -> None:
         """Marks the run as done and removes the unfinished work."""
@@ -88,38 +107,60 @@ class Run:
         if record is not None and record["request"] != request:
             other = _differences(record["request"], request)
             raise invalid("out", str(self.folder), f"a new directory: this one holds a run with other settings ({other})")
-        if record is None and self.folder.is_dir() and any(self.folder.iterdir()):
-            raise invalid("out", str(self.folder), "a new or empty directory, or one that an earlier run of wel made")
+        self.record = record or {"finished": False}
         try:
+            if record is None and not self._is_free():
+                raise invalid("out", str(self.folder), "a new or empty directory, or one that an earlier run of wel made")
             self.folder.mkdir(parents=True, exist_ok=True)
-            self.record = record or {"finished": False}
             if not self.record["finished"]:
                 self.parts.mkdir(exist_ok=True)
         except OSError as error:
-            raise invalid("out", str(self.folder), f"a directory that can be written ({error.strerror})") from error
+            raise self._unwritable(error) from error
         return self.record["finished"]
+
+    def _is_free(self) -> bool:
+        """Whether there is nothing of anybody's: a run that was killed before its record was written leaves no more than this."""
+        if not self.folder.is_dir():
+            return True
+        others = [path for path in self.folder.iterdir() if not path.name.startswith(".run-")]
+        return all(path == self.parts and path.is_dir() and not any(path.iterdir()) for path in others)
 
     def _existing_record(self) -> dict | None:
         path = self.folder / "run.json"
-        try:
-            return json.loads(path.read_text())
-        except (FileNotFoundError, NotADirectoryError):
+        if not os.path.lexists(path):
             return None
-        except (OSError, ValueError) as error:
-            raise WelError(f"Invalid file '{path}': it cannot be read as the record of a run. Expected another `out`.") from error
+        record = _read(path, _json)
+        if not (isinstance(record, dict) and isinstance(record.get("request"), dict) and isinstance(record.get("finished"), bool)):
+            raise _unreadable(path)
+        return record
 
     def _write_record(self, finished: bool) -> None:
         self.record["finished"] = finished
         self.write_text("run.json", json.dumps(self.record, indent=2, ensure_ascii=False) + "\n")
 
 
-def _load(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path) as arrays:
+def _read(path: Path, reader: Callable[[Path], Any]) -> Any:
+    try:
+        return reader(path)
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise _unreadable(path) from error
+
+
+def _unreadable(path: Path) -> WelError:
+    return WelError(f"Invalid file '{path}': it cannot be read as part of a run. Expected another `out`, or the directory removed.")
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    with open(path, "rb") as file, np.load(file) as arrays:
         return {key: arrays[key] for key in arrays.files}
 
 
 def _differences(old: dict, new: dict) -> str:
-    return ", ".join(key for key in sorted({*old, *new}) if old.get(key) != new.get(key))
+    return ", ".join(key for key in sorted({*old, *new}) if key not in old or key not in new or old[key] != new[key])
 
 
 def _versions() -> dict[str, str]:

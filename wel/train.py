@@ -5,6 +5,7 @@ import json
 import tempfile
 import time
 from dataclasses import asdict, dataclass, replace
+from numbers import Integral
 from pathlib import Path
 from typing import Iterator
 
@@ -16,6 +17,7 @@ from wel.data import preprocess
 from wel.errors import invalid, one_of
 from wel.paths import file_sha256, written_whole
 from wel.progress import progress
+from wel.runs import Run
 from wel.zoo import architecture
 
 
@@ -44,11 +46,11 @@ def train(name: str, out: Path, seed: int = 0, epochs: int | None = None) -> dic
     """Trains a network of the zoo on CIFAR-10 and writes `<name>.h5` (half precision) and `card.json` to `out`.
 
     A run that was interrupted goes on after the last epoch that was finished: every epoch's order, shifts,
-    and flips depend on (seed, epoch) only; dropout's generator starts anew.
+    and flips depend on (seed, epoch) only; dropout's generator starts anew. A run that is finished is not repeated.
 
     Args:
         name: a network with a recipe.
-        out: directory for checkpoints and results.
+        out: run directory, for checkpoints and results.
         seed: the seed of everything random.
         epochs: length of the schedule; the recipe's by default.
 
@@ -56,15 +58,21 @@ def train(name: str, out: Path, seed: int = 0, epochs: int | None = None) -> dic
         The model card: recipe, test accuracy, time, data, sha256.
 
     Raises:
-        WelError: when `name` has no recipe or CIFAR-10 cannot be had.
+        WelError: when `name` has no recipe, CIFAR-10 cannot be had, or `out` cannot be written or holds another run.
     """
     if name not in RECIPES:
         raise invalid("model", name, one_of(RECIPES))
+    if epochs is not None and (not isinstance(epochs, Integral) or epochs < 1):
+        raise invalid("epochs", epochs, "a whole number from 1 on")
+    if not isinstance(seed, Integral) or seed < 0:
+        raise invalid("seed", seed, "a whole number from 0 on")
     recipe = replace(RECIPES[name], epochs=epochs or RECIPES[name].epochs)
-    data = load_cifar10()
-    out.mkdir(parents=True, exist_ok=True)
-    training = _fit(name, recipe, data.train, seed, out / "checkpoints")
-    return _write_results(name, recipe, training, data, seed, out)
+    run = Run(out, {"study": "train", "network": name, "recipe": asdict(recipe), "seed": seed}, {})
+    if not run.finished:
+        data = load_cifar10()
+        training = _fit(name, recipe, data.train, seed, run.parts / "checkpoints")
+        run.finish(card=_write_results(name, recipe, training, data, seed, out))
+    return run.record["context"]["card"]
 
 
 def _fit(name: str, recipe: Recipe, data: Split, seed: int, folder: Path) -> _Training:

@@ -11,7 +11,15 @@ from wel.errors import UnsupportedError, WelError, invalid, one_of
 from wel.methods import Method
 
 WRAPPED = ("innvestigate",)
+# TensorFlow 2.14 then adds up in the order of 1.13, without fused multiply-add: last bits, and so ReLU masks, are the original's
+ORIGINAL_SUMS = {"TF_ENABLE_ONEDNN_OPTS": "0", "TENSORFLOW_USE_CUSTOM_CONTRACTION_KERNEL": "false"}
 BACKENDS = ("wrapped", *WRAPPED, "original")
+
+
+def check_backend(name: str) -> None:
+    """Raises WelError unless there is a backend of that name."""
+    if name not in BACKENDS:
+        raise invalid("backend", name, one_of(BACKENDS))
 
 
 def find_backend(name: str, method: Method) -> WrappedBackend:
@@ -21,8 +29,7 @@ def find_backend(name: str, method: Method) -> WrappedBackend:
         WelError: when there is none of that name.
         UnsupportedError: when it does not compute the method.
     """
-    if name not in BACKENDS:
-        raise invalid("backend", name, one_of(BACKENDS))
+    check_backend(name)
     if name == "original":
         return _started(name)
     if name not in ("wrapped", method.wrapped) or method.wrapped not in WRAPPED:
@@ -38,7 +45,7 @@ def _others(method: Method) -> str:
 def _started(name: str) -> WrappedBackend:
     if name == "original":
         return WrappedBackend(name, _original_worker)
-    return WrappedBackend(name, lambda: own_worker(f"wel.backends.{name}_worker"))
+    return WrappedBackend(name, lambda: own_worker(f"wel.backends.{name}_worker", ORIGINAL_SUMS))
 
 
 def _original_worker() -> Worker:

@@ -100,9 +100,6 @@ class _DeepTaylor(BoundedDeepTaylor):
         super().__init__(model, **kwargs)
         self._paper = semantics == "paper"
 
-    def _prepare_model(self, model):
-        return ReverseAnalyzerBase._prepare_model(self, model)
-
     def _create_analysis(self, *args, **kwargs):
         rule = alpha_beta_rule(1, 0, "paper") if self._paper else Alpha1Beta0IgnoreBiasRule
         add = self._gradient_reverse_mapping if self._paper else add_rule(1, 0, "corrected")
@@ -175,7 +172,6 @@ ANALYZERS = {
     "lrp_cmp_alpha1_beta0": _lrp_alpha_beta(1, 0, dense_epsilon=1e-10),
     "lrp_cmp_alpha2_beta1": _lrp_alpha_beta(2, 1, dense_epsilon=1e-10),
 }
-RELU_ONLY = ("guided_backprop", "deconvnet", "rectgrad", "deep_taylor")
 
 
 def analyzer_class(method: str) -> type:
@@ -187,24 +183,3 @@ def analyzer_class(method: str) -> type:
     if method not in ANALYZERS:
         raise Unsupported(f"Method '{method}' is not computed by the innvestigate backend.")
     return ANALYZERS[method]
-
-
-def check_applies(method: str, layers: dict) -> None:
-    """Refuses a network that the method is not defined for.
-
-    Args:
-        method: its name.
-        layers: node name -> Keras layer.
-
-    Raises:
-        Unsupported: naming the first layer that stands in the way.
-    """
-    if method in RELU_ONLY:
-        for name, layer in layers.items():
-            if not ichecks.only_relu_activation(layer):
-                kind = getattr(layer, "activation", type(layer))
-                raise Unsupported(f"Method '{method}' is defined for ReLU networks only; layer '{name}' has {kind.__name__}.")
-    if method != "gradient":
-        for name, layer in layers.items():
-            if not (ichecks.is_convnet_layer(layer) or isinstance(layer, (*ACTIVATION_LAYERS, klayers.DepthwiseConv2D))):
-                raise Unsupported(f"Method '{method}' has no rule for layer '{name}' ({type(layer).__name__}).")

@@ -8,15 +8,17 @@ import subprocess
 import sys
 import tempfile
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
-from typing import Sequence
+from typing import Sequence, TextIO
 
 import numpy as np
 
 from wel.errors import UnsupportedError, WelError
 
 LAST_LINES = 12
+LONGEST_MESSAGE = 1000
 
 
 class Worker:
@@ -26,15 +28,17 @@ class Worker:
         self._command = list(command)
         self._environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **(environment or {})}
         self._process: subprocess.Popen | None = None
-        self._folder = None
+        self._listener: Thread | None = None
+        self._folder: tempfile.TemporaryDirectory | None = None
         self.versions: dict[str, str] = {}
         self._stderr: deque[str] = deque(maxlen=LAST_LINES)
         atexit.register(self.close)
 
     @property
     def folder(self) -> Path:
-        """A directory for networks and jobs that lives as long as the worker."""
-        self._start()
+        """A directory for networks and jobs that lives as long as the process; one that has died is replaced."""
+        if self._process is None or self._process.poll() is not None:
+            self._start()
         return Path(self._folder.name)
 
     def run(self, job: dict, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -43,30 +47,34 @@ class Worker:
         Raises:
             WelError: when the method cannot be had for the network, or the process fails; the message is the worker's.
         """
-        self._start()
-        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+        if self._process is None:
+            self._start()
+        with tempfile.TemporaryDirectory(dir=self._folder.name) as folder:
             (Path(folder) / "job.json").write_text(json.dumps(job))
             np.savez(Path(folder) / "arrays.npz", **arrays)
             self._ask({"job": folder})
             with np.load(Path(folder) / "answer.npz") as answer:
                 return {key: answer[key] for key in answer.files}
 
-    def close(self) -> None:
-        """Ends the process and removes its directory."""
-        if self._process is not None:
-            self._process.stdin.close()
-            try:
-                self._process.wait(timeout=5)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-            self._process.stdout.close()
-            self._folder.cleanup()
-            self._process = None
+    def close(self, patience: float = 5) -> None:
+        """Ends the process, after `patience` seconds by force, and removes its directory."""
+        if self._process is None:
+            return
+        process, self._process = self._process, None
+        with suppress(BrokenPipeError):
+            process.stdin.close()
+        try:
+            process.wait(timeout=patience)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stdout.close()
+        self._listener.join(timeout=1)
+        self._folder.cleanup()
 
     def _start(self) -> None:
-        if self._process is not None and self._process.poll() is None:
-            return
+        self.close()
+        self._stderr.clear()
         self._folder = tempfile.TemporaryDirectory(prefix="wel-", dir=_scratch())
         pipes = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
         environment = {**self._environment, "WEL_WORKER_FOLDER": self._folder.name}
@@ -74,9 +82,15 @@ class Worker:
             # a session of its own, so that Ctrl-C reaches the caller alone
             self._process = subprocess.Popen(self._command, text=True, env=environment, start_new_session=True, **pipes)
         except OSError as error:
+            self._folder.cleanup()
             raise WelError(f"The backend's interpreter '{self._command[0]}' cannot be started: {error.strerror}.") from error
-        Thread(target=self._stderr.extend, args=(self._process.stderr,), daemon=True).start()
+        self._listener = Thread(target=self._listen, args=(self._process.stderr,), daemon=True)
+        self._listener.start()
         self.versions = self._reply()["ready"]
+
+    def _listen(self, stderr: TextIO) -> None:
+        with stderr:
+            self._stderr.extend(line.strip() for line in stderr)
 
     def _ask(self, request: dict) -> None:
         try:
@@ -86,17 +100,25 @@ class Worker:
             pass  # the process has ended; _reply says so
         reply = self._reply()
         if "error" in reply:
-            if reply["kind"] == "unsupported":
-                raise UnsupportedError(reply["error"])
-            raise WelError(f"The backend failed: {reply['error']}")
+            message = " ".join(reply["error"].split())[:LONGEST_MESSAGE]
+            raise UnsupportedError(message) if reply["kind"] == "unsupported" else WelError(f"The backend failed: {message}")
 
     def _reply(self) -> dict:
-        line = self._process.stdout.readline()
+        process = self._process
+        try:
+            line = process.stdout.readline()
+        except BaseException:
+            self.close(patience=0)  # or the reply to a job that was interrupted would be taken for that to the next one
+            raise
         if not line:
-            code = self._process.wait()
-            self._process = None
-            raise WelError(f"The backend's process ended with code {code}. Its last words: {' / '.join(self._stderr).strip()}")
-        return json.loads(line)
+            self.close()
+            words = " / ".join(self._stderr)[-LONGEST_MESSAGE:]
+            raise WelError(f"The backend's process ended with code {process.returncode}. Its last words: {words}")
+        try:
+            return json.loads(line)
+        except ValueError as error:
+            self.close(patience=0)
+            raise WelError(f"The backend's process '{self._command[0]}' is not one of wel's: it says {line.strip()!r}.") from error
 
 
 def _scratch() -> str | None:
@@ -114,7 +136,7 @@ def write_network(folder: Path, config: str, weights: dict[str, np.ndarray]) -> 
     np.savez(folder / "weights.npz", **weights)
 
 
-def own_worker(module: str) -> Worker:
+def own_worker(module: str, environment: dict[str, str]) -> Worker:
     """A worker that runs one of wel's modules under the caller's interpreter."""
     path = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return Worker([sys.executable, "-m", module], {"PYTHONPATH": os.pathsep.join(path)})
+    return Worker([sys.executable, "-m", module], {**environment, "PYTHONPATH": os.pathsep.join(path)})

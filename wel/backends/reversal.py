@@ -13,7 +13,7 @@ from innvestigate.backend.graph import ReverseMappingBase
 from keras.src.engine import base_layer_utils
 from tensorflow import keras
 
-from wel.backends.analyzers import analyzer_class, check_applies
+from wel.backends.analyzers import analyzer_class
 
 
 class Reversal:
@@ -25,9 +25,7 @@ class Reversal:
         self._weights_hash = None
         with self._active():
             self._model = _build(network["config"])
-            layers = {name: self._model.get_layer(flat) for name, flat in network["nodes"].items()}
-            check_applies(method, layers)
-            self._forward = {name: layer.output for name, layer in layers.items()}
+            self._forward = {name: self._model.get_layer(flat).output for name, flat in network["nodes"].items()}
             self._reversed = _reverse(analyzer_class(method), self._model, semantics, options)
             self._session.run(tf.compat.v1.global_variables_initializer())
 
@@ -72,9 +70,25 @@ class Reversal:
 def _build(config: dict):
     base_layer_utils.needs_keras_history, off = _needs_keras_history, base_layer_utils.needs_keras_history
     try:
-        return keras.Model.from_config(config)
+        return keras.Model.from_config({**config, "layers": _with_distinct_inputs(config["layers"])})
     finally:
         base_layer_utils.needs_keras_history = off
+
+
+def _with_distinct_inputs(layers: list[dict]) -> list[dict]:
+    """Where a layer takes one output twice, the second goes through a linear Activation: analyzers know inputs by their tensor."""
+    distinct = []
+    for layer in layers:
+        sources = []
+        for inbound in (inbound for call in layer["inbound_nodes"] for inbound in call):
+            if inbound[0] in sources:
+                copy = f"{layer['name']}_input{len(sources)}"
+                config = {"name": copy, "activation": "linear"}
+                distinct.append({"class_name": "Activation", "name": copy, "config": config, "inbound_nodes": [[list(inbound)]]})
+                inbound[0] = copy
+            sources.append(inbound[0])
+        distinct.append(layer)
+    return distinct
 
 
 _needs_keras_history = base_layer_utils.needs_keras_history
@@ -113,8 +127,8 @@ def _reverse(analyzer_type, model, semantics: str, options: dict) -> dict[int, t
             return inputs, None
 
     analyzer = Injectable(model, semantics=semantics, neuron_selection_mode="all", disable_model_checks=True, **options)
-    prepared, _, stops = analyzer._prepare_model(model)
-    analyzer._create_analysis(prepared, stop_analysis_at_tensors=stops)
+    # not `_prepare_model`: it fails at outputs with feature maps, and Deep Taylor's appends a ReLU to the output
+    analyzer._create_analysis(model, stop_analysis_at_tensors=[])
     return kept
 
 

@@ -42,22 +42,29 @@ def serve(compute, versions):
         versions: dict of package versions, reported once at the start.
     """
     replies = _take_over_stdout()
-    _say(replies, {"ready": versions})
-    for line in sys.stdin:
-        folder = json.loads(line)["job"]
-        try:
-            with open(os.path.join(folder, "job.json")) as file:
-                job = json.load(file)
-            with np.load(os.path.join(folder, "arrays.npz")) as arrays:
-                arrays = {key: arrays[key] for key in arrays.files}
-            np.savez(os.path.join(folder, "answer.npz"), **compute(job, arrays))
-            _say(replies, {"ok": True})
-        except Unsupported as error:
-            _say(replies, {"error": str(error), "kind": "unsupported"})
-        except Exception as error:  # whatever a wrapped package raises has to reach the caller, not end the worker
-            traceback.print_exc()
-            _say(replies, {"error": "{}: {}".format(type(error).__name__, error), "kind": "internal"})
-    shutil.rmtree(os.environ.get("WEL_WORKER_FOLDER", ""), ignore_errors=True)
+    try:
+        _say(replies, {"ready": versions})
+        for line in sys.stdin:
+            _say(replies, _outcome(compute, json.loads(line)["job"]))
+    except BrokenPipeError:
+        pass  # the caller was killed while a job ran
+    finally:
+        shutil.rmtree(os.environ.get("WEL_WORKER_FOLDER", ""), ignore_errors=True)
+
+
+def _outcome(compute, folder):
+    try:
+        with open(os.path.join(folder, "job.json")) as file:
+            job = json.load(file)
+        with np.load(os.path.join(folder, "arrays.npz")) as arrays:
+            arrays = {key: arrays[key] for key in arrays.files}
+        np.savez(os.path.join(folder, "answer.npz"), **compute(job, arrays))
+        return {"ok": True}
+    except Unsupported as error:
+        return {"error": str(error), "kind": "unsupported"}
+    except Exception as error:  # whatever a wrapped package raises has to reach the caller, not end the worker
+        traceback.print_exc()
+        return {"error": "{}: {}".format(type(error).__name__, error), "kind": "internal"}
 
 
 def _take_over_stdout():

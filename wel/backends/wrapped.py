@@ -84,13 +84,30 @@ class OpenNetwork:
         """
         at = list(at)
         rows = max(1, MEMORY // self._row_bytes)
-        job = {**self._job, **request._asdict(), "start": start, "at": at, "batch_rows": rows}
-        answer = self._worker.run(job, {"images": images, "vectors": vectors})
+        plain, arrays = _separated(request.options)
+        job = {**self._job, **request._asdict(), "options": plain, "start": start, "at": at, "batch_rows": rows}
+        answer = self._worker.run(job, {"images": images, "vectors": vectors, **arrays})
         return {name: answer[f"at_{i}"] for i, name in enumerate(at)}
 
     def images_at_once(self, vectors: int) -> int:
         """How many images with that many vectors each a job should hold, so that it stays within `MEMORY` bytes."""
         return max(1, MEMORY // (self._row_bytes * vectors))
+
+
+def _separated(options: dict) -> tuple[dict, dict[str, np.ndarray]]:
+    """Options that fit into JSON, and arrays: `reference` as it is, the list `patterns` as `pattern_000`, `pattern_001`, …"""
+    arrays = {key: value for key, value in options.items() if isinstance(value, np.ndarray)}
+    patterns = options.get("patterns", [])
+    arrays.update({f"pattern_{i:03d}": array for i, array in enumerate(patterns)})
+    return {key: value for key, value in options.items() if key not in (*arrays, "patterns")}, arrays
+
+
+def _separated(options: dict) -> tuple[dict, dict[str, np.ndarray]]:
+    """Options that fit into JSON, and arrays: `reference` as it is, the list `patterns` as `pattern_000`, `pattern_001`, …"""
+    arrays = {key: value for key, value in options.items() if isinstance(value, np.ndarray)}
+    patterns = options.get("patterns", [])
+    arrays.update({f"pattern_{i:03d}": array for i, array in enumerate(patterns)})
+    return {key: value for key, value in options.items() if key not in (*arrays, "patterns")}, arrays
 
 
 def _network_config(net: Network) -> dict:

@@ -4,22 +4,25 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
 import numpy as np
 import pandas as pd
 
+from wel.applicability import check_applies
 from wel.backends import find_backend
 from wel.backends.wrapped import Request
-from wel.errors import UnsupportedError, invalid
-from wel.methods import Method, choose_methods, settle_options
+from wel.errors import UnsupportedError, invalid, one_of
+from wel.methods import Method, choose_methods
 from wel.metrics import chance_level, pairwise_abs_cosine
 from wel.network import Network
+from wel.options import described, settle_options
 from wel.progress import Steps
 from wel.runs import Run
 from wel.statistics import HISTOGRAM_EDGES, CosineCounts
-from wel.studies.injection import SEMANTICS, check_semantics, checked_images, checked_vectors
+from wel.studies.injection import SEMANTICS, checked_images, checked_vectors
 from wel.vectors import random_vectors
 
 
@@ -87,21 +90,34 @@ def csc(
     images = checked_images(net, images)
     study = _Study(net, images, vectors, seed, backend, options or {}, batch_size)
     cells = study.cells(choose_methods(methods), net.start_layers(_named(start, vectors)), semantics)
-    if methods != "all":
-        for cell in cells:
-            find_backend(backend, cell.method)
+    skipped = study.unsupported(cells)
+    if skipped and methods != "all":
+        raise UnsupportedError(next(iter(skipped.values())))
+    cells = [cell for cell in cells if cell.method.name not in skipped]
     request = {"study": "csc", **study.request(cells)}
     with tempfile.TemporaryDirectory() as scratch:
         run = Run(Path(out or Path(scratch) / "run"), request, context or {})
         if run.finished:
             return _read(run)
-        result = study.result(run, cells, steps or Steps(), skip=methods == "all")
+        result = study.result(run, cells, steps or Steps(), skipped)
         _write(run, result)
     return result
 
 
 def _named(start, vectors):
     return list(vectors) if start is None and isinstance(vectors, Mapping) else start
+
+
+def _check_whole(name: str, value: Any, least: int, why: str = "") -> None:
+    if not isinstance(value, Integral) or value < least:
+        raise invalid(name, value, f"a whole number from {least} on{why}")
+
+
+def chosen_semantics(name: str) -> tuple[str, ...]:
+    """The semantics that "paper", "corrected" or "both" stands for. Raises WelError for another name."""
+    if name not in (*SEMANTICS, "both"):
+        raise invalid("semantics", name, one_of((*SEMANTICS, "both")))
+    return SEMANTICS if name == "both" else (name,)
 
 
 class _Study:
@@ -116,17 +132,14 @@ class _Study:
         self._check()
 
     def _check(self) -> None:
-        if self.given is None and (not isinstance(self.count, (int, np.integer)) or self.count < 2):
-            raise invalid("vectors", self.count, "a whole number from 2 on: similarity needs pairs")
-        if self.batch_size is not None and self.batch_size < 1:
-            raise invalid("batch_size", self.batch_size, "a whole number from 1 on")
-        if not isinstance(self.seed, (int, np.integer)) or self.seed < 0:
-            raise invalid("seed", self.seed, "a whole number from 0 on")
+        if self.given is None:
+            _check_whole("vectors", self.count, 2, ": similarity needs pairs")
+        if self.batch_size is not None:
+            _check_whole("batch_size", self.batch_size, 1)
+        _check_whole("seed", self.seed, 0)
 
     def cells(self, methods: Sequence[Method], starts: Sequence[str], semantics: str) -> list[Cell]:
-        wanted = SEMANTICS if semantics == "both" else (semantics,)
-        for one in wanted:
-            check_semantics(one)
+        wanted = chosen_semantics(semantics)
         for name in self.options:
             choose_methods(name)
         for start in starts:
@@ -137,7 +150,7 @@ class _Study:
         return {
             "model": self.net.name,
             "weights_sha256": self.net.weights_hash(),
-            "methods": {cell.method.name: self.settled(cell.method) for cell in cells},
+            "methods": {cell.method.name: described(self.settled(cell.method)) for cell in cells},
             "start_layers": list(dict.fromkeys(self.net.shown(cell.start) for cell in cells)),
             "semantics": list(dict.fromkeys(cell.semantics for cell in cells)),
             "images": len(self.images),
@@ -167,19 +180,22 @@ class _Study:
             raise invalid("vectors", f"{vectors.shape[1]} per image", "two or more: similarity needs pairs")
         return vectors[list(images)]
 
-    def result(self, run: Run, cells: Sequence[Cell], steps: Steps, skip: bool) -> CSCResult:
-        steps.start(len(cells) * len(self.images))
-        rows, histograms, skipped = [], {}, {}
-        for position, cell in enumerate(cells):
+    def unsupported(self, cells: Sequence[Cell]) -> dict[str, str]:
+        """Methods that the backend cannot compute for this network, and why."""
+        reasons = {}
+        for method in {cell.method.name: cell.method for cell in cells}.values():
             try:
-                done = None if cell.method.name in skipped else self.cell(run, f"cell{position:04d}", cell, steps)
+                check_applies(method, self.backend, self.net.graph)
+                self.settled(method)
             except UnsupportedError as error:
-                if not skip:
-                    raise
-                skipped[cell.method.name], done = str(error), None
-            if done is None:
-                steps.advance(len(self.images))
-                continue
+                reasons[method.name] = str(error)
+        return reasons
+
+    def result(self, run: Run, cells: Sequence[Cell], steps: Steps, skipped: dict[str, str]) -> CSCResult:
+        steps.start(len(cells) * len(self.images))
+        rows, histograms = [], {}
+        for position, cell in enumerate(cells):
+            done = self.cell(run, f"cell{position:04d}", cell, steps)
             rows += done["rows"]
             key = (cell.method.name, cell.semantics, self.net.shown(cell.start))
             histograms.update({(*key, layer): np.array(counts) for layer, counts in done["histograms"].items()})

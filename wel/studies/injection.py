@@ -5,11 +5,13 @@ from typing import Any, Sequence
 
 import numpy as np
 
+from wel.applicability import check_applies
 from wel.backends import find_backend
 from wel.backends.wrapped import Request
 from wel.errors import WelError, invalid
-from wel.methods import find_method, settle_options
+from wel.methods import find_method
 from wel.network import Network
+from wel.options import settle_options
 
 SEMANTICS = ("paper", "corrected")
 
@@ -50,6 +52,7 @@ def relevance(
     start = net.find(start, "start")
     vectors = checked_vectors(net, vectors, start, len(images))
     names = layers_below(net, start, at)
+    check_applies(chosen, backend, net.graph)
     request = Request(chosen.name, semantics, settle_options(chosen, options, images))
     read = find_backend(backend, chosen).open(net).relevance(request, images, start, vectors, names.values())
     return {shown: read[name] for shown, name in names.items()}
@@ -103,5 +106,5 @@ def _checked(argument: str, array: np.ndarray, expected: tuple) -> np.ndarray:
         wanted = ", ".join("n" if size is None else str(size) for size in expected)
         raise WelError(f"Invalid value for `{argument}`: an array of shape {array.shape}. Expected shape ({wanted}).")
     if array.dtype.kind not in "fiub" or not np.isfinite(array).all():
-        raise WelError(f"Invalid value for `{argument}`: an array of {array.dtype}, or values that are not finite. Expected finite numbers.")
+        raise WelError(f"Invalid value for `{argument}`: values of {array.dtype} or not finite. Expected finite numbers.")
     return array.astype("float32")

@@ -1,0 +1,20 @@
+"""Relevance of the input by the installed innvestigate as it is, for the models and images that a caller has saved.
+
+    python plain_innvestigate.py FOLDER
+
+FOLDER holds `<case>.h5`, `<case>.npy` (images) and `cases.json` {case: analyzer name}; `<case>_plain.npy` is written.
+"""
+import json
+import sys
+from pathlib import Path
+
+import innvestigate
+import numpy as np
+import tensorflow as tf
+
+tf.compat.v1.disable_eager_execution()
+folder = Path(sys.argv[1])
+for case, name in json.loads((folder / "cases.json").read_text()).items():
+    model = tf.keras.models.load_model(folder / f"{case}.h5", compile=False)
+    analyzer = innvestigate.create_analyzer(name, model, neuron_selection_mode="all", disable_model_checks=True)
+    np.save(folder / f"{case}_plain.npy", analyzer.analyze(np.load(folder / f"{case}.npy")))

@@ -1,0 +1,308 @@
+"""wel.logits: softmax and sigmoid come off the end, whatever form they have, and nothing else changes."""
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import randomized
+
+from wel.errors import WelError
+from wel.logits import without_final_activation
+
+
+def head(image, *, filters: int = 4):
+    """Four numbers per image, without an activation."""
+    from tensorflow.keras import layers
+
+    return layers.Dense(4, name="dense")(layers.Flatten()(layers.Conv2D(filters, 3, activation="relu")(image)))
+
+
+def image():
+    from tensorflow.keras import layers
+
+    return layers.Input((8, 8, 3), name="image")
+
+
+def fused(activation):
+    from tensorflow.keras import Model, layers
+
+    source = image()
+    x = layers.Flatten()(layers.Conv2D(4, 3, activation="relu")(source))
+    return Model(source, layers.Dense(4, activation=activation, name="dense")(x))
+
+
+def separate(layer):
+    from tensorflow.keras import Model
+
+    source = image()
+    return Model(source, layer(head(source)))
+
+
+def fused_sequential():
+    from tensorflow.keras import Sequential, layers
+
+    return Sequential([image_layer(), layers.Conv2D(4, 3, activation="relu"), layers.Flatten(), layers.Dense(4, activation="softmax")])
+
+
+def image_layer():
+    from tensorflow.keras import layers
+
+    return layers.InputLayer((8, 8, 3))
+
+
+def separate_sequential():
+    from tensorflow.keras import Sequential, layers
+
+    return Sequential([image_layer(), layers.Flatten(), layers.Dense(4), layers.Activation("softmax")])
+
+
+def built_later():
+    from tensorflow.keras import Sequential, layers
+
+    model = Sequential([layers.Conv2D(4, 3, activation="relu"), layers.Flatten(), layers.Dense(4, activation="softmax")])
+    model.build((None, 8, 8, 3))
+    return model
+
+
+def in_nested():
+    from tensorflow.keras import Model
+
+    source = image()
+    return Model(source, fused("softmax")(source))
+
+
+def in_two_levels():
+    from tensorflow.keras import Model, Sequential
+
+    source = image()
+    return Model(source, Sequential([image_layer(), in_nested()], name="middle")(source))
+
+
+def in_second_output():
+    """The nested model has two outputs; the outer one ends in the second, a softmax; the first ends in a ReLU."""
+    from tensorflow.keras import Model, layers
+
+    inner = image()
+    features = layers.Conv2D(4, 3, activation="relu")(inner)
+    both = Model(inner, [features, layers.Dense(4, activation="softmax")(layers.Flatten()(features))])
+    source = image()
+    return Model(source, both(source)[1])
+
+
+def operation(function):
+    def build():
+        from tensorflow.keras import Model
+
+        source = image()
+        return Model(source, function(head(source)))
+
+    return build
+
+
+def softmax_operation(x):
+    import tensorflow as tf
+
+    return tf.nn.softmax(x, axis=-1)
+
+
+def sigmoid_operation(x):
+    import tensorflow as tf
+
+    return tf.sigmoid(x)
+
+
+def layer(name: str, *args):
+    """A builder that defers the import of Keras."""
+
+    def build():
+        from tensorflow.keras import layers
+
+        return separate(getattr(layers, name)(*args))
+
+    return build
+
+
+def layer_as_activation():
+    from tensorflow.keras import layers
+
+    return fused(layers.Softmax())
+
+
+def named_dictionary():
+    from tensorflow.keras import Model
+
+    source = image()
+    model = fused("softmax")
+    return Model(source, {"classes": model(source)})
+
+
+ENDS = {
+    "fused softmax": (lambda: fused("softmax"), "softmax"),
+    "fused sigmoid": (lambda: fused("sigmoid"), "sigmoid"),
+    "activation softmax": (layer("Activation", "softmax"), "softmax"),
+    "activation sigmoid": (layer("Activation", "sigmoid"), "sigmoid"),
+    "softmax layer": (layer("Softmax"), "softmax"),
+    "softmax layer as activation": (layer_as_activation, "softmax"),
+    "sequential, fused": (fused_sequential, "softmax"),
+    "sequential, separate": (separate_sequential, "softmax"),
+    "sequential, built later": (built_later, "softmax"),
+    "nested": (in_nested, "softmax"),
+    "two levels": (in_two_levels, "softmax"),
+    "second output of a nested model": (in_second_output, "softmax"),
+    "tf.nn.softmax": (operation(softmax_operation), "softmax"),
+    "tf.sigmoid": (operation(sigmoid_operation), "sigmoid"),
+    "output in a dictionary": (named_dictionary, "softmax"),
+}
+
+
+def applied(activation: str, logits: np.ndarray) -> np.ndarray:
+    from scipy.special import expit, softmax
+
+    return softmax(logits, axis=-1) if activation == "softmax" else expit(logits)
+
+
+def predictions(model, images) -> np.ndarray:
+    out = model(images, training=False)
+    return np.asarray(next(iter(out.values())) if isinstance(out, dict) else out)
+
+
+@pytest.mark.parametrize("case", ENDS)
+def test_activation_comes_off(case, images):
+    build, activation = ENDS[case]
+    model = randomized(build())
+    before, weights = predictions(model, images), model.get_weights()
+    config = model.get_config()
+
+    linear = without_final_activation(model)
+    logits = predictions(linear, images)
+
+    assert linear is not model and type(linear) is type(model) and linear.name == model.name
+    assert np.ptp(logits) > 0.2 and not np.allclose(logits.sum(axis=1), 1)
+    np.testing.assert_allclose(applied(activation, logits), before, atol=1e-6)
+    np.testing.assert_array_equal(predictions(model, images), before)
+    assert model.get_config() == config
+    for kept, copied in zip(weights, linear.get_weights()):
+        np.testing.assert_array_equal(kept, copied)
+    assert without_final_activation(linear) is linear
+
+
+def test_copy_has_weights_of_its_own(images):
+    model = randomized(fused("softmax"))
+    before = predictions(model, images)
+    linear = without_final_activation(model)
+    linear.set_weights([0 * weight for weight in linear.get_weights()])
+    np.testing.assert_array_equal(predictions(model, images), before)
+
+
+@pytest.mark.parametrize("name", ["sequential", "functional", "nested", "shared_layer", "residual"])
+def test_model_that_ends_in_logits_is_returned_itself(name, request):
+    model = request.getfixturevalue(name)
+    assert without_final_activation(model) is model
+
+
+def test_softmax_in_the_middle_stays(images):
+    from tensorflow.keras import Model, layers
+
+    source = image()
+    gates = layers.Dense(4, activation="softmax")(layers.Flatten()(source))
+    model = Model(source, layers.Dense(3)(gates))
+    assert without_final_activation(model) is model
+
+
+def test_activation_inside_a_recurrent_layer_stays():
+    from tensorflow.keras import Sequential, layers
+
+    model = Sequential([layers.Input((8, 3)), layers.SimpleRNN(4, activation="sigmoid")])
+    assert without_final_activation(model) is model
+
+
+def test_adapted_normalization_is_copied(images):
+    from tensorflow.keras import Model, layers
+
+    source = image()
+    scaled = layers.Normalization(name="scale")
+    model = Model(source, layers.Dense(4, activation="softmax")(layers.Flatten()(scaled(source))))
+    scaled.adapt(3 * images + 1)
+    before = predictions(model, images)
+    np.testing.assert_allclose(applied("softmax", predictions(without_final_activation(model), images)), before, atol=1e-6)
+
+
+def shared_dense():
+    from tensorflow.keras import Model, layers
+
+    source = image()
+    dense = layers.Dense(4, activation="softmax", name="shared")
+    x = dense(layers.Dense(4)(layers.Flatten()(source)))
+    return Model(source, dense(x))
+
+
+def shared_activation():
+    from tensorflow.keras import Model, layers
+
+    source = image()
+    softmax = layers.Activation("softmax", name="shared")
+    return Model(source, softmax(layers.Dense(4)(softmax(head(source)))))
+
+
+def shared_model():
+    from tensorflow.keras import Model, Sequential, layers
+
+    source = image()
+    block = Sequential([layers.Input((4,)), layers.Dense(4, activation="softmax")], name="shared")
+    return Model(source, block(block(head(source))))
+
+
+@pytest.mark.parametrize("build", [shared_dense, shared_activation, shared_model])
+def test_last_layer_that_is_called_elsewhere_is_refused(build):
+    with pytest.raises(WelError, match="'shared' is called elsewhere in the model too.*Expected a model that ends in logits"):
+        without_final_activation(build())
+
+
+def test_shared_last_layer_without_activation_is_no_obstacle():
+    from tensorflow.keras import Model, layers
+
+    source = image()
+    dense = layers.Dense(4)
+    model = Model(source, dense(dense(head(source))))
+    assert without_final_activation(model) is model
+
+
+def custom_layer():
+    from tensorflow.keras import layers
+
+    class Doubled(layers.Layer):
+        def call(self, inputs):
+            return 2 * inputs
+
+    return Doubled
+
+
+def test_live_model_with_a_layer_of_the_users_own(images):
+    from tensorflow.keras import Model, layers
+
+    source = image()
+    model = randomized(Model(source, layers.Softmax()(custom_layer()()(head(source)))))
+    logits = predictions(without_final_activation(model), images)
+    np.testing.assert_allclose(applied("softmax", logits), predictions(model, images), atol=1e-6)
+
+
+def test_model_that_cannot_be_copied_is_refused():
+    from tensorflow.keras import Model, layers
+
+    source = image()
+    x = layers.Dense(4, activation=lambda x: 2 * x)(layers.Flatten()(source))
+    with pytest.raises(WelError, match="cannot be copied to take its last activation off"):
+        without_final_activation(Model(source, layers.Softmax()(x)))
+
+
+@pytest.mark.parametrize("model", [None, 3, "cifar10"])
+def test_what_is_no_model_is_handed_on(model):
+    assert without_final_activation(model) is model
+
+
+def test_several_outputs_are_handed_on():
+    from tensorflow.keras import Model, layers
+
+    source = image()
+    x = head(source)
+    model = Model(source, [layers.Softmax()(x), x])
+    assert without_final_activation(model) is model

@@ -1,0 +1,64 @@
+"""Which methods the wrapped innvestigate can compute for a network, and why not, told from the layer graph alone."""
+from __future__ import annotations
+
+from wel.backends import find_backend
+from wel.errors import UnsupportedError
+from wel.graph import Graph
+from wel.methods import Method
+
+ACTIVATIONS = frozenset({"Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "ThresholdedReLU"})
+KERNELS = frozenset(
+    {"Dense", "Conv1D", "Conv2D", "Conv3D", "Conv2DTranspose", "Conv3DTranspose", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D"}
+)
+POOLINGS = frozenset(
+    f"{span}{kind}Pooling{rank}D" for span in ("", "Global") for kind in ("Max", "Average") for rank in (1, 2, 3)
+)
+SHAPES = frozenset(
+    {"InputLayer", "Flatten", "Reshape", "Permute", "RepeatVector", "Concatenate", "Masking"}
+    | {f"{kind}{rank}D" for kind in ("Cropping", "UpSampling", "ZeroPadding") for rank in (1, 2, 3)}
+)
+REGULARIZERS = frozenset(
+    {"Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "AlphaDropout", "GaussianDropout", "GaussianNoise"}
+)
+RELEVANCE = ACTIVATIONS | KERNELS | POOLINGS | SHAPES | REGULARIZERS | {"BatchNormalization", "Add", "ActivityRegularization"}
+
+RELU_ONLY = ("guided_backprop", "deconvnet", "rectgrad", "deep_taylor")
+RELEVANCE_BASED = ("deep_taylor", "lrp_")
+
+
+def why_not(method: Method, graph: Graph) -> str | None:
+    """Why innvestigate cannot compute a method for a network, in one sentence; None if it can."""
+    if method.name in RELU_ONLY:
+        for node in graph.nodes:
+            if not _is_relu_or_linear(node.layer):
+                return f"Method '{method.name}' is defined for ReLU networks only; layer '{node.name}' has {_activation(node.layer)}."
+    if method.name.startswith(RELEVANCE_BASED):
+        for node in graph.nodes:
+            if node.kind not in RELEVANCE:
+                return f"Method '{method.name}' has no rule for layer '{node.name}' ({node.kind})."
+    return None
+
+
+def check_applies(method: Method, backend: str, graph: Graph) -> None:
+    """Refuses a method that a backend cannot compute for a network, before any work is done.
+
+    Raises:
+        WelError: for an unknown backend.
+        UnsupportedError: saying what stands in the way.
+    """
+    reason = why_not(method, graph) if find_backend(backend, method).name == "innvestigate" else None
+    if reason:
+        raise UnsupportedError(reason)
+
+
+def _activation(layer) -> str:
+    kind = type(layer).__name__
+    if kind in ACTIVATIONS - {"Activation"}:
+        return kind
+    return getattr(getattr(layer, "activation", None), "__name__", "linear")
+
+
+def _is_relu_or_linear(layer) -> bool:
+    if type(layer).__name__ == "ReLU":
+        return not float(layer.negative_slope or 0) and not float(layer.threshold or 0)
+    return _activation(layer) in ("relu", "linear")

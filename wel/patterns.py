@@ -1,0 +1,315 @@
+"""The patterns of a network (Kindermans et al. 2018): for each layer with a kernel an array of the kernel's shape.
+
+A pattern says in which direction of its input a unit's signal lies; `wel.fitting` estimates it, `wel.backends.pattern_rules`
+uses it. BatchNormalization that directly follows a layer is folded into it: w' = γ/√(σ²+ε)·w, and the pattern belongs to w'.
+
+The schema of the file:
+    pattern_000, pattern_001, …   one array per layer with a kernel, in execution order; float32 or float16
+    about                         JSON text: network, layers, estimator, semantics, images, seed
+    weights                       JSON text: layer -> sha256 of the weights that the patterns were fitted to
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Iterable, Sequence
+
+import numpy as np
+
+from wel.errors import UnsupportedError, WelError, invalid
+from wel.graph import Graph, Node
+from wel.network import Network
+from wel.paths import models_folder, written_whole
+from wel.reference import weight_hashes
+
+PATTERN_KINDS = frozenset({"Dense", "Conv1D", "Conv2D", "DepthwiseConv2D"})
+ACTIVATION_LAYERS = frozenset({"ReLU", "LeakyReLU", "PReLU", "ELU", "ThresholdedReLU", "Softmax"})
+KERNEL_WEIGHTS = ("kernel", "depthwise_kernel", "pointwise_kernel")
+
+# the files that innvestigate 1.0.8 downloaded: arr_0, arr_1, … in layer order
+PUBLISHED_MD5 = {"vgg16_pattern_type_relu_tf_dim_ordering_tf_kernels.npz": "8c2abe648e116a93fd5027fab49177b0"}
+# a fitted pattern has w·a = 1; how far float32 may be off, and for how many of a layer's units
+UNIT_SIGNAL, UNITS_OFF = 0.1, 0.05
+
+
+@dataclass(frozen=True)
+class KernelLayer:
+    """A layer that has a pattern.
+
+    Attributes:
+        node: the layer's call.
+        norm: the BatchNormalization that is folded into it, None if there is none.
+    """
+
+    node: Node
+    norm: Node | None = None
+
+    @property
+    def output(self) -> str:
+        """Node at which the layer's value stands, the folded BatchNormalization included."""
+        return (self.norm or self.node).name
+
+    @property
+    def kernel(self) -> np.ndarray:
+        """The layer's own kernel, float64."""
+        return np.asarray(kernel_of(self.node.layer), "float64")
+
+    @property
+    def units(self) -> tuple[int, ...]:
+        """Shape of the kernel's last axes, those that number the units."""
+        return tuple(kernel_of(self.node.layer).shape[-unit_axes(self.node.layer) :])
+
+    @property
+    def scale(self) -> np.ndarray:
+        """γ/√(σ²+ε) of the folded BatchNormalization for each unit, in the shape `units`; else 1."""
+        if self.norm is None:
+            return np.ones(self.units)
+        layer = self.norm.layer
+        scale = 1 / np.sqrt(np.asarray(layer.moving_variance, "float64") + layer.epsilon)
+        return (scale * np.asarray(layer.gamma, "float64") if layer.scale else scale).reshape(self.units)
+
+
+def kernel_of(layer):
+    """The kernel variable of a layer of `PATTERN_KINDS`."""
+    return layer.depthwise_kernel if unit_axes(layer) == 2 else layer.kernel
+
+
+def unit_axes(layer) -> int:
+    """How many of the kernel's last axes number the units: (channel, multiplier) in a depthwise convolution, else one."""
+    return 2 if type(layer).__name__ == "DepthwiseConv2D" else 1
+
+
+def is_linear(layer) -> bool:
+    """Whether a layer has no activation function."""
+    activation = getattr(getattr(layer, "activation", None), "__name__", "linear")
+    return type(layer).__name__ not in ACTIVATION_LAYERS and activation == "linear"
+
+
+def linear_map(layer, x, kernel):
+    """A layer of `PATTERN_KINDS` on x with another kernel, without bias and activation; all of them TensorFlow's."""
+    import tensorflow as tf
+
+    kind = type(layer).__name__
+    if kind == "Dense":
+        return tf.tensordot(x, kernel, 1)
+    if kind == "DepthwiseConv2D":
+        settings = {"strides": layer.strides, "padding": layer.padding, "dilation_rate": layer.dilation_rate}
+        return tf.keras.backend.depthwise_conv2d(x, kernel, data_format=layer.data_format, **settings)
+    if layer.padding == "causal":
+        x = tf.pad(x, layer._compute_causal_padding(x))
+    return layer.convolution_op(x, kernel)
+
+
+def why_no_pattern(layer) -> str | None:
+    """Why a layer with a kernel cannot have a pattern, in a few words; None if it can, or has no kernel."""
+    kind = type(layer).__name__
+    if any(hasattr(layer, name) for name in KERNEL_WEIGHTS) and kind not in PATTERN_KINDS:
+        return kind
+    if getattr(layer, "groups", 1) != 1 and kind in PATTERN_KINDS - {"DepthwiseConv2D"}:
+        return f"{kind} in {layer.groups} groups"
+    return None
+
+
+def kernel_layers(graph: Graph) -> list[KernelLayer]:
+    """The layers of a network that have patterns, in execution order.
+
+    Raises:
+        UnsupportedError: when a layer with a kernel is none that patterns are defined for.
+    """
+    for node in graph.nodes:
+        reason = why_no_pattern(node.layer)
+        if reason:
+            raise UnsupportedError(f"Layer '{node.name}' ({reason}) has no pattern. Expected {', '.join(sorted(PATTERN_KINDS))}.")
+    norms = folded_norms((node.name, node.layer, node.inputs) for node in graph.nodes)
+    found = [node for node in graph.nodes if node.kind in PATTERN_KINDS]
+    return [KernelLayer(node, graph[norms[node.name]] if node.name in norms else None) for node in found]
+
+
+def folded_norms(calls: Iterable[tuple[str, Any, Sequence[str]]]) -> dict[str, str]:
+    """Layer with a kernel -> the BatchNormalization to fold into it: over channels, its only consumer, no activation between.
+
+    Args:
+        calls: name, Keras layer, and names of the inputs of every call of a layer.
+    """
+    calls = {name: (layer, tuple(inputs)) for name, layer, inputs in calls}
+    consumers = consumers_of({name: inputs for name, (_, inputs) in calls.items()})
+    folded = {}
+    for name, (layer, inputs) in calls.items():
+        if type(layer).__name__ == "BatchNormalization" and consumers[inputs[0]] == [name] and _over_channels(layer):
+            source = calls[inputs[0]][0]
+            if type(source).__name__ in PATTERN_KINDS and is_linear(source):
+                folded[inputs[0]] = name
+    return folded
+
+
+def consumers_of(inputs: dict[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Node -> nodes that take its output, from node -> nodes that it takes."""
+    consumers = defaultdict(list)
+    for name, sources in inputs.items():
+        for source in sources:
+            consumers[source].append(name)
+    return consumers
+
+
+def _over_channels(norm) -> bool:
+    axes = [norm.axis] if isinstance(norm.axis, int) else list(norm.axis)
+    return axes in ([-1], [norm.input_spec.ndim - 1])
+
+
+@dataclass(frozen=True)
+class Patterns:
+    """One pattern per layer with a kernel.
+
+    Attributes:
+        arrays: float32, each of its kernel's shape, in execution order.
+        about: how they were fitted.
+        weights: layer -> sha256 of the weights that they were fitted to; empty where a file does not tell.
+    """
+
+    arrays: tuple[np.ndarray, ...]
+    about: dict[str, Any] = field(default_factory=dict)
+    weights: dict[str, str] = field(default_factory=dict)
+
+    def save(self, path: Path, dtype: str = "float32") -> None:
+        """Writes the file, whole or not at all.
+
+        Raises:
+            WelError: when it cannot be written, or a value does not fit into `dtype`.
+        """
+        arrays = {f"pattern_{i:03d}": _narrowed(array, dtype) for i, array in enumerate(self.arrays)}
+        try:
+            with written_whole(Path(path)) as temporary, open(temporary, "wb") as file:
+                np.savez_compressed(file, about=json.dumps(self.about), weights=json.dumps(self.weights), **arrays)
+        except OSError as error:
+            raise invalid("out", str(path), f"a file that can be written ({error.strerror})") from error
+
+    @staticmethod
+    def load(path: Path) -> Patterns:
+        """Reads a file of this module's schema, or of innvestigate 1.0.8's (arr_0, arr_1, … in layer order).
+
+        Raises:
+            WelError: when there is none, it is neither, or a published file has other contents than were published.
+        """
+        path = Path(path)
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return (_positional if "arr_0" in file.files else _parsed)(file, path)
+        except FileNotFoundError as error:
+            raise invalid("patterns", str(path), "an existing .npz file") from error
+        except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+            if isinstance(error, WelError):
+                raise
+            raise WelError(f"Invalid value for `patterns`: '{path}' is not a file of patterns ({error}).") from error
+
+    def check(self, net: Network) -> None:
+        """Refuses a network that the patterns do not belong to.
+
+        Without hashes of the weights it is w·a = 1 that has to hold, which every estimator brings about.
+
+        Raises:
+            WelError: naming the first layer that differs.
+            UnsupportedError: when a layer of the network cannot have a pattern.
+        """
+        layers = kernel_layers(net.graph)
+        _check_shapes(layers, self.arrays)
+        if self.weights:
+            _check_hashes(weight_hashes(net), self.weights)
+        else:
+            _check_signal(layers, self.arrays)
+
+
+def patterns_for(net: Network, given: Patterns | Path | str | Sequence[np.ndarray] | None) -> list[np.ndarray]:
+    """The arrays for a pattern method: from `Patterns` or a file, checked against the network; arrays as they are.
+
+    Args:
+        net: from `wel.load`.
+        given: None for the patterns that are bundled with the network's weights.
+
+    Raises:
+        WelError: when there are none, or they do not fit the network.
+    """
+    if given is None:
+        given = bundled_patterns(net)
+    if isinstance(given, (str, Path)):
+        given = Patterns.load(Path(given))
+    if isinstance(given, Patterns):
+        given.check(net)
+        return list(given.arrays)
+    arrays = [np.asarray(array, "float32") for array in given]
+    _check_shapes(kernel_layers(net.graph), arrays)
+    return arrays
+
+
+def with_patterns(net: Network, options: dict) -> dict:
+    """A method's options with `patterns`, where it has that option, as the arrays that `patterns_for` gives.
+
+    Raises:
+        WelError: see `patterns_for`.
+    """
+    return {**options, "patterns": patterns_for(net, options["patterns"])} if "patterns" in options else options
+
+
+def bundled_patterns(net: Network) -> Path:
+    """The file of patterns that lies beside a network's bundled weights.
+
+    Raises:
+        WelError: when there is none.
+    """
+    name = net.architecture.name if net.architecture else net.name
+    path = models_folder() / name / f"{name}_patterns.npz"
+    if net.architecture is None or not path.is_file():
+        raise WelError(f"There are no bundled patterns for '{net.name}'. Expected `patterns`, a file that `wel fit-patterns` wrote.")
+    return path
+
+
+def _narrowed(array: np.ndarray, dtype: str) -> np.ndarray:
+    if np.abs(array).max() > np.finfo(dtype).max:
+        raise invalid("dtype", dtype, f"a type that holds {np.abs(array).max():g}, such as float32")
+    return array.astype(dtype)
+
+
+def _parsed(file, path: Path) -> Patterns:
+    names = sorted(name for name in file.files if name.startswith("pattern_"))
+    about, weights = (json.loads(str(file[key])) for key in ("about", "weights"))
+    return Patterns(tuple(file[name].astype("float32") for name in names), about, weights)
+
+
+def _positional(file, path: Path) -> Patterns:
+    expected = PUBLISHED_MD5.get(path.name)
+    found = hashlib.md5(path.read_bytes()).hexdigest() if expected else None
+    if found != expected:
+        raise WelError(f"Invalid file '{path}'. Expected md5 {expected}. Received {found}. Delete it and try again.")
+    arrays = tuple(file[f"arr_{i}"].astype("float32") for i in range(len(file.files)))
+    return Patterns(arrays, {"source": path.name})
+
+
+def _check_shapes(layers: Sequence[KernelLayer], arrays: Sequence[np.ndarray]) -> None:
+    if len(arrays) != len(layers):
+        raise WelError(f"Invalid value for `patterns`: {len(arrays)} arrays. Expected {len(layers)}, one per layer with a kernel.")
+    for layer, array in zip(layers, arrays):
+        shape = tuple(kernel_of(layer.node.layer).shape)
+        if array.shape != shape:
+            message = f"Invalid value for `patterns`: shape {array.shape} for layer '{layer.node.name}'"
+            raise WelError(f"{message}, the first layer that differs. Expected {shape}.")
+        if not np.isfinite(array).all():
+            raise WelError(f"Invalid value for `patterns`: values for layer '{layer.node.name}' are not finite. Expected finite numbers.")
+
+
+def _check_hashes(found: dict[str, str], expected: dict[str, str]) -> None:
+    for layer in [*found, *expected]:
+        if found.get(layer) != expected.get(layer):
+            raise WelError(f"Invalid value for `patterns`: they were fitted to other weights; the first layer that differs is '{layer}'.")
+
+
+def _check_signal(layers: Sequence[KernelLayer], arrays: Sequence[np.ndarray]) -> None:
+    for layer, array in zip(layers, arrays):
+        pattern = array.reshape(-1, int(np.prod(layer.units)))
+        signal = np.einsum("iu,iu->u", (layer.kernel * layer.scale).reshape(pattern.shape), pattern)
+        off = np.abs(signal - 1) > UNIT_SIGNAL
+        if (off & pattern.any(axis=0)).mean() > UNITS_OFF:
+            name = layer.node.name
+            raise WelError(f"Invalid value for `patterns`: they were fitted to other weights; the first layer that differs is '{name}'.")
