@@ -57,17 +57,6 @@ def test_no_method_is_refused():
         choose_methods([])
 
 
-def test_options_have_defaults():
-    assert settle_options(find_method("gradient"), {}, IMAGES) == {}
-    assert settle_options(find_method("rectgrad"), {}, IMAGES) == {"percentile": 98.0}
-    assert settle_options(find_method("lrp_epsilon"), {"epsilon": np.float32(0.5)}, IMAGES) == {"epsilon": 0.5}
-
-
-def test_deep_taylors_bounds_are_the_range_of_the_images():
-    assert settle_options(find_method("deep_taylor"), {}, IMAGES) == {"low": -0.5, "high": 2.0}
-    assert settle_options(find_method("deep_taylor"), {"low": -1}, IMAGES) == {"low": -1.0, "high": 2.0}
-
-
 @pytest.mark.parametrize(
     ("method", "given", "sentence"),
     [

@@ -1,8 +1,9 @@
 """What the commands do: arguments in, files and tables out. Kept apart from `wel.cli` so that `wel --help` is quick."""
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Sequence
+from typing import Iterator, Sequence
 
 import pandas as pd
 from rich.console import Console
@@ -38,8 +39,8 @@ def run_csc(model, weights, images, labels, limit, methods, start_layers, vector
     shown = ", ".join(map(net.shown, starts))
     console.print(f"{net.name}: {len(pictures.names)} images ({pictures.source}), {vectors} vectors, start layers {shown}", **PLAIN)
     settings = {"methods": chosen, "start": starts, "vectors": vectors, "seed": seed, "backend": backend, "semantics": semantics}
-    with progress() as bar:
-        kept = {"batch_size": batch_size, "out": folder, "context": _context(net, pictures), "steps": BarSteps(bar, "csc")}
+    with _bar("csc") as steps:
+        kept = {"batch_size": batch_size, "out": folder, "context": _context(net, pictures), "steps": steps}
         result = csc(net, pictures.inputs, **settings, **kept)
     from wel.figures import write_csc_figures  # matplotlib takes a second
 
@@ -48,6 +49,24 @@ def run_csc(model, weights, images, labels, limit, methods, start_layers, vector
         console.print(f"Left out: {method}. {reason}", markup=False)
     console.print(_medians_at_input(result))
     console.print(f"Table: {folder / 'csc.csv'}\nFigure: {figures[0]} (and {len(figures) - 1} more)", **PLAIN)
+
+
+class _LateBar(BarSteps):
+    """A bar that is drawn when the study begins: what is refused before stays one line."""
+
+    def start(self, total: int) -> None:
+        self._bar.start()
+        super().start(total)
+
+
+@contextmanager
+def _bar(name: str) -> Iterator[_LateBar]:
+    bar = progress()
+    try:
+        yield _LateBar(bar, name)
+    finally:
+        if bar.live.is_started:
+            bar.stop()
 
 
 def _listed(names: str | None) -> str | list[str] | None:
@@ -83,7 +102,7 @@ def run_verify(model, weights, backends, methods, start_layers, images, limit, v
     """`wel verify`: compares, prints one line per method and start layer, writes the csv; tells whether all is within tolerance."""
     net = load(model, weights, seed=seed)
     pictures = None if original else load_images(net, images, limit=limit).inputs
-    with progress() as bar:
+    with _bar("verify") as steps:
         found = verify(
             net,
             pictures,
@@ -95,7 +114,7 @@ def run_verify(model, weights, backends, methods, start_layers, images, limit, v
             semantics,
             original,
             save,
-            BarSteps(bar, "verify"),
+            steps,
         )
     console = _console()
     for (method, backend), reason in found.left_out.items():

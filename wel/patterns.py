@@ -22,6 +22,7 @@ import numpy as np
 
 from wel.errors import UnsupportedError, WelError, invalid
 from wel.graph import Graph, Node
+from wel.methods import Method
 from wel.network import Network
 from wel.paths import models_folder, written_whole
 from wel.reference import weight_hashes
@@ -32,6 +33,8 @@ KERNEL_WEIGHTS = ("kernel", "depthwise_kernel", "pointwise_kernel")
 
 # the files that innvestigate 1.0.8 downloaded: arr_0, arr_1, … in layer order
 PUBLISHED_MD5 = {"vgg16_pattern_type_relu_tf_dim_ordering_tf_kernels.npz": "8c2abe648e116a93fd5027fab49177b0"}
+# relative L2
+HALF_LOSS = 1e-3
 # a fitted pattern has w·a = 1; how far float32 may be off, and for how many of a layer's units
 UNIT_SIGNAL, UNITS_OFF = 0.1, 0.05
 
@@ -174,13 +177,13 @@ class Patterns:
     about: dict[str, Any] = field(default_factory=dict)
     weights: dict[str, str] = field(default_factory=dict)
 
-    def save(self, path: Path, dtype: str = "float32") -> None:
-        """Writes the file, whole or not at all.
+    def save(self, path: Path, half: bool = False) -> None:
+        """Writes the file, whole or not at all; with `half` as float16 every array that this changes by less than `HALF_LOSS`.
 
         Raises:
-            WelError: when it cannot be written, or a value does not fit into `dtype`.
+            WelError: when it cannot be written.
         """
-        arrays = {f"pattern_{i:03d}": _narrowed(array, dtype) for i, array in enumerate(self.arrays)}
+        arrays = {f"pattern_{i:03d}": _halved(array) if half else array for i, array in enumerate(self.arrays)}
         try:
             with written_whole(Path(path)) as temporary, open(temporary, "wb") as file:
                 np.savez_compressed(file, about=json.dumps(self.about), weights=json.dumps(self.weights), **arrays)
@@ -244,32 +247,35 @@ def patterns_for(net: Network, given: Patterns | Path | str | Sequence[np.ndarra
     return arrays
 
 
-def with_patterns(net: Network, options: dict) -> dict:
-    """A method's options with `patterns`, where it has that option, as the arrays that `patterns_for` gives.
+def with_patterns(net: Network, method: Method, given: dict[str, Any]) -> dict[str, Any]:
+    """The options given for a method, with `patterns` as arrays if the method takes them; others as they are.
 
     Raises:
         WelError: see `patterns_for`.
     """
-    return {**options, "patterns": patterns_for(net, options["patterns"])} if "patterns" in options else options
+    if "patterns" not in method.options:
+        return given
+    return {**given, "patterns": patterns_for(net, given.get("patterns"))}
 
 
 def bundled_patterns(net: Network) -> Path:
     """The file of patterns that lies beside a network's bundled weights.
 
     Raises:
-        WelError: when there is none.
+        UnsupportedError: when there is none.
     """
     name = net.architecture.name if net.architecture else net.name
     path = models_folder() / name / f"{name}_patterns.npz"
     if net.architecture is None or not path.is_file():
-        raise WelError(f"There are no bundled patterns for '{net.name}'. Expected `patterns`, a file that `wel fit-patterns` wrote.")
+        raise UnsupportedError(f"There are no bundled patterns for '{net.name}'. Expected `patterns`: arrays, or a file of fit-patterns.")
     return path
 
 
-def _narrowed(array: np.ndarray, dtype: str) -> np.ndarray:
-    if np.abs(array).max() > np.finfo(dtype).max:
-        raise invalid("dtype", dtype, f"a type that holds {np.abs(array).max():g}, such as float32")
-    return array.astype(dtype)
+def _halved(array: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        half = array.astype("float16")
+    loss = np.linalg.norm(half.astype("float64") - array)
+    return half if loss <= HALF_LOSS * np.linalg.norm(array) else array
 
 
 def _parsed(file, path: Path) -> Patterns:
