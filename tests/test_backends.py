@@ -351,7 +351,6 @@ def test_relevance_methods_refuse_layers_without_a_rule(method):
         wel.relevance(net, method, np.ones((1, 3)), vectors=np.ones((1, 1, 2)))
 
 
-@pytest.mark.xfail(strict=True, reason="wel.applicability does not refuse it: W+ of a product of two kernels is not W+ times W+")
 @pytest.mark.parametrize("method", ["deep_taylor", "lrp_alpha1_beta0", "lrp_cmp_alpha2_beta1"])
 def test_methods_that_split_kernels_by_sign_refuse_separable_convolutions(pictures, method):
     from tensorflow.keras import Sequential, layers
@@ -361,7 +360,6 @@ def test_methods_that_split_kernels_by_sign_refuse_separable_convolutions(pictur
         wel.relevance(net, method, pictures, vectors=np.ones((2, 1, 2)))
 
 
-@pytest.mark.xfail(strict=True, reason="wel.applicability takes an activation that has no __name__ for linear")
 def test_an_activation_that_is_a_layer_is_no_relu():
     from tensorflow.keras import Sequential, layers
 

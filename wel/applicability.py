@@ -22,6 +22,10 @@ REGULARIZERS = frozenset(
 )
 RELEVANCE = ACTIVATIONS | KERNELS | POOLINGS | SHAPES | REGULARIZERS | {"BatchNormalization", "Add", "ActivityRegularization"}
 
+# the positive part of a product of kernels is not the product of their positive parts, which is what innvestigate takes
+TWO_KERNELS = frozenset({"SeparableConv1D", "SeparableConv2D"})
+UNSPLIT = ("lrp_z", "lrp_epsilon")
+
 RELU_ONLY = ("guided_backprop", "deconvnet", "rectgrad", "deep_taylor")
 RELEVANCE_BASED = ("deep_taylor", "lrp_")
 
@@ -33,8 +37,9 @@ def why_not(method: Method, graph: Graph) -> str | None:
             if not _is_relu_or_linear(node.layer):
                 return f"Method '{method.name}' is defined for ReLU networks only; layer '{node.name}' has {_activation(node.layer)}."
     if method.name.startswith(RELEVANCE_BASED):
+        known = RELEVANCE if method.name in UNSPLIT else RELEVANCE - TWO_KERNELS
         for node in graph.nodes:
-            if node.kind not in RELEVANCE:
+            if node.kind not in known:
                 return f"Method '{method.name}' has no rule for layer '{node.name}' ({node.kind})."
     return None
 
@@ -55,7 +60,8 @@ def _activation(layer) -> str:
     kind = type(layer).__name__
     if kind in ACTIVATIONS - {"Activation"}:
         return kind
-    return getattr(getattr(layer, "activation", None), "__name__", "linear")
+    activation = getattr(layer, "activation", None)
+    return "linear" if activation is None else getattr(activation, "__name__", type(activation).__name__)
 
 
 def _is_relu_or_linear(layer) -> bool:

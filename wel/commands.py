@@ -1,9 +1,8 @@
 """What the commands do: arguments in, files and tables out. Kept apart from `wel.cli` so that `wel --help` is quick."""
 from __future__ import annotations
 
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator, Sequence
+from typing import Sequence
 
 import pandas as pd
 from rich.console import Console
@@ -17,7 +16,7 @@ from wel.loading import load
 from wel.methods import METHODS, choose_methods
 from wel.network import Network
 from wel.paths import written_whole
-from wel.progress import BarSteps, progress
+from wel.progress import bar_steps
 from wel.studies.csc import CSCResult, chosen_semantics, csc
 from wel.studies.verification import verify
 from wel.zoo import ZOO
@@ -39,7 +38,7 @@ def run_csc(model, weights, images, labels, limit, methods, start_layers, vector
     shown = ", ".join(map(net.shown, starts))
     console.print(f"{net.name}: {len(pictures.names)} images ({pictures.source}), {vectors} vectors, start layers {shown}", **PLAIN)
     settings = {"methods": chosen, "start": starts, "vectors": vectors, "seed": seed, "backend": backend, "semantics": semantics}
-    with _bar("csc") as steps:
+    with bar_steps("csc") as steps:
         kept = {"batch_size": batch_size, "out": folder, "context": _context(net, pictures), "steps": steps}
         result = csc(net, pictures.inputs, **settings, **kept)
     from wel.figures import write_csc_figures  # matplotlib takes a second
@@ -49,24 +48,6 @@ def run_csc(model, weights, images, labels, limit, methods, start_layers, vector
         console.print(f"Left out: {method}. {reason}", markup=False)
     console.print(_medians_at_input(result))
     console.print(f"Table: {folder / 'csc.csv'}\nFigure: {figures[0]} (and {len(figures) - 1} more)", **PLAIN)
-
-
-class _LateBar(BarSteps):
-    """A bar that is drawn when the study begins: what is refused before stays one line."""
-
-    def start(self, total: int) -> None:
-        self._bar.start()
-        super().start(total)
-
-
-@contextmanager
-def _bar(name: str) -> Iterator[_LateBar]:
-    bar = progress()
-    try:
-        yield _LateBar(bar, name)
-    finally:
-        if bar.live.is_started:
-            bar.stop()
 
 
 def _listed(names: str | None) -> str | list[str] | None:
@@ -102,7 +83,7 @@ def run_verify(model, weights, backends, methods, start_layers, images, limit, v
     """`wel verify`: compares, prints one line per method and start layer, writes the csv; tells whether all is within tolerance."""
     net = load(model, weights, seed=seed)
     pictures = None if original else load_images(net, images, limit=limit).inputs
-    with _bar("verify") as steps:
+    with bar_steps("verify") as steps:
         found = verify(
             net,
             pictures,

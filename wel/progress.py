@@ -1,6 +1,9 @@
 """The progress bar that all long work shows: what, how much of how much, time gone and time left."""
 from __future__ import annotations
 
+from contextlib import contextmanager
+from typing import Iterator
+
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -27,16 +30,26 @@ class Steps:
         """So many steps more are done; `words` say of what."""
 
 
-class BarSteps(Steps):
-    """Steps shown on a progress bar."""
-
+class _BarSteps(Steps):
     def __init__(self, bar: Progress, name: str):
         self._bar = bar
         self._task = bar.add_task(name, total=None)
 
     def start(self, total: int) -> None:
+        self._bar.start()
         self._bar.update(self._task, total=total)
 
     def advance(self, count: int, *words: str) -> None:
         shown = {"description": " ← ".join(words)} if words else {}
         self._bar.update(self._task, advance=count, **shown)
+
+
+@contextmanager
+def bar_steps(name: str) -> Iterator[Steps]:
+    """Steps shown on a progress bar, which is drawn when the study begins: what is refused before stays one line."""
+    bar = progress()
+    try:
+        yield _BarSteps(bar, name)
+    finally:
+        if bar.live.is_started:
+            bar.stop()

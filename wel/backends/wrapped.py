@@ -102,14 +102,6 @@ def _separated(options: dict) -> tuple[dict, dict[str, np.ndarray]]:
     return {key: value for key, value in options.items() if key not in (*arrays, "patterns")}, arrays
 
 
-def _separated(options: dict) -> tuple[dict, dict[str, np.ndarray]]:
-    """Options that fit into JSON, and arrays: `reference` as it is, the list `patterns` as `pattern_000`, `pattern_001`, …"""
-    arrays = {key: value for key, value in options.items() if isinstance(value, np.ndarray)}
-    patterns = options.get("patterns", [])
-    arrays.update({f"pattern_{i:03d}": array for i, array in enumerate(patterns)})
-    return {key: value for key, value in options.items() if key not in (*arrays, "patterns")}, arrays
-
-
 def _network_config(net: Network) -> dict:
     graph = net.graph
     return {
