@@ -9,11 +9,12 @@ from conftest import INPUT_SHAPE, randomized
 
 import wel
 from wel.errors import UnsupportedError, WelError
-from wel.patterns import Patterns, bundled_patterns, kernel_layers, patterns_for
-from wel.reference import weight_hashes
+from wel.methods import find_method
+from wel.patterns import Patterns, bundled_patterns, kernel_layers, patterns_for, with_patterns
+from wel.reference import Reference, weight_hashes
 
 GOLDEN = Path(__file__).parent / "golden"
-METHODS = {"pattern_net": "PatternNet", "pattern_attribution": "PatternAttr"}
+METHODS = ("pattern_net", "pattern_attribution")
 
 
 def relative(found, expected) -> float:
@@ -145,19 +146,15 @@ class TestRelevance:
 
     @pytest.mark.parametrize("method", METHODS)
     def test_golden(self, method):
-        path = GOLDEN / f"tiny_vgg__{METHODS[method]}.npz"
-        if not path.exists():
-            pytest.skip(f"{path.name} is not among the golden numbers here")
-        net = wel.load(GOLDEN / "tiny_vgg_keras224.h5")
-        with np.load(GOLDEN / "tiny_vgg_inputs.npz") as inputs, np.load(path) as file:
-            given, expected = dict(inputs), dict(file)
-        patterns = [given[name] for name in sorted(given) if name.startswith("pattern_")]
-        for start in dict.fromkeys(key.split("|")[0] for key in expected):
-            vectors = np.stack([given[f"relevance_{start}"]] * len(given["images"]))
-            found = wel.relevance(net, method, given["images"], start, vectors, patterns=patterns)
-            for key in (key for key in expected if key.split("|")[0] == start):
-                layer = found["input" if key.endswith("|input_1") else key.split("|")[1]]
-                assert relative(layer.reshape(expected[key].shape), expected[key]) < 1e-5, key
+        """innvestigate 1.0.8 at every layer, from every start layer."""
+        net, numbers = wel.load(GOLDEN / "tiny_vgg_keras224.h5"), Reference.load(GOLDEN / "tiny_vgg.npz")
+        starts = [start for name, start in numbers.pairs if name == method]
+        assert len(starts) == 4
+        for start in starts:
+            layers = numbers.layers(method, start)
+            found = wel.relevance(net, method, numbers.images, start, numbers.vectors[start], layers, **numbers.options[method])
+            for layer in layers:
+                assert relative(found[layer], numbers.relevance[method, start, layer]) < 1e-5, (start, layer)
 
 
 class TestFiles:
@@ -256,6 +253,18 @@ class TestBelonging:
         model = Model(image, layers.Add()([layers.BatchNormalization()(shared), shared]))
         assert [layer.norm for layer in kernel_layers(wel.load(model).graph)] == [None] * 3
 
-    def test_nothing_bundled(self, net):
-        with pytest.raises(UnsupportedError, match="no bundled patterns for 'functional'"):
-            bundled_patterns(net)
+    def test_without_bundled_patterns_the_options_stay_as_they_are(self, net, fitted):
+        assert bundled_patterns(net) is None
+        assert with_patterns(net, find_method("pattern_net"), {}) == {}
+        assert with_patterns(net, find_method("gradient"), {"patterns": fitted}) == {"patterns": fitted}
+        assert with_patterns(net, find_method("pattern_net"), {"patterns": fitted})["patterns"][0] is fitted.arrays[0]
+
+    def test_bundled_patterns_are_for_the_bundled_weights_only(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("wel.patterns.models_folder", lambda: tmp_path)
+        first, other = (wel.load("cifar10", weights="random", seed=seed) for seed in (0, 1))
+        patterns = Patterns(tuple(kernels(first)), {}, weight_hashes(first))
+        (tmp_path / "cifar10").mkdir()
+        patterns.save(tmp_path / "cifar10" / "cifar10_patterns.npz")
+        found = with_patterns(first, find_method("pattern_net"), {})["patterns"]
+        assert [array.shape for array in found] == [array.shape for array in patterns.arrays]
+        assert with_patterns(other, find_method("pattern_net"), {}) == {}

@@ -225,18 +225,13 @@ class Patterns:
             _check_signal(layers, self.arrays)
 
 
-def patterns_for(net: Network, given: Patterns | Path | str | Sequence[np.ndarray] | None) -> list[np.ndarray]:
-    """The arrays for a pattern method: from `Patterns` or a file, checked against the network; arrays as they are.
-
-    Args:
-        net: from `wel.load`.
-        given: None for the patterns that are bundled with the network's weights.
+def patterns_for(net: Network, given: Patterns | Path | str | Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The arrays for a pattern method: from `Patterns` or a file, checked against the network; of arrays the shapes only.
 
     Raises:
-        WelError: when there are none, or they do not fit the network.
+        WelError: when they do not fit the network.
+        UnsupportedError: when a layer of the network cannot have a pattern.
     """
-    if given is None:
-        given = bundled_patterns(net)
     if isinstance(given, (str, Path)):
         given = Patterns.load(Path(given))
     if isinstance(given, Patterns):
@@ -248,27 +243,24 @@ def patterns_for(net: Network, given: Patterns | Path | str | Sequence[np.ndarra
 
 
 def with_patterns(net: Network, method: Method, given: dict[str, Any]) -> dict[str, Any]:
-    """The options given for a method, with `patterns` as arrays if the method takes them; others as they are.
+    """The options given for a method, with `patterns` as arrays if the method takes them: those given, else the bundled ones.
 
     Raises:
         WelError: see `patterns_for`.
     """
     if "patterns" not in method.options:
         return given
-    return {**given, "patterns": patterns_for(net, given.get("patterns"))}
+    patterns = given["patterns"] if given.get("patterns") is not None else bundled_patterns(net)
+    return given if patterns is None else {**given, "patterns": patterns_for(net, patterns)}
 
 
-def bundled_patterns(net: Network) -> Path:
-    """The file of patterns that lies beside a network's bundled weights.
-
-    Raises:
-        UnsupportedError: when there is none.
-    """
-    name = net.architecture.name if net.architecture else net.name
-    path = models_folder() / name / f"{name}_patterns.npz"
-    if net.architecture is None or not path.is_file():
-        raise UnsupportedError(f"There are no bundled patterns for '{net.name}'. Expected `patterns`: arrays, or a file of fit-patterns.")
-    return path
+def bundled_patterns(net: Network) -> Patterns | None:
+    """The patterns that lie beside the bundled weights of a network of the zoo; None without such, or with other weights."""
+    if net.architecture is None:
+        return None
+    path = models_folder() / net.architecture.name / f"{net.architecture.name}_patterns.npz"
+    patterns = Patterns.load(path) if path.is_file() else None
+    return patterns if patterns and patterns.weights == weight_hashes(net) else None
 
 
 def _halved(array: np.ndarray) -> np.ndarray:
@@ -286,7 +278,7 @@ def _parsed(file, path: Path) -> Patterns:
 
 def _positional(file, path: Path) -> Patterns:
     expected = PUBLISHED_MD5.get(path.name)
-    found = hashlib.md5(path.read_bytes()).hexdigest() if expected else None
+    found = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() if expected else None
     if found != expected:
         raise WelError(f"Invalid file '{path}'. Expected md5 {expected}. Received {found}. Delete it and try again.")
     arrays = tuple(file[f"arr_{i}"].astype("float32") for i in range(len(file.files)))
