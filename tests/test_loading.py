@@ -82,7 +82,7 @@ def test_json_and_weights(weights, classifier, functional, tmp_path, images):
 
 
 def test_file_of_keras_2_2_4():
-    with np.load(GOLDEN / "tiny_vgg_inputs.npz") as golden:
+    with np.load(GOLDEN / "tiny_vgg.npz") as golden:
         images, expected = golden["images"], golden["logits"]
     np.testing.assert_allclose(logits(load(GOLDEN / "tiny_vgg_keras224.h5"), images), expected, atol=1e-5)
 

@@ -15,14 +15,14 @@ L = keras.layers
 
 def bias_case():
     """#273: x = (1, 1), W = (1, −1), b = −1, so y = −1; α1β0 of R = y."""
-    model = keras.Sequential([L.Input((2,)), L.Dense(1)])
+    model = keras.Sequential([L.Input((2,)), L.Dense(1, name="unit")])
     model.set_weights([np.array([[1.0], [-1.0]]), np.array([-1.0])])
     return model, "lrp.alpha_1_beta_0", np.ones((1, 2))
 
 
 def norm_case(gamma=(2.0, 1.0), variance=(4.0, 0.25), mean=(1.0, -2.0), beta=(0.5, 1.0)):
     """#292: one BatchNormalization (ε = 0) under LRP-z: y = kx + c, R_in = kx R / y = kx for R = y."""
-    model = keras.Sequential([L.Input((2,)), L.BatchNormalization(epsilon=0.0)])
+    model = keras.Sequential([L.Input((2,)), L.BatchNormalization(epsilon=0.0, name="norm")])
     model.set_weights([np.array(part) for part in (gamma, beta, mean, variance)])
     return model, "lrp.z", np.array([[3.0, 1.0]])
 
@@ -36,7 +36,7 @@ def negative_norm_case():
 def add_case():
     """#326: α1β0 through Add of a positive and a negative branch: plain 2.1.2 applies the z rule and gives negative relevance."""
     image = L.Input((2,))
-    total = L.Add()([L.Dense(2, use_bias=False, name="up")(image), L.Dense(2, use_bias=False, name="down")(image)])
+    total = L.Add(name="total")([L.Dense(2, use_bias=False, name="up")(image), L.Dense(2, use_bias=False, name="down")(image)])
     model = keras.Model(image, total)
     model.get_layer("up").set_weights([np.diag([3.0, 3.0])])
     model.get_layer("down").set_weights([np.diag([-1.0, -2.0])])
@@ -55,7 +55,8 @@ def plain(tmp_path_factory):
         np.save(folder / f"{name}.npy", image.astype("float32"))
     (folder / "cases.json").write_text(json.dumps({name: case()[1] for name, case in CASES.items()}))
     script = Path(__file__).with_name("plain_innvestigate.py")
-    subprocess.run([sys.executable, str(script), str(folder)], check=True, capture_output=True)
+    done = subprocess.run([sys.executable, str(script), str(folder)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     return {name: np.load(folder / f"{name}_plain.npy") for name in CASES}
 
 

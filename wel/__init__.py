@@ -16,6 +16,7 @@ _PUBLIC = {
     "relevance": "wel.studies.injection",
     "csc": "wel.studies.csc",
     "verify": "wel.studies.verification",
+    "fit_patterns": "wel.fitting",
     "load_images": "wel.data",
     "WelError": "wel.errors",
 }

@@ -5,6 +5,7 @@ from wel.backends import find_backend
 from wel.errors import UnsupportedError
 from wel.graph import Graph
 from wel.methods import Method
+from wel.patterns import why_no_pattern
 
 ACTIVATIONS = frozenset({"Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "ThresholdedReLU"})
 KERNELS = frozenset(
@@ -36,6 +37,11 @@ def why_not(method: Method, graph: Graph) -> str | None:
         for node in graph.nodes:
             if not _is_relu_or_linear(node.layer):
                 return f"Method '{method.name}' is defined for ReLU networks only; layer '{node.name}' has {_activation(node.layer)}."
+    if "patterns" in method.options:
+        for node in graph.nodes:
+            kind = why_no_pattern(node.layer)
+            if kind:
+                return f"Method '{method.name}' has no pattern for layer '{node.name}' ({kind})."
     if method.name.startswith(RELEVANCE_BASED):
         known = RELEVANCE if method.name in UNSPLIT else RELEVANCE - TWO_KERNELS
         for node in graph.nodes:

@@ -66,6 +66,25 @@ def train(
 
 
 @app.command()
+def fit_patterns(
+    model: str = MODEL,
+    images: str = typer.Option(..., "--images", help="Directory of images, or 'cifar10' for its training images."),
+    out: Path = typer.Option(..., "--out", help="The .npz file to write."),
+    weights: Optional[str] = WEIGHTS,
+    limit: Optional[int] = typer.Option(None, "--limit", min=1, help="Use at most so many images."),
+    estimator: str = typer.Option("relu.positive", "--estimator", help="linear, relu.positive or relu.negative."),
+    semantics: str = typer.Option("paper", "--semantics", help="paper or corrected."),
+    batch_size: Optional[int] = typer.Option(None, "--batch-size", min=1, help="Images at once; sized from memory by default."),
+    seed: int = SEED,
+    half: bool = typer.Option(False, "--half", help="Store float16 where it is precise enough."),
+) -> None:
+    """Fit the patterns that PatternNet and PatternAttribution need."""
+    from wel.commands import run_fit_patterns
+
+    run_fit_patterns(model, weights, images, limit, estimator, semantics, batch_size, seed, half, out)
+
+
+@app.command()
 def models() -> None:
     """List the networks that wel knows."""
     from wel.commands import show_models

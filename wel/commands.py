@@ -4,14 +4,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Sequence
 
+import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
 from wel.applicability import why_not
 from wel.backends import check_backend
+from wel.cifar10 import load_cifar10
 from wel.citations import CITATIONS
-from wel.data import ImageSet, load_images
+from wel.data import ImageSet, load_images, preprocess
+from wel.errors import invalid
 from wel.loading import load
 from wel.methods import METHODS, choose_methods
 from wel.network import Network
@@ -130,6 +133,24 @@ def _verdicts(table: pd.DataFrame) -> Table:
 
 def _number(value: float) -> str:
     return "–" if pd.isna(value) else f"{value:.1e}"
+
+
+def run_fit_patterns(model, weights, images, limit, estimator, semantics, batch_size, seed, half, out) -> None:
+    """`wel fit-patterns`: fits, writes the file."""
+    from wel.fitting import fit_patterns
+
+    if not out.parent.is_dir():
+        raise invalid("out", str(out), "a file in an existing directory")
+    net = load(model, weights, seed=seed)
+    inputs = _cifar10_training_images(net, limit) if images == "cifar10" else load_images(net, Path(images), limit=limit).inputs
+    with bar_steps("fit-patterns") as steps:
+        patterns = fit_patterns(net, inputs, estimator, semantics, batch_size, seed, steps)
+    patterns.save(out, half)
+    _console().print(f"{net.name}: {len(patterns.arrays)} patterns ({estimator}, {semantics}) from {len(inputs)} images: {out}", **PLAIN)
+
+
+def _cifar10_training_images(net: Network, limit: int | None) -> np.ndarray:
+    return preprocess(load_cifar10().train.images[:limit], net.architecture.preprocessing if net.architecture else "0-1")
 
 
 def run_train(model: str, out: Path | None, seed: int, epochs: int | None) -> None:

@@ -14,6 +14,7 @@ from innvestigate.analyzer.relevance_based.relevance_rule import Alpha1Beta0Igno
 from innvestigate.analyzer.reverse_base import ReverseAnalyzerBase
 from tensorflow.keras import layers as klayers
 
+from wel.backends.pattern_rules import PatternAttribution, PatternNet
 from wel.backends.residual import (
     PaperLinearBatchNorm,
     add_rule,
@@ -164,6 +165,8 @@ ANALYZERS = {
     "deconvnet": _Deconvnet,
     "rectgrad": _RectGrad,
     "deep_taylor": _DeepTaylor,
+    "pattern_net": PatternNet,
+    "pattern_attribution": PatternAttribution,
     "lrp_z": _LRPZ,
     "lrp_epsilon": _LRPEpsilon,
     "lrp_alpha1_beta0": _lrp_alpha_beta(1, 0),

@@ -47,7 +47,9 @@ def main() -> None:
     reversals = _Reversals()
 
     def compute(job: dict, arrays: dict) -> dict[str, np.ndarray]:
-        return reversals.get(job).relevance(job, arrays["images"], arrays["vectors"])
+        reversal = reversals.get(job)
+        reversal.set_patterns(arrays)
+        return reversal.relevance(job, arrays["images"], arrays["vectors"])
 
     serve(compute, {"tensorflow": tf.__version__, "innvestigate": "2.1.2"})
 

@@ -14,6 +14,7 @@ from keras.src.engine import base_layer_utils
 from tensorflow import keras
 
 from wel.backends.analyzers import analyzer_class
+from wel.backends.pattern_rules import load_patterns
 
 
 class Reversal:
@@ -26,7 +27,9 @@ class Reversal:
         with self._active():
             self._model = _build(network["config"])
             self._forward = {name: self._model.get_layer(flat).output for name, flat in network["nodes"].items()}
-            self._reversed = _reverse(analyzer_class(method), self._model, semantics, options)
+            self._reversed, analyzer = _reverse(analyzer_class(method), self._model, semantics, options)
+            patterns = getattr(analyzer, "patterns", {})
+            self._patterns = [patterns[layer["name"]] for layer in network["config"]["layers"] if layer["name"] in patterns]
             self._session.run(tf.compat.v1.global_variables_initializer())
 
     def set_weights(self, weights_hash: str, path: Path) -> None:
@@ -38,6 +41,10 @@ class Reversal:
                 if layer.weights:
                     layer.set_weights([weights[f"{layer.name}/{k}"] for k in range(len(layer.weights))])
         self._weights_hash = weights_hash
+
+    def set_patterns(self, arrays: dict[str, np.ndarray]) -> None:
+        """Gives a pattern method the job's patterns. Raises Unsupported when they do not fit."""
+        load_patterns(self._session, self._patterns, arrays)
 
     def relevance(self, job: dict, images: np.ndarray, vectors: np.ndarray) -> dict[str, np.ndarray]:
         """Relevance at the nodes `job["at"]` for vectors (n, V, *start) injected at `job["start"]`, each (n, V, *shape)."""
@@ -104,8 +111,8 @@ def _without_keras_history() -> Iterator[None]:
         base_layer_utils.needs_keras_history = _needs_keras_history
 
 
-def _reverse(analyzer_type, model, semantics: str, options: dict) -> dict[int, tf.Tensor]:
-    """Runs the analyzer's own reversal; returns the reversed tensor of each forward tensor, by id."""
+def _reverse(analyzer_type, model, semantics: str, options: dict) -> tuple[dict[int, tf.Tensor], object]:
+    """Runs the analyzer's own reversal; returns the reversed tensor of each forward tensor, by id, and the analyzer."""
     kept: dict[int, tf.Tensor] = {}
 
     class Injectable(analyzer_type):
@@ -129,7 +136,7 @@ def _reverse(analyzer_type, model, semantics: str, options: dict) -> dict[int, t
     analyzer = Injectable(model, semantics=semantics, neuron_selection_mode="all", disable_model_checks=True, **options)
     # not `_prepare_model`: it fails at outputs with feature maps, and Deep Taylor's appends a ReLU to the output
     analyzer._create_analysis(model, stop_analysis_at_tensors=[])
-    return kept
+    return kept, analyzer
 
 
 def _applied(mapping, layer, model):

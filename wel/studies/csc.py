@@ -19,6 +19,7 @@ from wel.methods import Method, choose_methods
 from wel.metrics import chance_level, pairwise_abs_cosine
 from wel.network import Network
 from wel.options import described, settle_options
+from wel.patterns import with_patterns
 from wel.progress import Steps
 from wel.runs import Run
 from wel.statistics import HISTOGRAM_EDGES, CosineCounts
@@ -129,6 +130,7 @@ class _Study:
         self.count = vectors if self.given is None else None
         self.batch_size = batch_size
         self._opened: dict[str, Any] = {}
+        self._settled: dict[str, dict] = {}
         self._check()
 
     def _check(self) -> None:
@@ -168,7 +170,10 @@ class _Study:
         return self._opened[backend.name]
 
     def settled(self, method: Method) -> dict:
-        return settle_options(method, dict(self.options.get(method.name, {})), self.images)
+        if method.name not in self._settled:
+            given = with_patterns(self.net, method, dict(self.options.get(method.name, {})))
+            self._settled[method.name] = settle_options(method, given, self.images)
+        return self._settled[method.name]
 
     def vectors(self, start: str, images: Sequence[int]) -> np.ndarray:
         if self.given is None:

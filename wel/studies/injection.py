@@ -12,6 +12,7 @@ from wel.errors import WelError, invalid
 from wel.methods import find_method
 from wel.network import Network
 from wel.options import settle_options
+from wel.patterns import with_patterns
 
 SEMANTICS = ("paper", "corrected")
 
@@ -53,7 +54,7 @@ def relevance(
     vectors = checked_vectors(net, vectors, start, len(images))
     names = layers_below(net, start, at)
     check_applies(chosen, backend, net.graph)
-    request = Request(chosen.name, semantics, settle_options(chosen, options, images))
+    request = Request(chosen.name, semantics, settle_options(chosen, with_patterns(net, chosen, options), images))
     read = find_backend(backend, chosen).open(net).relevance(request, images, start, vectors, names.values())
     return {shown: read[name] for shown, name in names.items()}
 

@@ -15,6 +15,7 @@ from wel.methods import Method, choose_methods, find_method
 from wel.metrics import pairwise_abs_cosine
 from wel.network import Network
 from wel.options import settle_options
+from wel.patterns import with_patterns
 from wel.progress import Steps
 from wel.reference import Reference, weight_hashes
 from wel.studies.injection import check_semantics, checked_images
@@ -101,9 +102,13 @@ class _Job:
 def _jobs(net, images, methods, start, vectors, seed, semantics) -> list[_Job]:
     jobs = []
     for method in choose_methods(methods):
-        if methods == "all" and "patterns" in method.options:
+        try:
+            options = settle_options(method, with_patterns(net, method, {}), images)
+        except UnsupportedError:
+            if methods != "all":
+                raise
             continue
-        request = Request(method.name, semantics, settle_options(method, {}, images))
+        request = Request(method.name, semantics, options)
         for name in net.start_layers(start):
             drawn = random_vectors(seed, name, range(len(images)), vectors, net.graph[name].shape)
             jobs.append(_Job(request, name, images, drawn, tuple(net.graph.below(name))))
