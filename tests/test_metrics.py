@@ -1,10 +1,11 @@
-"""wel.metrics: cosines by hand, against exact arithmetic, and at the limits of float32."""
+"""wel.metrics: cosines by hand, against exact arithmetic, and at the limits of float32; SSIM by hand and against scikit-image 0.16.2."""
 from __future__ import annotations
 
 import tracemalloc
 from decimal import Decimal, localcontext
 from fractions import Fraction
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 
 from wel import metrics
 from wel.errors import WelError
-from wel.metrics import chance_level, pairwise_abs_cosine
+from wel.metrics import SSIM_RANGE, SSIM_WINDOW, chance_level, pairwise_abs_cosine, reduce_channels, ssim
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -146,3 +147,80 @@ def test_chance_level_of_the_papers_layers(channels, rounded):
 def test_chance_level_needs_a_channel():
     with pytest.raises(WelError, match=r"^Invalid value for `channels`: 0\. Expected at least 1\.$"):
         chance_level(0)
+
+
+@pytest.fixture(scope="module")
+def golden() -> dict[str, np.ndarray]:
+    with np.load(Path(__file__).parent / "golden" / "ssim.npz") as file:
+        return {name: file[name] for name in file.files}
+
+
+def test_ssim_of_the_original_stack(golden):
+    found = [ssim(*pair, "paper", percentile) for pair, percentile in zip(golden["maps"], golden["percentiles"])]
+    np.testing.assert_allclose(found, golden["paper"], rtol=0, atol=1e-6)
+
+
+def test_scikit_image_0_16_2s_default_for_floats(golden):
+    from skimage.metrics import structural_similarity
+
+    settings = {"win_size": SSIM_WINDOW, "data_range": SSIM_RANGE["paper"]}
+    found = [structural_similarity(*pair.astype("float64"), **settings) for pair in golden["maps"]]
+    np.testing.assert_allclose(found, golden["plain"], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("semantics, top, span", [("paper", 0, 2), ("corrected", 1, 1)])
+def test_ssim_by_hand(semantics, top, span):
+    # 5 × 5 is one window: the mean over it is the formula itself, with the sample covariance over 25 values.
+    # Percentile 100 scales a to min 0, max 1 (swapped in `paper`); b = a + 0.3·noise is nearer to a than −b is.
+    a = normal(5, 5, seed=1).astype("float64")
+    b = a + 0.3 * normal(5, 5, seed=2)
+    x, y = ((m - m.min()) / (m.max() - m.min()) for m in (a, b))
+    x, y = (x, y) if top else (1 - x, 1 - y)
+    (vx, vxy), (_, vy) = np.cov(x.ravel(), y.ravel())
+    c1, c2 = (0.01 * span) ** 2, (0.03 * span) ** 2
+    expected = (2 * x.mean() * y.mean() + c1) * (2 * vxy + c2) / ((x.mean() ** 2 + y.mean() ** 2 + c1) * (vx + vy + c2))
+    assert ssim(a, b, semantics, percentile=100) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("semantics", ["paper", "corrected"])
+def test_ssim_does_not_see_scale_shift_or_sign(semantics):
+    a, b = normal(2, 9, 12)
+    assert ssim(a, a, semantics) == pytest.approx(1, abs=1e-12)
+    assert ssim(a, -a, semantics) == pytest.approx(1, abs=1e-12)
+    # powers of two leave every float32 as exact as it was
+    assert ssim(a, b, semantics) == pytest.approx(ssim(4 * a, b / 8, semantics), abs=1e-12)
+    assert ssim(a, b, semantics) == ssim(a, -b, semantics) < 0.9
+
+
+def test_ssim_cuts_what_lies_beyond_the_percentiles():
+    a, b = normal(2, 30, 40)
+    a[3, 4], b[5, 6] = 1e6, -1e6  # one of 1200 pixels is beyond the 99.5th percentile, or its mirror
+    assert ssim(a, b) < 0.5 < ssim(a, b, percentile=100)
+
+
+def test_ssim_is_not_defined_for_maps_without_spread():
+    a = normal(6, 6)
+    holed = np.where(np.arange(6) == 2, np.nan, a)
+    assert np.isnan([ssim(a, np.zeros((6, 6))), ssim(np.ones((6, 6)), a, "corrected"), ssim(a, holed), ssim(holed, a)]).all()
+
+
+@pytest.mark.parametrize(
+    "a, b, settings, sentence",
+    [
+        (np.ones((4, 9)), np.ones((4, 9)), {}, r"^Invalid value for `a` and `b`: maps of shapes \(4, 9\) and \(4, 9\)\. "),
+        (np.ones((5, 5)), np.ones((5, 6)), {}, r"\. Expected two of one shape, 5 × 5 or more\.$"),
+        (np.ones((5, 5, 3)), np.ones((5, 5, 3)), {}, "^Invalid value for `a` and `b`: "),
+        (np.ones((5, 5)), np.ones((5, 5)), {"semantics": "both"}, "^Invalid value for `semantics`: 'both'. Expected 'paper' or 'corrected'.$"),
+    ],
+)
+def test_maps_that_ssim_cannot_compare(a, b, settings, sentence):
+    with pytest.raises(WelError, match=sentence):
+        ssim(a, b, **settings)
+
+
+def test_channels_become_one():
+    maps = np.array([[[1, -4, 2], [0, 3, -3]]])
+    np.testing.assert_array_equal(reduce_channels(maps, "sum"), [[-1, 0]])
+    np.testing.assert_array_equal(reduce_channels(maps, "max_abs"), [[4, 3]])
+    with pytest.raises(WelError, match="^Invalid value for `reduction`: 'mean'. Expected 'sum' or 'max_abs'.$"):
+        reduce_channels(maps, "mean")

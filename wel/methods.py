@@ -35,6 +35,10 @@ class Method:
         source: key of `wel.citations.CITATIONS`.
         options: its own parameters with their defaults; None stands for "taken from the images", or "must be given".
         tolerance: what `wel verify` allows.
+        csc: whether it passes relevance from layer to layer, so that CSC is defined; the others have maps of the input only.
+        head: what a map begins with at the output: "logit", the class's logit, or "one", 1.
+        reduction: how a map's channels become one, "sum" or "max_abs", the largest absolute value.
+        map_percentile: at which maps are cut before they are compared (`wel.metrics.ssim`).
     """
 
     name: str
@@ -45,15 +49,29 @@ class Method:
     wrapped: str = "innvestigate"
     options: dict = field(default_factory=dict)
     tolerance: Tolerance = ONE_TERM
+    csc: bool = True
+    head: str = "logit"
+    reduction: str = "sum"
+    map_percentile: float = 99.5
 
 
 METHODS = {
     method.name: method
     for method in (
-        Method("gradient", "Gradient", "v", BLACK, "simonyan2014"),
-        Method("guided_backprop", "Guided BP", "G", BLUE, "springenberg2015"),
-        Method("deconvnet", "Deconvnet", "V", BLUE, "zeiler2014"),
-        Method("rectgrad", "RectGrad", "R", BLUE, "kim2019", options={"percentile": 98.0}, tolerance=TWO_TERM),
+        Method("gradient", "Gradient", "v", BLACK, "simonyan2014", head="one", reduction="max_abs"),
+        Method("guided_backprop", "Guided BP", "G", BLUE, "springenberg2015", reduction="max_abs"),
+        Method("deconvnet", "Deconvnet", "V", BLUE, "zeiler2014", reduction="max_abs"),
+        Method(
+            "rectgrad",
+            "RectGrad",
+            "R",
+            BLUE,
+            "kim2019",
+            options={"percentile": 98.0},
+            tolerance=TWO_TERM,
+            reduction="max_abs",
+            map_percentile=100.0,
+        ),
         Method("deep_taylor", "Deep Taylor", "T", RED, "montavon2017", options={"low": None, "high": None}),
         Method("lrp_z", "LRP-z", "Z", GREEN, "bach2015", tolerance=NEAR_ZERO),
         Method("lrp_epsilon", "LRP-ε", "E", GREEN, "bach2015", options={"epsilon": 1e-7}, tolerance=NEAR_ZERO),
@@ -64,31 +82,73 @@ METHODS = {
         Method("lrp_cmp_alpha2_beta1", "LRP CMP α2β1", "P", ORANGE, "lapuschkin2017", tolerance=NEAR_ZERO),
         Method("pattern_net", "PatternNet", "N", RED, "kindermans2018", options={"patterns": None}),
         Method("pattern_attribution", "PatternAttr.", "$P$", RED, "kindermans2018", options={"patterns": None}),
-        Method("deeplift_reveal_cancel", "DeepLIFT RevealCancel", "L", PINK, "shrikumar2017", "deeplift", {"reference": "zero"}, TWO_TERM),
-        Method("deeplift_rescale", "DeepLIFT Rescale", "D", PINK, "shrikumar2017", "deeplift", {"reference": "zero"}),
-        Method("deeplift_ablation", "DeepLIFT ablation", "A", PINK, "sixt2020", "deeplift", {"reference": "zero"}),
+        Method(
+            "deeplift_reveal_cancel",
+            "DeepLIFT RevealCancel",
+            "L",
+            PINK,
+            "shrikumar2017",
+            "deeplift",
+            {"reference": "zero"},
+            TWO_TERM,
+            head="one",
+        ),
+        Method("deeplift_rescale", "DeepLIFT Rescale", "D", PINK, "shrikumar2017", "deeplift", {"reference": "zero"}, head="one"),
+        Method("deeplift_ablation", "DeepLIFT ablation", "A", PINK, "sixt2020", "deeplift", {"reference": "zero"}, head="one"),
+        Method("input_x_gradient", "Input × gradient", "X", BLACK, "shrikumar2016", csc=False, head="one"),
+        Method(
+            "smoothgrad",
+            "SmoothGrad",
+            "o",
+            ORANGE,
+            "smilkov2017",
+            options={"samples": 50, "noise_scale": 0.15, "noise": "random"},
+            csc=False,
+            head="one",
+            reduction="max_abs",
+        ),
+        Method(
+            "integrated_gradients",
+            "Integrated gradients",
+            "I",
+            BLACK,
+            "sundararajan2017",
+            options={"steps": 64, "reference": "zero"},
+            csc=False,
+            head="one",
+        ),
+        Method("excitation_backprop", "Excitation BP", "B", GREEN, "zhang2018", csc=False),
+        Method("contrastive_lrp", "Contrastive LRP", "C", GREEN, "gu2018", options={"base": "lrp_alpha1_beta0"}, csc=False),
+        Method("contrastive_excitation_backprop", "Contrastive Excitation BP", "K", GREEN, "zhang2018", csc=False),
     )
 }
+CSC_METHODS = tuple(name for name, method in METHODS.items() if method.csc)
 
 
-def find_method(name: str) -> Method:
+def find_method(name: str, maps: bool = False) -> Method:
     """Looks a method up by name.
 
+    Args:
+        name: key of `METHODS`.
+        maps: whether a method that only has maps of the input is accepted too.
+
     Raises:
-        WelError: when there is none of that name.
+        WelError: when there is none of that name, or it only has maps.
     """
-    if name not in METHODS:
-        raise invalid("method", name, one_of(METHODS))
-    return METHODS[name]
+    if name in METHODS and (maps or METHODS[name].csc):
+        return METHODS[name]
+    if name in METHODS:
+        raise invalid("method", name, f"a method that passes relevance from layer to layer, which this one does not: {one_of(CSC_METHODS)}")
+    raise invalid("method", name, one_of(METHODS if maps else CSC_METHODS))
 
 
 def choose_methods(names: str | Iterable[str]) -> list[Method]:
-    """The methods that were asked for, "all" or by name, in the order asked for, each once.
+    """The methods that were asked for, "all" that CSC is defined for or by name, in the order asked for, each once.
 
     Raises:
-        WelError: for an unknown name, or when none is given.
+        WelError: for an unknown name or a method that has no CSC, or when none is given.
     """
-    names = list(METHODS) if names == "all" else ([names] if isinstance(names, str) else list(names))
+    names = CSC_METHODS if names == "all" else ([names] if isinstance(names, str) else list(names))
     if not names:
         raise invalid("methods", names, "'all' or one or more methods")
     return [find_method(name) for name in dict.fromkeys(names)]

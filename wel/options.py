@@ -3,13 +3,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 
 from wel.errors import UnsupportedError, invalid, one_of
-from wel.methods import Method
+from wel.methods import METHODS, Method
 
 # what numeric options may be
 NUMBERS = {
@@ -17,14 +17,17 @@ NUMBERS = {
     "epsilon": (lambda value: 0 < value < math.inf, "a number above 0"),
     "low": (math.isfinite, "a finite number"),
     "high": (math.isfinite, "a finite number"),
+    "noise_scale": (lambda value: 0 <= value < math.inf, "a number from 0 on"),
 }
+COUNTS = ("samples", "steps")
 
 
 def settle_options(method: Method, given: dict[str, Any], images: np.ndarray) -> dict[str, Any]:
     """A method's options with what was given and, where None is the default, what the images say.
 
     Deep Taylor's `low` and `high` are the range of all images of the study (DESIGN: the range of the example image).
-    DeepLIFT's `reference` becomes an array shaped like one image: "zero", "mean" (of the images), a colour, or an array.
+    `reference` becomes an array shaped like one image: "zero", "mean" (of the images), a colour, or an array.
+    `noise` stays "random", or is an array (n, samples, *one image).
 
     Raises:
         WelError: for an option that the method does not have, or a value that it cannot take.
@@ -48,8 +51,14 @@ def _settled(method: Method, option: str, value: Any, images: np.ndarray) -> Any
     if option in NUMBERS:
         bounds = {"low": images.min, "high": images.max}
         return float(bounds[option]()) if value is None else _number(option, value)
+    if option in COUNTS:
+        return _count(option, value)
     if option == "reference":
         return _reference(value, images)
+    if option == "noise":
+        return _noise(value, images)
+    if option == "base":
+        return _base(value)
     if value is None:
         raise UnsupportedError(f"Method '{method.name}' needs patterns of this network. Expected the option patterns=[array, …].")
     return [np.asarray(array, dtype="float32") for array in value]
@@ -60,6 +69,30 @@ def _number(option: str, value: Any) -> float:
     if not isinstance(value, Real) or not fits(value):
         raise invalid(option, value, expected)
     return float(value)
+
+
+def _count(option: str, value: Any) -> int:
+    if not isinstance(value, Integral) or value < 1:
+        raise invalid(option, value, "a whole number from 1 on")
+    return int(value)
+
+
+def _noise(value: Any, images: np.ndarray) -> str | np.ndarray:
+    if isinstance(value, str):
+        if value != "random":
+            raise invalid("noise", value, "'random', or an array (n, samples, *one image)")
+        return value
+    array = np.asarray(value, dtype="float32")
+    if array.ndim != images.ndim + 1 or (array.shape[0], *array.shape[2:]) != images.shape or not array.size:
+        raise invalid("noise", f"an array of shape {array.shape}", f"shape (n, samples, *one image), here of images {images.shape}")
+    return array
+
+
+def _base(value: Any) -> str:
+    names = [name for name in METHODS if name.startswith("lrp_")]
+    if value not in names:
+        raise invalid("base", value, one_of(names))
+    return value
 
 
 def _reference(value: Any, images: np.ndarray) -> np.ndarray:

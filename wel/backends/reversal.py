@@ -22,7 +22,7 @@ class Reversal:
 
     def __init__(self, network: dict, method: str, semantics: str, options: dict):
         self._graph = tf.Graph()
-        self._session = tf.compat.v1.Session(graph=self._graph)
+        self._session = tf.compat.v1.Session(graph=self._graph, config=_unoptimized())
         self._weights_hash = None
         with self._active():
             self._model = _build(network["config"])
@@ -72,6 +72,13 @@ class Reversal:
             tf.compat.v1.keras.backend.set_session(self._session)
             keras.backend.set_learning_phase(0)
             yield
+
+
+def _unoptimized() -> tf.compat.v1.ConfigProto:
+    """Grappler's rewriting of a ResNet-50's reversed graph takes longer than building it, and saves little."""
+    config = tf.compat.v1.ConfigProto()
+    config.graph_options.rewrite_options.disable_meta_optimizer = True
+    return config
 
 
 def _build(config: dict):

@@ -1,0 +1,219 @@
+"""Heat maps at the input: every method of the registry, those included that have no CSC.
+
+With g(x) the gradient of the class's logit at x and r the reference,
+
+    input_x_gradient        x ∘ g(x)
+    smoothgrad              mean of g(x + noise_k), noise_k ~ N(0, (noise_scale · (max x − min x))²)
+    integrated_gradients    (x − r) ∘ mean of g(x_k), k = 0 … steps − 1:
+        corrected           x_k = r + (x − r)(k + ½)/steps, the midpoint rule on the way from r to x
+        paper               x_k = x + (x − r) k/steps, as innvestigate 1.0.8 has it: its way begins at x and leads away from r
+    excitation_backprop     LRP α1β0
+    contrastive_lrp         max(0, R(class) − R(others)), the class's relevance being shared equally by all other classes in the second
+    contrastive_excitation_backprop     at the layer below the last one with weights, LRP α1β0 of the class minus the same with
+                            those last weights negated; the difference goes on down under α1β0
+"""
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Any, Callable, Iterator, Sequence
+
+import numpy as np
+
+from wel.applicability import check_applies
+from wel.backends import find_backend
+from wel.backends.wrapped import OpenNetwork, Request
+from wel.errors import UnsupportedError, WelError, invalid
+from wel.graph import Node
+from wel.methods import Method, find_method
+from wel.network import Network
+from wel.options import settle_options
+from wel.studies.injection import check_semantics, checked_images, relevance
+from wel.vectors import random_vectors
+
+EXCITATION = "lrp_alpha1_beta0"
+
+
+def attribution(
+    net: Network,
+    method: str,
+    images: np.ndarray,
+    classes: Sequence[int] | int | None = None,
+    backend: str = "wrapped",
+    semantics: str = "paper",
+    seed: int = 0,
+    **options: Any,
+) -> np.ndarray:
+    """The map of a class at the input: the relevance there of the class's logit.
+
+    At the output begins the one-hot vector of the class times its logit, or times 1 for the gradient, what is built on it, and
+    DeepLIFT (`Method.head`; so do innvestigate and deeplift).
+
+    Args:
+        net: from `wel.load`.
+        method: name of any attribution method.
+        images: (n, *input shape), as the network takes them.
+        classes: one class for all images or one for each; the top-1 predictions by default.
+        backend: who computes.
+        semantics: "paper", the numbers of the original stack, or "corrected", the published formulas.
+        seed: of SmoothGrad's noise, which depends on it, the image's index and the sample's index only.
+        options: the method's own.
+
+    Returns:
+        (n, *input shape) float32.
+
+    Raises:
+        WelError: for an argument that cannot be used, or a network whose output is not one vector of logits.
+        UnsupportedError: for a method that does not apply to the network.
+    """
+    chosen = find_method(method, maps=True)
+    check_semantics(semantics)
+    if not isinstance(seed, Integral) or seed < 0:
+        raise invalid("seed", seed, "a whole number from 0 on")
+    images = checked_images(net, images)
+    settled = options if chosen.csc else settle_options(chosen, options, images)
+    head = _head(net, chosen, images, classes)
+    maker = MAKERS.get(chosen.name, _injected)
+    return maker(_Query(net, chosen.name, images, head, backend, semantics, seed, settled)).astype("float32")
+
+
+@dataclass(frozen=True)
+class _Query:
+    """What was asked for; `head` (n, classes) is the relevance at the output."""
+
+    net: Network
+    method: str
+    images: np.ndarray
+    head: np.ndarray
+    backend: str
+    semantics: str
+    seed: int
+    options: dict[str, Any]
+
+    def relevance(self, method: str, vectors: np.ndarray, start: str = "output", at: str = "input", **options: Any) -> np.ndarray:
+        """Relevance (n, V, *shape of at) for vectors (n, V, *shape of start)."""
+        return relevance(self.net, method, self.images, start, vectors, at, self.backend, self.semantics, **options)[at]
+
+
+def _head(net: Network, method: Method, images: np.ndarray, classes) -> np.ndarray:
+    shape = net.graph[net.graph.output].shape
+    if len(shape) != 1:
+        raise WelError(f"Invalid value for `net`: its output has shape {shape}. Expected one vector of logits.")
+    logits = net.model.predict(images, verbose=0)
+    chosen = logits.argmax(axis=1) if classes is None else _checked_classes(classes, *logits.shape)
+    onehot = np.eye(logits.shape[1], dtype="float32")[chosen]
+    return onehot if method.head == "one" else onehot * logits
+
+
+def _checked_classes(classes, images: int, count: int) -> np.ndarray:
+    array = np.asarray(classes)
+    if array.dtype.kind not in "iu" or array.shape not in ((), (images,)) or not ((array >= 0) & (array < count)).all():
+        raise invalid("classes", classes, f"whole numbers from 0 to {count - 1}, one or {images}")
+    return np.broadcast_to(array, images)
+
+
+def _injected(query: _Query) -> np.ndarray:
+    return query.relevance(query.method, query.head[:, None], **query.options)[:, 0]
+
+
+def _input_x_gradient(query: _Query) -> np.ndarray:
+    return query.images * query.relevance("gradient", query.head[:, None])[:, 0]
+
+
+def _smoothgrad(query: _Query) -> np.ndarray:
+    return _mean_gradients(query, lambda index: query.images[index] + _noise(query, index))
+
+
+def _noise(query: _Query, index: int) -> np.ndarray:
+    given, image = query.options["noise"], query.images[index]
+    if not isinstance(given, str):
+        return given[index]
+    scale = query.options["noise_scale"] * (image.max() - image.min())
+    return scale * random_vectors(query.seed, "smoothgrad", [index], query.options["samples"], image.shape)[0]
+
+
+def _integrated_gradients(query: _Query) -> np.ndarray:
+    difference, steps = query.images - query.options["reference"], query.options["steps"]
+    corrected = query.semantics == "corrected"
+    begin = np.broadcast_to(query.options["reference"], query.images.shape) if corrected else query.images
+    shares = (np.arange(steps, dtype="float32") + (0.5 if corrected else 0.0)) / steps
+    shares = shares.reshape(-1, *[1] * (query.images.ndim - 1))
+    return difference * _mean_gradients(query, lambda index: begin[index] + shares * difference[index])
+
+
+def _mean_gradients(query: _Query, points: Callable[[int], np.ndarray]) -> np.ndarray:
+    """For every image the mean gradient at its `points(index)`, (points, *input shape)."""
+    gradient = find_method("gradient")
+    check_applies(gradient, query.backend, query.net.graph)
+    opened = find_backend(query.backend, gradient).open(query.net)
+    # one image at a time: what is computed together, and so its rounding, does not depend on the other images
+    return np.stack([_mean_gradient(query, opened, points(i).astype("float32"), head) for i, head in enumerate(query.head)])
+
+
+def _mean_gradient(query: _Query, opened: OpenNetwork, points: np.ndarray, head: np.ndarray) -> np.ndarray:
+    graph = query.net.graph
+    vectors = np.broadcast_to(head, (len(points), 1, *head.shape))
+    request = Request("gradient", query.semantics, {})
+    read = opened.relevance(request, points, graph.output, vectors, [graph.input])[graph.input]
+    return read[:, 0].mean(axis=0, dtype="float64")
+
+
+def _excitation_backprop(query: _Query) -> np.ndarray:
+    return query.relevance(EXCITATION, query.head[:, None])[:, 0]
+
+
+def _contrastive_lrp(query: _Query) -> np.ndarray:
+    classes = query.head.shape[1]
+    if classes < 2:
+        raise UnsupportedError("Method 'contrastive_lrp' needs two classes or more to compare. Received a network with one logit.")
+    total = query.head.sum(axis=1, keepdims=True)
+    others = np.where(query.head == 0, total / (classes - 1), 0)
+    # two vectors, not their difference: Add cuts negative relevance off in `paper`
+    both = query.relevance(query.options["base"], np.stack([query.head, others], axis=1))
+    return np.maximum(0, both[:, 0] - both[:, 1])
+
+
+def _contrastive_excitation_backprop(query: _Query) -> np.ndarray:
+    top = _top_kernel(query.net)
+    below = top.inputs[0]
+    if below == query.net.graph.input:
+        raise UnsupportedError(f"Method '{query.method}' needs a layer below the last one with weights, '{top.name}', to contrast at.")
+    excited = query.relevance(EXCITATION, query.head[:, None], at=below)
+    with _negated(top.layer):
+        inhibited = query.relevance(EXCITATION, query.head[:, None], at=below)
+    return query.relevance(EXCITATION, excited - inhibited, start=below)[:, 0]
+
+
+def _top_kernel(net: Network) -> Node:
+    """The last node with weights, through which alone everything reaches the output."""
+    graph = net.graph
+    top = graph[graph.output]
+    while not top.layer.weights and len(top.inputs) == 1:
+        top = graph[top.inputs[0]]
+    called = sum(node.layer is top.layer for node in graph.nodes)
+    if called > 1 or not hasattr(top.layer, "kernel"):
+        received = f"'{top.name}' ({top.kind}{', called more than once' if called > 1 else ''})"
+        raise UnsupportedError(f"Method 'contrastive_excitation_backprop' needs a last layer with a kernel. Received {received}.")
+    return top
+
+
+@contextmanager
+def _negated(layer) -> Iterator[None]:
+    """The layer with its weights negated, biases too; afterwards they are as before."""
+    weights = layer.get_weights()
+    layer.set_weights([-array for array in weights])
+    try:
+        yield
+    finally:
+        layer.set_weights(weights)
+
+
+MAKERS = {
+    "input_x_gradient": _input_x_gradient,
+    "smoothgrad": _smoothgrad,
+    "integrated_gradients": _integrated_gradients,
+    "excitation_backprop": _excitation_backprop,
+    "contrastive_lrp": _contrastive_lrp,
+    "contrastive_excitation_backprop": _contrastive_excitation_backprop,
+}
