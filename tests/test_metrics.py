@@ -210,7 +210,7 @@ def test_ssim_is_not_defined_for_maps_without_spread():
         (np.ones((4, 9)), np.ones((4, 9)), {}, r"^Invalid value for `a` and `b`: maps of shapes \(4, 9\) and \(4, 9\)\. "),
         (np.ones((5, 5)), np.ones((5, 6)), {}, r"\. Expected two of one shape, 5 × 5 or more\.$"),
         (np.ones((5, 5, 3)), np.ones((5, 5, 3)), {}, "^Invalid value for `a` and `b`: "),
-        (np.ones((5, 5)), np.ones((5, 5)), {"semantics": "both"}, "^Invalid value for `semantics`: 'both'. Expected 'paper' or 'corrected'.$"),
+        (np.ones((5, 5)), np.ones((5, 5)), {"semantics": "both"}, "^Invalid value for `semantics`: 'both'. Expected 'paper' or "),
     ],
 )
 def test_maps_that_ssim_cannot_compare(a, b, settings, sentence):

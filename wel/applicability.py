@@ -28,7 +28,7 @@ TWO_KERNELS = frozenset({"SeparableConv1D", "SeparableConv2D"})
 UNSPLIT = ("lrp_z", "lrp_epsilon")
 
 RELU_ONLY = ("guided_backprop", "deconvnet", "rectgrad", "deep_taylor")
-RELEVANCE_BASED = ("deep_taylor", "lrp_")
+RELEVANCE_BASED = ("deep_taylor", "lrp_", "excitation_", "contrastive_")
 
 
 def why_not(method: Method, graph: Graph) -> str | None:

@@ -175,9 +175,17 @@ def show_models() -> None:
 def show_methods(model: str | None, weights: str | None) -> None:
     """`wel methods`: the registry; for a network also whether a method applies."""
     net = load(model, weights) if model else None
-    headings = ["method", "label", "backend", *(["applies"] if net else []), "options", "source"]
+    headings = ["method", "label", "backends", "CSC", *(["applies"] if net else []), "options", "source"]
     rows = [
-        (m.name, m.label, m.wrapped, *([why_not(m, net.graph) or "yes"] if net else []), _options(m.options), m.source)
+        (
+            m.name,
+            m.label,
+            f"{m.wrapped}, original",
+            "yes" if m.csc else "map only",
+            *([why_not(m, net.graph) or "yes"] if net else []),
+            _options(m.options),
+            m.source,
+        )
         for m in METHODS.values()
     ]
     console = _console()

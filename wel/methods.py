@@ -4,7 +4,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Iterable, NamedTuple
 
-from wel.errors import invalid, one_of
+from wel.errors import WelError, invalid, one_of
 
 # seaborn's "colorblind" palette, c0 to c4, as the paper uses it
 BLUE, ORANGE, GREEN, RED, PINK = "#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc"
@@ -138,7 +138,7 @@ def find_method(name: str, maps: bool = False) -> Method:
     if name in METHODS and (maps or METHODS[name].csc):
         return METHODS[name]
     if name in METHODS:
-        raise invalid("method", name, f"a method that passes relevance from layer to layer, which this one does not: {one_of(CSC_METHODS)}")
+        raise WelError(f"Invalid value for `method`: '{name}', which has maps of the input only. Expected {one_of(CSC_METHODS)}.")
     raise invalid("method", name, one_of(METHODS if maps else CSC_METHODS))
 
 
