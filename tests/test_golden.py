@@ -89,7 +89,9 @@ def test_every_layer_equals_the_original(net, reference, name, method):
         allowed = max(1e-5 if method in ONE_TERM else 1e-3, 2 * rounding)  # twice: either result may be off by one rounding
         for layer, array in expected.items():
             assert relative(found[layer], array) <= allowed, (start, layer)
-            assert not found[layer][array == 0].any(), (start, layer)
+            # RevealCancel's sums cancel to 0 on one processor and to 1e-9 on another
+            zero = 1e-6 * np.abs(array).max() if method == "deeplift_reveal_cancel" else 0
+            assert (np.abs(found[layer][array == 0]) <= zero).all(), (start, layer)
 
 
 def moved_by_rounding(net, reference, method: str, start: str, found: dict) -> float:

@@ -1,4 +1,4 @@
-"""Which methods the wrapped innvestigate can compute for a network, and why not, told from the layer graph alone."""
+"""Which methods the wrapped packages can compute for a network, and why not, told from the layer graph alone."""
 from __future__ import annotations
 
 from wel.backends import find_backend
@@ -31,8 +31,21 @@ RELU_ONLY = ("guided_backprop", "deconvnet", "rectgrad", "deep_taylor")
 RELEVANCE_BASED = ("deep_taylor", "lrp_", "excitation_", "contrastive_")
 
 
+DEEPLIFT_ACTIVATIONS = ("linear", "relu", "sigmoid", "tanh", "ReLU", "LeakyReLU", "PReLU")
+DEEPLIFT = (
+    SHAPES
+    | REGULARIZERS
+    | {"Activation", "ReLU", "LeakyReLU", "PReLU", "Dense", "Conv2D", "DepthwiseConv2D", "BatchNormalization", "Add"}
+    | {"MaxPooling2D", "AveragePooling2D", "GlobalAveragePooling1D", "GlobalAveragePooling2D", "ActivityRegularization"}
+) - {"Masking", "Cropping3D", "UpSampling3D", "ZeroPadding3D", "SpatialDropout3D"}
+
+
 def why_not(method: Method, graph: Graph) -> str | None:
-    """Why innvestigate cannot compute a method for a network, in one sentence; None if it can."""
+    """Why the wrapped packages cannot compute a method for a network, in one sentence; None if they can."""
+    if method.wrapped == "deeplift":
+        for node in graph.nodes:
+            if node.kind not in DEEPLIFT or _activation(node.layer) not in DEEPLIFT_ACTIVATIONS or _is_limited(node.layer):
+                return f"Method '{method.name}' has no rule for layer '{node.name}' ({node.kind}, {_activation(node.layer)})."
     if method.name in RELU_ONLY:
         for node in graph.nodes:
             if not _is_relu_or_linear(node.layer):
@@ -50,6 +63,10 @@ def why_not(method: Method, graph: Graph) -> str | None:
     return None
 
 
+def _is_limited(layer) -> bool:
+    return type(layer).__name__ == "ReLU" and (layer.max_value is not None or bool(layer.threshold))
+
+
 def check_applies(method: Method, backend: str, graph: Graph) -> None:
     """Refuses a method that a backend cannot compute for a network, before any work is done.
 
@@ -57,7 +74,7 @@ def check_applies(method: Method, backend: str, graph: Graph) -> None:
         WelError: for an unknown backend.
         UnsupportedError: saying what stands in the way.
     """
-    reason = why_not(method, graph) if find_backend(backend, method).name == "innvestigate" else None
+    reason = None if find_backend(backend, method).name == "original" else why_not(method, graph)
     if reason:
         raise UnsupportedError(reason)
 

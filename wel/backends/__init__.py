@@ -10,7 +10,7 @@ from wel.backends.wrapped import WrappedBackend
 from wel.errors import UnsupportedError, WelError, invalid, one_of
 from wel.methods import Method
 
-WRAPPED = ("innvestigate",)
+WRAPPED = ("innvestigate", "deeplift")
 # TensorFlow 2.14 then adds up in the order of 1.13, without fused multiply-add: last bits, and so ReLU masks, are the original's
 ORIGINAL_SUMS = {"TF_ENABLE_ONEDNN_OPTS": "0", "TENSORFLOW_USE_CUSTOM_CONTRACTION_KERNEL": "false"}
 BACKENDS = ("wrapped", *WRAPPED, "original")

@@ -239,7 +239,10 @@ def _rearrangement(call: Call) -> list[core.Layer]:
     return [own.Rearrangement(layer.call, name=call.name)]
 
 
-IDENTITIES = ("Dropout", "SpatialDropout1D", "SpatialDropout2D", "AlphaDropout", "GaussianDropout", "GaussianNoise", "ActivityRegularization")
+IDENTITIES = (
+    *("Dropout", "SpatialDropout1D", "SpatialDropout2D", "AlphaDropout", "GaussianDropout", "GaussianNoise"),
+    "ActivityRegularization",
+)
 REARRANGEMENTS = (
     *("ZeroPadding1D", "ZeroPadding2D", "Cropping1D", "Cropping2D", "UpSampling1D", "UpSampling2D"),
     *("Reshape", "Permute", "RepeatVector", "GlobalAveragePooling1D", "GlobalAveragePooling2D"),

@@ -100,7 +100,7 @@ def csc(
         run = Run(Path(out or Path(scratch) / "run"), request, context or {})
         if run.finished:
             return _read(run)
-        result = study.result(run, cells, steps or Steps(), skipped)
+        result = study.result(run, cells, steps or Steps(), skipped, leave_out=methods == "all")
         _write(run, result)
     return result
 
@@ -196,11 +196,19 @@ class _Study:
                 reasons[method.name] = str(error)
         return reasons
 
-    def result(self, run: Run, cells: Sequence[Cell], steps: Steps, skipped: dict[str, str]) -> CSCResult:
+    def result(self, run: Run, cells: Sequence[Cell], steps: Steps, skipped: dict[str, str], leave_out: bool) -> CSCResult:
         steps.start(len(cells) * len(self.images))
         rows, histograms = [], {}
         for position, cell in enumerate(cells):
-            done = self.cell(run, f"cell{position:04d}", cell, steps)
+            try:
+                done = None if cell.method.name in skipped else self.cell(run, f"cell{position:04d}", cell, steps)
+            except UnsupportedError as error:  # what only the package itself can tell
+                if not leave_out:
+                    raise
+                skipped[cell.method.name], done = str(error), None
+            if done is None:
+                steps.advance(len(self.images))
+                continue
             rows += done["rows"]
             key = (cell.method.name, cell.semantics, self.net.shown(cell.start))
             histograms.update({(*key, layer): np.array(counts) for layer, counts in done["histograms"].items()})
