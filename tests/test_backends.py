@@ -575,3 +575,16 @@ def test_the_process_ends_and_cleans_up_when_its_parent_is_killed(tmp_path, seco
         parent.kill()
     assert_ended(int(pid))
     assert not Path(folder).exists()
+
+
+# --- the original stack
+
+
+def test_the_original_stack_is_refused_in_one_sentence_before_any_work(sequential, images, monkeypatch, tmp_path):
+    net, pictures = wel.load(sequential), images
+    monkeypatch.setenv("WEL_ORIGINAL_PYTHON", str(tmp_path / "none"))
+    with pytest.raises(WelError, match="The original stack is not installed: .*make original"):
+        wel.csc(net, pictures, ["gradient"], backend="original", out=tmp_path / "run")
+    with pytest.raises(WelError, match="Invalid value for `semantics`: 'corrected'"):
+        wel.csc(net, pictures, ["gradient"], backend="original", semantics="corrected", out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -32,24 +32,21 @@ def find_backend(name: str, method: Method) -> WrappedBackend:
     check_backend(name)
     if name == "original":
         return _started(name)
-    if name not in ("wrapped", method.wrapped) or method.wrapped not in WRAPPED:
-        raise UnsupportedError(f"Invalid value for `backend`: {name!r} does not compute {method.name}. Expected {_others(method)}.")
+    if name not in ("wrapped", method.wrapped):
+        raise UnsupportedError(f"Invalid value for `backend`: {name!r} does not compute {method.name}. Expected {method.wrapped!r}.")
     return _started(method.wrapped)
-
-
-def _others(method: Method) -> str:
-    return " or ".join(repr(name) for name in (method.wrapped, "original") if name in BACKENDS)
 
 
 @lru_cache(maxsize=None)
 def _started(name: str) -> WrappedBackend:
     if name == "original":
-        return WrappedBackend(name, _original_worker)
+        command = _original_command()
+        return WrappedBackend(name, lambda: Worker(command))
     return WrappedBackend(name, lambda: own_worker(f"wel.backends.{name}_worker", ORIGINAL_SUMS))
 
 
-def _original_worker() -> Worker:
-    """The 2020 stack under its own Python 3.7: `$WEL_ORIGINAL_PYTHON`, else what `make original` has built."""
+def _original_command() -> list[str]:
+    """The 2020 stack's driver under its own Python 3.7: `$WEL_ORIGINAL_PYTHON`, else what `make original` has built."""
     root = Path(__file__).parents[2]
     python = os.environ.get("WEL_ORIGINAL_PYTHON", str(root / ".venv-original" / "bin" / "python"))
     if not Path(python).exists():
@@ -59,4 +56,4 @@ def _original_worker() -> Worker:
         )
     packaged = Path(__file__).parents[1] / "original"
     folder = packaged if packaged.exists() else root / "experiments" / "original"
-    return Worker([python, str(folder / "driver.py")])
+    return [python, str(folder / "driver.py")]

@@ -142,6 +142,8 @@ class _Study:
 
     def cells(self, methods: Sequence[Method], starts: Sequence[str], semantics: str) -> list[Cell]:
         wanted = chosen_semantics(semantics)
+        if self.backend == "original" and "corrected" in wanted:
+            raise invalid("semantics", semantics, "'paper', the only one that the original stack computes")
         for name in self.options:
             choose_methods(name)
         for start in starts:
