@@ -257,3 +257,23 @@ def test_the_interval_depends_on_the_seed_and_holds_the_median():
 def test_one_image_has_no_interval():
     summary = counted(np.vstack([draws("uniform", (1, 30)), np.full((1, 30), np.nan)])).summary(seed=0)
     assert math.isnan(summary["ci_low"]) and math.isnan(summary["ci_high"]) and 0 < summary["median"] < 1
+
+
+@pytest.mark.parametrize("shape", [(0.5, 2.0), (2.0, 0.5), (5.0, 0.01)])
+def test_percentiles_are_near_numpys_and_do_not_jump_with_rounding(shape):
+    rng = np.random.default_rng(3)
+    cosines = rng.beta(*shape, 5000)
+    keys = [f"p{p}" for p in statistics.PERCENTILES]
+    found = CosineCounts.of(0, cosines).summary(0)
+    np.testing.assert_allclose([found[key] for key in keys], np.percentile(cosines, statistics.PERCENTILES), rtol=0, atol=2.5e-6 + 1e-12)
+    rounded = CosineCounts.of(0, np.clip(cosines + 1e-8 * rng.standard_normal(5000), 0, 1)).summary(0)
+    assert max(abs(found[key] - rounded[key]) for key in keys) <= 1e-5
+
+
+def test_pooled_parts_merge_to_the_same_in_any_order():
+    rng = np.random.default_rng(4)
+    parts = [CosineCounts.of(image, rng.random(300)) for image in range(6)]
+    one, other = CosineCounts.merged(parts), CosineCounts.merged([CosineCounts.merged(parts[3:]), *reversed(parts[:3])])
+    np.testing.assert_array_equal(one.fine_bins, other.fine_bins)
+    np.testing.assert_array_equal(one.fine_counts, other.fine_counts)
+    assert one.fine_counts.sum() == 1800

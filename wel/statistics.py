@@ -2,7 +2,8 @@
 
 The grid has linear bins of width 2e-4 in |cos| from 0 to 0.99, then 116 bins per decade of d = 1 - |cos| from 1e-2 to 1e-16,
 then one bin for what is closer to 1. A bin holds its lower edge in |cos| and not its upper one, [lower, upper), as in
-numpy.histogram; the last one holds 1 as well. The representative value of a bin is off by at most 1e-4 in |cos| and by at most
+numpy.histogram; the last one holds 1 as well. Percentiles use the bins' parts, pooled over images; the bootstrap, which needs counts per image, the bins themselves.
+The representative value of a bin is off by at most 1e-4 in |cos| and by at most
 1 % of d, plus the rounding of |cos| itself in float64, 6e-17.
 """
 from __future__ import annotations
@@ -27,8 +28,13 @@ LOG_EDGES = -np.power(10.0, -2 - np.arange(14 * PER_DECADE + 1) / PER_DECADE)
 LOG_EDGES[[0, PER_DECADE, 2 * PER_DECADE]] = np.array([0.99, 0.999, 0.9999]) - 1
 CENTRES = np.concatenate([(LINEAR_EDGES[:-1] + LINEAR_EDGES[1:]) / 2, 1 - np.sqrt(LOG_EDGES[:-1] * LOG_EDGES[1:]), [1.0]])
 BINS = len(CENTRES)
+# Every bin is split into equal parts for the pooled percentiles: 5e-6 wide, so that rounding moves a percentile no further.
+FINE = 40
+_LOWER = np.concatenate([LINEAR_EDGES[:-1] - 1, LOG_EDGES])  # both as |cos| - 1
+_WIDTH = np.diff(np.append(_LOWER, 0.0))
 _HISTOGRAM_STARTS = np.concatenate([np.arange(0, 5000, 500), 4950 + PER_DECADE * np.arange(3)])
 _PER_IMAGE = ("images", "minimum", "maximum", "total", "values", "dropped")
+_POOLED = ("fine_bins", "fine_counts")
 _IMAGE_BLOCK, _RESAMPLE_BLOCK = 256, 250  # a float64 block over all bins takes 13 MB
 
 
@@ -50,6 +56,16 @@ def _settled(guess: np.ndarray, values: np.ndarray, edges: np.ndarray) -> np.nda
     return guess + (values >= np.append(edges, np.inf)[guess + 1])
 
 
+def _fine_indices(cosines: np.ndarray, bins: np.ndarray) -> np.ndarray:
+    part = ((cosines - 1 - _LOWER[bins]) / _WIDTH[bins] * FINE).astype(np.intp)
+    return bins * FINE + np.clip(part, 0, FINE - 1)
+
+
+def _fine_values(indices: np.ndarray) -> np.ndarray:
+    bins, part = np.divmod(indices, FINE)
+    return 1 + (_LOWER[bins] + (part + 0.5) / FINE * _WIDTH[bins])
+
+
 @dataclass(frozen=True, eq=False)
 class CosineCounts:
     """What was counted of |cos| at one layer, per image.
@@ -57,6 +73,7 @@ class CosineCounts:
     images: (n,) sorted image indices. counts: CSR matrix (n, BINS) in the smallest sufficient integer dtype.
     minimum, maximum: (n,) exact, NaN for an image without values. total: (n,) sum of |cos|, float64.
     values, dropped: (n,) how many were numbers and how many NaN.
+    fine_bins, fine_counts: counts over all images together in the parts of the bins, where there are any.
     """
 
     images: np.ndarray
@@ -66,6 +83,8 @@ class CosineCounts:
     total: np.ndarray
     values: np.ndarray
     dropped: np.ndarray
+    fine_bins: np.ndarray
+    fine_counts: np.ndarray
 
     @classmethod
     def of(cls, image: int, cosines: np.ndarray) -> CosineCounts:
@@ -75,10 +94,13 @@ class CosineCounts:
         low, high = (kept.min(), kept.max()) if kept.size else (np.nan, np.nan)
         if low < 0 or high > 1:
             raise invalid("cosines", [float(low), float(high)], "absolute cosines in [0, 1] or NaN")
-        counts = np.bincount(bin_indices(kept), minlength=BINS)
+        bins = bin_indices(kept)
+        counts = np.bincount(bins, minlength=BINS)
+        fine_bins, fine_counts = np.unique(_fine_indices(kept, bins), return_counts=True)
         return cls(images=np.array([image], np.int64), counts=sparse.csr_matrix(counts.astype(np.min_scalar_type(counts.max()))),
                    minimum=np.array([low]), maximum=np.array([high]), total=np.array([kept.sum()]),
-                   values=np.array([kept.size], np.int64), dropped=np.array([cosines.size - kept.size], np.int64))
+                   values=np.array([kept.size], np.int64), dropped=np.array([cosines.size - kept.size], np.int64),
+                   fine_bins=fine_bins.astype(np.uint32), fine_counts=fine_counts.astype(np.int64))
 
     @classmethod
     def merged(cls, parts: Iterable[CosineCounts]) -> CosineCounts:
@@ -90,12 +112,16 @@ class CosineCounts:
         if len(twice):
             raise invalid("parts", f"image {twice[0]} twice", "every image in one part only")
         columns = {name: np.concatenate([getattr(part, name) for part in parts])[order] for name in _PER_IMAGE}
-        return cls(counts=sparse.vstack([part.counts for part in parts], format="csr")[order], **columns)
+        fine_bins, position = np.unique(np.concatenate([part.fine_bins for part in parts]), return_inverse=True)
+        fine_counts = np.zeros(len(fine_bins), np.int64)
+        np.add.at(fine_counts, position, np.concatenate([part.fine_counts for part in parts]))
+        counts = sparse.vstack([part.counts for part in parts], format="csr")[order]
+        return cls(counts=counts, fine_bins=fine_bins, fine_counts=fine_counts, **columns)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Plain arrays for an npz file: the per-image ones, and counts, bins, indptr of the CSR matrix in their smallest dtypes."""
         indptr = self.counts.indptr.astype(np.min_scalar_type(self.counts.nnz))
-        per_image = {name: getattr(self, name) for name in _PER_IMAGE}
+        per_image = {name: getattr(self, name) for name in (*_PER_IMAGE, *_POOLED)}
         return {**per_image, "counts": self.counts.data, "bins": self.counts.indices.astype(np.uint16), "indptr": indptr}
 
     @classmethod
@@ -103,7 +129,7 @@ class CosineCounts:
         """The inverse of to_arrays."""
         shape = (len(arrays["images"]), BINS)
         counts = sparse.csr_matrix((arrays["counts"], arrays["bins"], arrays["indptr"]), shape=shape)
-        return cls(counts=counts, **{name: arrays[name] for name in _PER_IMAGE})
+        return cls(counts=counts, **{name: arrays[name] for name in (*_PER_IMAGE, *_POOLED)})
 
     def pooled(self) -> np.ndarray:
         """(BINS,) int64: the count of each grid bin over all images."""
@@ -116,7 +142,7 @@ class CosineCounts:
     def summary(self, seed: int, resamples: int = 1000, level: float = 0.99) -> dict[str, float]:
         """values, nan_fraction, median, mean, the percentiles p0 … p100, and ci_low, ci_high: the bootstrap interval of the median.
 
-        Percentiles are numpy.percentile's, each order statistic replaced by its bin's representative value within
+        Percentiles are numpy.percentile's, each order statistic replaced by the centre of its part of a bin within
         [minimum, maximum]; p0, p100 and the mean are exact. The interval is between the (1 ± level)/2 quantiles of the median over
         `resamples` draws with replacement from the images that have values (numpy.random.default_rng(seed), multinomial); NaN with
         fewer than two of them. Without any value everything but `values` and, where NaNs were dropped, `nan_fraction` is NaN.
@@ -135,13 +161,13 @@ class CosineCounts:
             return np.full(len(PERCENTILES), np.nan)
         position = np.array(PERCENTILES) / 100 * (values - 1)
         rank = np.floor(position).astype(np.int64)
-        bins = np.searchsorted(np.cumsum(self.pooled()), [rank, np.minimum(rank + 1, values - 1)], side="right")
-        below, above = self._representative(bins)
+        index = np.searchsorted(np.cumsum(self.fine_counts), [rank, np.minimum(rank + 1, values - 1)], side="right")
+        below, above = self._clipped(_fine_values(self.fine_bins[index].astype(np.intp)))
         inner = below + (above - below) * (position - rank)
         return np.concatenate([[np.nanmin(self.minimum)], inner[1:-1], [np.nanmax(self.maximum)]])
 
-    def _representative(self, bins: np.ndarray) -> np.ndarray:
-        return np.clip(CENTRES[bins], np.nanmin(self.minimum), np.nanmax(self.maximum))
+    def _clipped(self, values: np.ndarray) -> np.ndarray:
+        return np.clip(values, np.nanmin(self.minimum), np.nanmax(self.maximum))
 
     def _median_interval(self, seed: int, resamples: int, level: float) -> np.ndarray:
         filled = np.flatnonzero(self.values)
@@ -156,7 +182,7 @@ class CosineCounts:
             cumulative, drawn = _cumulative(weights, counts), weights @ values
             ranks = np.stack([(drawn - 1) // 2, drawn // 2])  # the two middle order statistics: the same one where `drawn` is odd
             bins = occupied[[np.count_nonzero(cumulative <= rank[:, None], axis=1) for rank in ranks]]
-            medians.append(self._representative(bins).mean(axis=0))
+            medians.append(self._clipped(CENTRES[bins]).mean(axis=0))
         return np.quantile(np.concatenate(medians), [(1 - level) / 2, (1 + level) / 2])
 
 
