@@ -208,10 +208,10 @@ def test_methods_say_what_applies_to_a_network(model, capsys):
 
 INTERRUPTED = """
 import os, signal
-import wel.commands
+import wel.commands.listings
 from wel.cli import main
 
-wel.commands.show_models = lambda: os.kill(os.getpid(), signal.SIGINT)
+wel.commands.listings.show_models = lambda: os.kill(os.getpid(), signal.SIGINT)
 main(["models"])
 """
 

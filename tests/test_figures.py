@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from wel import figures
+from wel import drawing, figures
 from wel.errors import WelError
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -189,9 +189,9 @@ def test_hostile_names_are_drawn_literally(tmp_path):
 
 
 def test_shown_cuts_the_middle_out():
-    assert figures._shown("abcdefghij", 10) == "abcdefghij"
-    assert figures._shown("abcdefghijk", 10) == "abcde…hijk"
-    assert figures._shown("abcdefghijk", 9) == "abcd…hijk"
+    assert drawing.shown("abcdefghij", 10) == "abcdefghij"
+    assert drawing.shown("abcdefghijk", 10) == "abcde…hijk"
+    assert drawing.shown("abcdefghijk", 9) == "abcd…hijk"
 
 
 def test_histogram_bars_are_shares_of_all_values():

@@ -1,4 +1,4 @@
-"""Which methods the wrapped packages can compute for a network, and why not, told from the layer graph alone."""
+"""Which methods a backend can compute for a network, and why not, told from the layer graph alone."""
 from __future__ import annotations
 
 from wel.backends import find_backend
@@ -40,8 +40,22 @@ DEEPLIFT = (
 ) - {"Masking", "Cropping3D", "UpSampling3D", "ZeroPadding3D", "SpatialDropout3D"}
 
 
-def why_not(method: Method, graph: Graph) -> str | None:
-    """Why the wrapped packages cannot compute a method for a network, in one sentence; None if they can."""
+def why_not(method: Method, graph: Graph, backend: str = "native") -> str | None:
+    """Why a backend cannot compute a method for a network, in one sentence; None if it can."""
+    return _why_no_rule(method, graph) if backend == "native" else _why_not_wrapped(method, graph)
+
+
+def _why_no_rule(method: Method, graph: Graph) -> str | None:
+    from wel.composites import rules_for  # imports TensorFlow
+
+    try:
+        rules_for(graph, method.name, "paper", method.options)
+    except UnsupportedError as error:
+        return str(error)
+    return None
+
+
+def _why_not_wrapped(method: Method, graph: Graph) -> str | None:
     if method.wrapped == "deeplift":
         for node in graph.nodes:
             if node.kind not in DEEPLIFT or _activation(node.layer) not in DEEPLIFT_ACTIVATIONS or _is_limited(node.layer):
@@ -74,7 +88,8 @@ def check_applies(method: Method, backend: str, graph: Graph) -> None:
         WelError: for an unknown backend.
         UnsupportedError: saying what stands in the way.
     """
-    reason = None if find_backend(backend, method).name == "original" else why_not(method, graph)
+    name = find_backend(backend, method).name
+    reason = None if name == "original" else why_not(method, graph, name)
     if reason:
         raise UnsupportedError(reason)
 

@@ -47,9 +47,54 @@ def csc(
 
     A run that was interrupted goes on where it stopped when the same command is given again.
     """
-    from wel.commands import run_csc
+    from wel.commands.csc import run_csc
 
     run_csc(model, weights, images, labels, limit, methods, start_layers, vectors, seed, batch_size, semantics, backend, out)
+
+
+@app.command()
+def random_logit(
+    model: str = MODEL,
+    images: Optional[Path] = IMAGES,
+    labels: Optional[Path] = typer.Option(None, "--labels", exists=True, dir_okay=False, help="CSV with the columns file and label."),
+    limit: Optional[int] = typer.Option(None, "--limit", min=1, help="Use at most so many images."),
+    methods: str = METHODS,
+    seed: int = SEED,
+    semantics: str = typer.Option("paper", "--semantics", help="paper, corrected or both."),
+    backend: str = typer.Option("wrapped", "--backend", help="Who computes."),
+    weights: Optional[str] = WEIGHTS,
+    out: Optional[Path] = typer.Option(None, "--out", help="Run directory; runs/random-logit-<model> by default."),
+) -> None:
+    """Compare the map of the true class with that of a random other class: tables and a box plot.
+
+    A run that was interrupted goes on where it stopped when the same command is given again.
+    """
+    from wel.commands.sanity import run_random_logit
+
+    run_random_logit(model, weights, images, labels, limit, methods, seed, semantics, backend, out)
+
+
+@app.command()
+def cascading(
+    model: str = MODEL,
+    images: Optional[Path] = IMAGES,
+    labels: Optional[Path] = typer.Option(None, "--labels", exists=True, dir_okay=False, help="CSV with the columns file and label."),
+    limit: Optional[int] = typer.Option(None, "--limit", min=1, help="Use at most so many images."),
+    methods: str = METHODS,
+    layers: Optional[str] = typer.Option(None, "--layers", help="'all' with weights, or names with commas; the paper's by default."),
+    seed: int = SEED,
+    semantics: str = typer.Option("paper", "--semantics", help="paper, corrected or both."),
+    backend: str = typer.Option("wrapped", "--backend", help="Who computes."),
+    weights: Optional[str] = WEIGHTS,
+    out: Optional[Path] = typer.Option(None, "--out", help="Run directory; runs/cascading-<model> by default."),
+) -> None:
+    """Randomise the network from the last layer down and compare its maps with the untouched network's: tables and curves.
+
+    A run that was interrupted goes on where it stopped when the same command is given again.
+    """
+    from wel.commands.sanity import run_cascading
+
+    run_cascading(model, weights, images, labels, limit, methods, layers, seed, semantics, backend, out)
 
 
 @app.command()
@@ -60,7 +105,7 @@ def train(
     epochs: Optional[int] = typer.Option(None, "--epochs", help="Length of the schedule; the recipe's by default."),
 ) -> None:
     """Train a bundled network on CIFAR-10; goes on after the last finished epoch."""
-    from wel.commands import run_train
+    from wel.commands.networks import run_train
 
     run_train(model, out, seed, epochs)
 
@@ -79,7 +124,7 @@ def fit_patterns(
     half: bool = typer.Option(False, "--half", help="Store float16 where it is precise enough."),
 ) -> None:
     """Fit the patterns that PatternNet and PatternAttribution need."""
-    from wel.commands import run_fit_patterns
+    from wel.commands.networks import run_fit_patterns
 
     run_fit_patterns(model, weights, images, limit, estimator, semantics, batch_size, seed, half, out)
 
@@ -87,7 +132,7 @@ def fit_patterns(
 @app.command()
 def models() -> None:
     """List the networks that wel knows."""
-    from wel.commands import show_models
+    from wel.commands.listings import show_models
 
     show_models()
 
@@ -98,7 +143,7 @@ def methods(
     weights: Optional[str] = WEIGHTS,
 ) -> None:
     """List the attribution methods."""
-    from wel.commands import show_methods
+    from wel.commands.listings import show_methods
 
     show_methods(model, weights)
 
@@ -120,10 +165,25 @@ def verify(
     out: Path = typer.Option(Path("verify.csv"), "--out", help="Table of differences."),
 ) -> None:
     """Compare backends with each other or with reference numbers; exit code 1 above tolerance."""
-    from wel.commands import run_verify
+    from wel.commands.verify import run_verify
 
     if not run_verify(model, weights, backends, methods, start_layers, images, limit, vectors, seed, semantics, original, save, out):
         raise typer.Exit(1)
+
+
+@app.command()
+def simulate(
+    model: str = MODEL,
+    weights: Optional[str] = WEIGHTS,
+    samples: int = typer.Option(20, "--samples", min=1, help="How many times each chain is drawn."),
+    rows: int = typer.Option(32, "--rows", min=2, help="Random rows that are multiplied down a chain."),
+    seed: int = SEED,
+    out: Optional[Path] = typer.Option(None, "--out", help="Run directory; runs/simulate by default."),
+) -> None:
+    """Multiply chains of random matrices with VGG-16's shapes, and of the network's weights: which make all directions parallel?"""
+    from wel.commands.simulate import run_simulate
+
+    run_simulate(model, weights, samples, rows, seed, out)
 
 
 def main(arguments: Optional[List[str]] = None) -> None:

@@ -1,42 +1,26 @@
 """The CSC figures: median cosine per layer on two scales, and stacked histograms, as PNG and SVG."""
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib.style
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
 
+from wel.drawing import BASELINE_COLOR, HALO, file_names, marker, new_figure, shown, style, write_figure
 from wel.errors import invalid, one_of
-from wel.paths import written_whole
 
-STYLE = {
-    "mathtext.default": "bf", "svg.fonttype": "none", "svg.hashsalt": "wel", "savefig.dpi": 150, "figure.dpi": 150,
-    "font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9, "xtick.labelsize": 8, "ytick.labelsize": 8, "legend.fontsize": 9,
-    "figure.titlesize": 11, "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#444444", "axes.grid": True,
-    "axes.grid.axis": "y", "axes.axisbelow": True, "grid.color": "#e4e4e4", "grid.linewidth": 0.8, "hatch.linewidth": 0.8,
-    "lines.linewidth": 1.3, "lines.markersize": 7.2, "lines.markeredgewidth": 0.3,
-}
-BASELINE_COLOR = "#555555"
 SEMANTICS = ("paper", "corrected")
 LINE_STYLES = ("-", "--")  # of the first and of the second semantics in a figure
-PLAIN_MARKERS = ("v", "o", "^", "P")
 MOST_TICK_LABELS = 25
 MARKS_PER_LINE = 4
 BARS = ("below 0.9", "0.9 – 0.99", "0.99 – 0.999", "0.999 – 0.9999", "0.9999 – 1")
-HALO = (withStroke(linewidth=2, foreground="white"),)
 TEXTURES = ((0.0, ""), (0.45, "////"), (0.2, "...."), (0.65, ""), (0.3, "xxxx"), (0.55, "...."))  # share of white, hatch
 
 
@@ -73,8 +57,8 @@ def csc_figure(table: pd.DataFrame, methods: Mapping[str, Any], start: str) -> F
     semantics = [name for name in SEMANTICS if name in set(rows["semantics"])]
     curves = _curves(rows, methods, layers.index, dict(zip(semantics, LINE_STYLES)))
     baseline = rows.groupby("layer_index")["baseline"].first().reindex(layers.index).to_numpy()
-    with _style():
-        figure = _figure((12.6, max(5.2, 1.4 + 0.2 * len(methods))), _csc_title(rows, start, semantics))
+    with style():
+        figure = new_figure((12.6, max(5.2, 1.4 + 0.2 * len(methods))), _csc_title(rows, start, semantics))
         linear, nines = figure.subplots(1, 2)
         top, reaches_one = _nines_top(curves)
         _draw_curves(linear, curves, baseline, lambda values: values)
@@ -82,8 +66,8 @@ def csc_figure(table: pd.DataFrame, methods: Mapping[str, Any], start: str) -> F
         linear.set(ylim=(0, 1), yticks=np.linspace(0, 1, 11), ylabel="median |cos|")
         _label_nines(nines, top, reaches_one)
         for axes in (linear, nines):
-            _label_layers(axes, [_shown(layer, 22) for layer in layers])
-        first, last = _shown(start, 30), _shown(layers.iloc[-1], 30)
+            _label_layers(axes, [shown(layer, 22) for layer in layers])
+        first, last = shown(start, 30), shown(layers.iloc[-1], 30)
         figure.supxlabel(f"layers below {first}, down to {last}: relevance flows from left to right", fontsize=9)
         figure.legend(handles=_legend(curves, methods, semantics), loc="outside right center", frameon=False, handlelength=3)
     return figure
@@ -111,14 +95,14 @@ def histogram_figure(
         if np.shape(histograms[name]) != (13,):
             raise invalid("histograms", np.shape(histograms[name]), f"13 counts for {name}")
     shares = _shares([histograms[name] for name in names])
-    with _style():
-        under = f"\n{_shown(semantics, 24)} semantics" if semantics else ""
+    with style():
+        under = f"\n{shown(semantics, 24)} semantics" if semantics else ""
         size = (8.8, max(4.8, 1.2 + 0.26 * len(names)))
-        figure = _figure(size, f"CSC at {_shown(layer, 30)} · start layer {_shown(start, 30)}{under}")
+        figure = new_figure(size, f"CSC at {shown(layer, 30)} · start layer {shown(start, 30)}{under}")
         axes = figure.subplots()
         stacks = _draw_stack(axes, shares, _textures([methods[name].color for name in names]))
         axes.set(xlabel="|cos| between the results of two vectors", ylabel="share of the values of all methods (%)")
-        labels = [_shown(methods[name].label, 28) for name in names]
+        labels = [shown(methods[name].label, 28) for name in names]
         figure.legend(stacks, labels, loc="outside right center", frameon=False, handlelength=2.6, handleheight=1.5)
     return figure
 
@@ -146,19 +130,12 @@ def write_csc_figures(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
-    for start, name in _file_names(table["start"].unique()).items():
-        written += _write(csc_figure(table, methods, start), folder / f"csc_{name}")
+    for start, name in file_names(table["start"].unique()).items():
+        written += write_figure(csc_figure(table, methods, start), folder / f"csc_{name}")
         for number, (semantics, counts) in enumerate(_at_input(histograms or {}, start).items()):
             figure = histogram_figure(counts, methods, start, "input", semantics)
-            written += _write(figure, folder / (f"histogram_{name}_input" + (f"_{semantics}" if number else "")))
+            written += write_figure(figure, folder / (f"histogram_{name}_input" + (f"_{semantics}" if number else "")))
     return written
-
-
-@contextmanager
-def _style() -> Iterator[None]:
-    """Our settings on top of matplotlib's defaults, whatever the caller has set; the caller's come back afterwards."""
-    with matplotlib.style.context(["default", STYLE]):
-        yield
 
 
 def _check_rows(table: pd.DataFrame, rows: pd.DataFrame, methods: Mapping[str, Any], start: str) -> None:
@@ -199,36 +176,14 @@ def _marked(median: np.ndarray, phase: float) -> np.ndarray:
     return np.union1d(spread, alone).astype(int)
 
 
-def _figure(size: tuple[float, float], title: str) -> Figure:
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08)
-    figure.suptitle(title)
-    figure.set_label(title.replace(r"\$", "$").replace("\n", " · "))
-    return figure
-
-
 def _csc_title(rows: pd.DataFrame, start: str, semantics: Sequence[str]) -> str:
     counted = f"{_count(rows['images'], 'image')}, {_count(rows['vectors'], 'vector')}"
-    return f"{_shown(rows['model'].iloc[0], 40)} · start layer {_shown(start, 30)}\n{counted} · {' and '.join(semantics)} semantics"
+    return f"{shown(rows['model'].iloc[0], 40)} · start layer {shown(start, 30)}\n{counted} · {' and '.join(semantics)} semantics"
 
 
 def _count(column: pd.Series, noun: str) -> str:
     low, high = column.min(), column.max()
     return (f"{low:g}" if low == high else f"{low:g}–{high:g}") + f" {noun}" + ("" if high == 1 else "s")
-
-
-def _shown(name: str, most: int) -> str:
-    """A name as it can be drawn: one line, no characters that the font lacks, at most `most` of them, and "$" without a meaning."""
-    glyph = get_font(findfont(FontProperties())).get_char_index
-    text = "".join(sign if sign.isprintable() and glyph(ord(sign)) else "\ufffd" for sign in " ".join(str(name).split()))
-    if len(text) > most:
-        text = text[:most // 2] + "…" + text[len(text) - (most - 1) // 2:]
-    return text.replace("$", r"\$")
-
-
-def _marker(mark: str) -> str:
-    return mark if mark in PLAIN_MARKERS or len(mark) > 1 else f"${mark}$"
 
 
 def _nines(values: np.ndarray, top: int) -> np.ndarray:
@@ -251,7 +206,7 @@ def _draw_curves(axes: Axes, curves: Sequence[Curve], baseline: np.ndarray, scal
         axes.fill_between(places, scaled(curve.low), scaled(curve.high), color=color, alpha=0.12, linewidth=0)
         axes.plot(places, median, color=color, linestyle=curve.line_style, clip_on=False)
         axes.scatter(
-            curve.marked, median[curve.marked], s=52, color=color, marker=_marker(curve.method.mark), linewidths=0.3, zorder=3,
+            curve.marked, median[curve.marked], s=52, color=color, marker=marker(curve.method.mark), linewidths=0.3, zorder=3,
             clip_on=False, path_effects=HALO,
         )
     axes.plot(places, scaled(baseline), color=BASELINE_COLOR, linewidth=2)
@@ -282,7 +237,7 @@ def _thinned(count: int) -> list[int]:
 def _legend(curves: Sequence[Curve], methods: Mapping[str, Any], semantics: Sequence[str]) -> list[Line2D]:
     drawn = [curve.method for curve in curves]
     handles = [
-        Line2D([], [], color=method.color, marker=_marker(method.mark), label=_shown(method.label, 28), path_effects=HALO)
+        Line2D([], [], color=method.color, marker=marker(method.mark), label=shown(method.label, 28), path_effects=HALO)
         for method in methods.values() if method in drawn
     ]
     handles.append(Line2D([], [], color=BASELINE_COLOR, linewidth=2, label="random baseline"))
@@ -327,24 +282,3 @@ def _at_input(histograms: Mapping[tuple[str, str, str, str], Sequence[float]], s
         if (above, layer) == (start, "input"):
             found[semantics][method] = counts
     return {semantics: counts for semantics, counts in found.items() if counts}
-
-
-def _file_names(starts: Iterable[str]) -> dict[str, str]:
-    """Start layer -> its part of a file name, numbered where two would be the same file, also on disks that ignore case."""
-    names: dict[str, str] = {}
-    for start in starts:
-        plain = name = re.sub(r"[^A-Za-z0-9.\-]", "_", start)[:80]
-        number = 1
-        while name.lower() in {taken.lower() for taken in names.values()}:
-            number += 1
-            name = f"{plain}_{number}"
-        names[start] = name
-    return names
-
-
-def _write(figure: Figure, stem: Path) -> list[Path]:
-    paths = [stem.parent / f"{stem.name}.{kind}" for kind in ("png", "svg")]
-    for path in paths:
-        with _style(), written_whole(path) as temporary:
-            figure.savefig(temporary, metadata={"Title": figure.get_label(), "Date": None})
-    return paths

@@ -102,7 +102,40 @@ class Graph:
                 wanted.update(node.inputs)
         return [name for name in self.names if name in wanted and name != start]
 
-    def flat_config(self) -> dict:
+    def bottlenecks(self) -> set[str]:
+        """The nodes that everything goes through: no path leads past them."""
+        consumers: dict[str, list[str]] = defaultdict(list)
+        for node in self.nodes:
+            for source in node.inputs:
+                consumers[source].append(node.name)
+        found: set[str] = set()
+        ahead = set(consumers[self.input])
+        for node in self.nodes[1:]:
+            ahead.discard(node.name)
+            if not ahead:
+                found.update([node.name, *(node.inputs if len(node.inputs) == 1 else ())])
+            ahead.update(consumers[node.name])
+        return found
+
+    def in_dtype(self, dtype: str) -> Graph:
+        """This graph, or, unless all of its layers compute in `dtype`, its copy that does, with the weights of now.
+
+        Raises:
+            WelError: as `flat_config`.
+        """
+        if all(node.layer.compute_dtype == dtype for node in self.nodes):
+            return self
+        from tensorflow import keras
+
+        model = keras.Model.from_config(self.flat_config(dtype))
+        nodes = []
+        for node in self.nodes:
+            layer = model.get_layer(self.flat_name(node.name))
+            layer.set_weights(node.layer.get_weights())
+            nodes.append(replace(node, layer=layer, call=layer.inbound_nodes[0] if node.inputs else None))
+        return Graph(tuple(nodes), self.output)
+
+    def flat_config(self, dtype: str = "float32") -> dict:
         """The same network, in inference mode, as the configuration of a flat functional Keras model with layers `node0`, `node1`, ….
 
         Initialisers, regularisers and constraints are left out: the weights travel separately (`flat_weights`).
@@ -111,7 +144,7 @@ class Graph:
             WelError: for a layer that cannot be rebuilt from a configuration: not Keras's own, a bare TensorFlow operation,
                 or called with more than its inputs.
         """
-        layers = [self._layer_config(i, node) for i, node in enumerate(self.nodes)]
+        layers = [self._layer_config(i, node, dtype) for i, node in enumerate(self.nodes)]
         return {
             "name": "flat",
             "layers": layers,
@@ -131,11 +164,11 @@ class Graph:
         """
         return {f"node{i}/{k}": array for i, node in enumerate(self.nodes) for k, array in enumerate(node.weights())}
 
-    def _layer_config(self, position: int, node: Node) -> dict:
+    def _layer_config(self, position: int, node: Node, dtype: str) -> dict:
         name = f"node{position}"
         inbound = [[[self.flat_name(source), 0, 0, {}] for source in node.inputs]] if node.inputs else []
         config = {"batch_input_shape": [None, *node.shape]} if position == 0 else _plain_config(node)
-        config = {**config, "name": name, "dtype": "float32"}
+        config = {**config, "name": name, "dtype": dtype}
         kind = "InputLayer" if position == 0 else node.kind
         return {"class_name": kind, "name": name, "config": config, "inbound_nodes": inbound}
 

@@ -23,7 +23,8 @@ import numpy as np
 
 from wel.applicability import check_applies
 from wel.backends import find_backend
-from wel.backends.wrapped import OpenNetwork, Request
+from wel.backends.request import Request
+from wel.backends.wrapped import OpenNetwork
 from wel.errors import UnsupportedError, WelError, invalid
 from wel.graph import Node
 from wel.methods import Method, find_method

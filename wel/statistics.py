@@ -2,9 +2,9 @@
 
 The grid has linear bins of width 2e-4 in |cos| from 0 to 0.99, then 116 bins per decade of d = 1 - |cos| from 1e-2 to 1e-16,
 then one bin for what is closer to 1. A bin holds its lower edge in |cos| and not its upper one, [lower, upper), as in
-numpy.histogram; the last one holds 1 as well. Percentiles use the bins' parts, pooled over images; the bootstrap, which needs counts per image, the bins themselves.
-The representative value of a bin is off by at most 1e-4 in |cos| and by at most
-1 % of d, plus the rounding of |cos| itself in float64, 6e-17.
+numpy.histogram; the last one holds 1 as well. The representative value of a bin is off by at most 1e-4 in |cos| and by at
+most 1 % of d, plus the rounding of |cos| itself in float64, 6e-17. Percentiles come from 40 equal parts of each bin, pooled
+over all images; the bootstrap, which needs counts per image, uses the bins themselves.
 """
 from __future__ import annotations
 
@@ -32,6 +32,10 @@ BINS = len(CENTRES)
 FINE = 40
 _LOWER = np.concatenate([LINEAR_EDGES[:-1] - 1, LOG_EDGES])  # both as |cos| - 1
 _WIDTH = np.diff(np.append(_LOWER, 0.0))
+_LOG_PARTS = (_LOWER[4950:-1, None] + np.arange(FINE) / FINE * _WIDTH[4950:-1, None]).ravel()
+# The smallest float64 of every part. Next to 1 there are fewer floats than parts: several parts begin at one, and the last holds it.
+FINE_EDGES = np.concatenate([np.arange(4950 * FINE) / (PER_UNIT * FINE), 1 + _LOG_PARTS, np.ones(FINE)])
+FINE_EDGES[4950 * FINE:-FINE] += 2.0 ** -53 * (1 + _LOG_PARTS - 1 < _LOG_PARTS)
 _HISTOGRAM_STARTS = np.concatenate([np.arange(0, 5000, 500), 4950 + PER_DECADE * np.arange(3)])
 _PER_IMAGE = ("images", "minimum", "maximum", "total", "values", "dropped")
 _POOLED = ("fine_bins", "fine_counts")
@@ -58,7 +62,7 @@ def _settled(guess: np.ndarray, values: np.ndarray, edges: np.ndarray) -> np.nda
 
 def _fine_indices(cosines: np.ndarray, bins: np.ndarray) -> np.ndarray:
     part = ((cosines - 1 - _LOWER[bins]) / _WIDTH[bins] * FINE).astype(np.intp)
-    return bins * FINE + np.clip(part, 0, FINE - 1)
+    return _settled(bins * FINE + np.clip(part, 0, FINE - 1), cosines, FINE_EDGES)
 
 
 def _fine_values(indices: np.ndarray) -> np.ndarray:
@@ -94,13 +98,20 @@ class CosineCounts:
         low, high = (kept.min(), kept.max()) if kept.size else (np.nan, np.nan)
         if low < 0 or high > 1:
             raise invalid("cosines", [float(low), float(high)], "absolute cosines in [0, 1] or NaN")
-        bins = bin_indices(kept)
-        counts = np.bincount(bins, minlength=BINS)
-        fine_bins, fine_counts = np.unique(_fine_indices(kept, bins), return_counts=True)
+        fine_bins, fine_counts = np.unique(_fine_indices(kept, bin_indices(kept)), return_counts=True)
+        return cls.from_fine(image, fine_bins, fine_counts, low, high, kept.sum(), cosines.size - kept.size)
+
+    @classmethod
+    def from_fine(cls, image: int, fine_bins: np.ndarray, fine_counts: np.ndarray, minimum: float, maximum: float, total: float,
+                  dropped: int) -> CosineCounts:
+        """One image, from counts in parts of the bins, 0 to FINE · BINS - 1: each part once, in any order."""
+        order = np.argsort(fine_bins)
+        fine_bins, fine_counts = np.asarray(fine_bins)[order].astype(np.uint32), np.asarray(fine_counts)[order].astype(np.int64)
+        counts = np.zeros(BINS, np.int64)
+        np.add.at(counts, fine_bins // FINE, fine_counts)
         return cls(images=np.array([image], np.int64), counts=sparse.csr_matrix(counts.astype(np.min_scalar_type(counts.max()))),
-                   minimum=np.array([low]), maximum=np.array([high]), total=np.array([kept.sum()]),
-                   values=np.array([kept.size], np.int64), dropped=np.array([cosines.size - kept.size], np.int64),
-                   fine_bins=fine_bins.astype(np.uint32), fine_counts=fine_counts.astype(np.int64))
+                   minimum=np.array([minimum], np.float64), maximum=np.array([maximum], np.float64), total=np.array([total], np.float64),
+                   values=np.array([counts.sum()]), dropped=np.array([dropped], np.int64), fine_bins=fine_bins, fine_counts=fine_counts)
 
     @classmethod
     def merged(cls, parts: Iterable[CosineCounts]) -> CosineCounts:

@@ -4,16 +4,20 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wel.backends.process import Worker, own_worker
 from wel.backends.wrapped import WrappedBackend
 from wel.errors import UnsupportedError, WelError, invalid, one_of
 from wel.methods import Method
 
+if TYPE_CHECKING:
+    from wel.backends.native import NativeBackend
+
 WRAPPED = ("innvestigate", "deeplift")
 # TensorFlow 2.14 then adds up in the order of 1.13, without fused multiply-add: last bits, and so ReLU masks, are the original's
 ORIGINAL_SUMS = {"TF_ENABLE_ONEDNN_OPTS": "0", "TENSORFLOW_USE_CUSTOM_CONTRACTION_KERNEL": "false"}
-BACKENDS = ("wrapped", *WRAPPED, "original")
+BACKENDS = ("native", "wrapped", *WRAPPED, "original")
 
 
 def check_backend(name: str) -> None:
@@ -22,7 +26,7 @@ def check_backend(name: str) -> None:
         raise invalid("backend", name, one_of(BACKENDS))
 
 
-def find_backend(name: str, method: Method) -> WrappedBackend:
+def find_backend(name: str, method: Method) -> NativeBackend | WrappedBackend:
     """The backend of that name for a method; "wrapped" picks the package that has the method.
 
     Raises:
@@ -30,7 +34,7 @@ def find_backend(name: str, method: Method) -> WrappedBackend:
         UnsupportedError: when it does not compute the method.
     """
     check_backend(name)
-    if name == "original":
+    if name in ("native", "original"):
         return _started(name)
     if name not in ("wrapped", method.wrapped):
         raise UnsupportedError(f"Invalid value for `backend`: {name!r} does not compute {method.name}. Expected {method.wrapped!r}.")
@@ -38,7 +42,11 @@ def find_backend(name: str, method: Method) -> WrappedBackend:
 
 
 @lru_cache(maxsize=None)
-def _started(name: str) -> WrappedBackend:
+def _started(name: str) -> NativeBackend | WrappedBackend:
+    if name == "native":
+        from wel.backends.native import NativeBackend  # imports TensorFlow
+
+        return NativeBackend()
     if name == "original":
         command = _original_command()
         return WrappedBackend(name, lambda: Worker(command))

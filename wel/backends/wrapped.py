@@ -7,24 +7,17 @@ import shutil
 import tempfile
 import weakref
 from pathlib import Path
-from typing import Callable, Iterable, NamedTuple
+from typing import Callable, Iterable
 
 import numpy as np
 
 from wel.backends.process import Worker, write_network
+from wel.backends.request import Request
 from wel.network import Network
 
 # what a wrapped package may hold at once, and how many copies of all layer outputs it makes for one row
 MEMORY = 1 << 30
 COPIES = 8
-
-
-class Request(NamedTuple):
-    """What is to be computed: method, semantics and the method's own options."""
-
-    method: str
-    semantics: str
-    options: dict
 
 
 class WrappedBackend:

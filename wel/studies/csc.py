@@ -13,7 +13,7 @@ import pandas as pd
 
 from wel.applicability import check_applies
 from wel.backends import find_backend
-from wel.backends.wrapped import Request
+from wel.backends.request import Request
 from wel.errors import UnsupportedError, invalid, one_of
 from wel.methods import Method, choose_methods
 from wel.metrics import chance_level, pairwise_abs_cosine

@@ -7,7 +7,7 @@ import numpy as np
 
 from wel.applicability import check_applies
 from wel.backends import find_backend
-from wel.backends.wrapped import Request
+from wel.backends.request import Request
 from wel.errors import WelError, invalid
 from wel.methods import find_method
 from wel.network import Network

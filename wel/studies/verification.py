@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from wel.backends import find_backend
-from wel.backends.wrapped import Request
+from wel.backends.request import Request
 from wel.errors import UnsupportedError, WelError, invalid, one_of
 from wel.methods import Method, choose_methods, find_method
 from wel.metrics import pairwise_abs_cosine

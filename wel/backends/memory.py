@@ -1,0 +1,37 @@
+"""How many images go into one batch of the native engine: its memory per image, and what may be taken."""
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import numpy as np
+import psutil
+
+from wel.graph import Graph
+
+# what a batch takes by default: half of what is free, and no more than this, beyond which nothing gets faster
+MOST = 2 << 30
+# of one image: copies of every layer's values (the values, masks, denominators), and of the largest layer's relevance for each vector
+STATES, ROWS = 4, 6
+
+
+def images_within(memory: int | None, graph: Graph, rows: int, dtype: str) -> int:
+    """How many images, with so many vectors each, fit into `memory` bytes, at least one; by default into a part of what is free."""
+    sizes = [int(np.prod(node.shape)) for node in graph.nodes]
+    per_image = np.dtype(dtype).itemsize * (STATES * sum(sizes) + ROWS * rows * max(sizes))
+    return max(1, int((memory or min(MOST, free_memory() // 2)) // per_image))
+
+
+def free_memory() -> int:
+    """Bytes that are free where TensorFlow computes: on the first GPU if there is one, else in main memory."""
+    return _free_on_gpu() or psutil.virtual_memory().available
+
+
+def _free_on_gpu() -> int:
+    import tensorflow as tf
+
+    if not tf.config.list_physical_devices("GPU") or not shutil.which("nvidia-smi"):
+        return 0
+    query = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+    found = subprocess.run(query, capture_output=True, text=True, check=False).stdout.split()
+    return int(found[0]) << 20 if found else 0

@@ -1,0 +1,65 @@
+"""`wel csc`."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+from rich.table import Table
+
+from wel.backends import check_backend
+from wel.commands.console import PLAIN, console, listed
+from wel.data import ImageSet, load_images
+from wel.loading import load
+from wel.methods import METHODS, choose_methods
+from wel.network import Network
+from wel.progress import bar_steps
+from wel.studies.csc import CSCResult, chosen_semantics, csc
+
+
+def run_csc(model, weights, images, labels, limit, methods, start_layers, vectors, seed, batch_size, semantics, backend, out) -> None:
+    """`wel csc`: computes, writes table and figures, prints the medians at the input and where the files are."""
+    chosen = listed(methods)
+    choose_methods(chosen)
+    chosen_semantics(semantics)
+    check_backend(backend)
+    net = load(model, weights, seed=seed)
+    starts = net.start_layers(listed(start_layers))
+    pictures = load_images(net, images, labels, limit)
+    folder = out or Path("runs") / f"csc-{net.name}"
+    screen = console()
+    shown = ", ".join(map(net.shown, starts))
+    screen.print(f"{net.name}: {len(pictures.names)} images ({pictures.source}), {vectors} vectors, start layers {shown}", **PLAIN)
+    settings = {"methods": chosen, "start": starts, "vectors": vectors, "seed": seed, "backend": backend, "semantics": semantics}
+    with bar_steps("csc") as steps:
+        kept = {"batch_size": batch_size, "out": folder, "context": context(net, pictures), "steps": steps}
+        result = csc(net, pictures.inputs, **settings, **kept)
+    from wel.figures import write_csc_figures  # matplotlib takes a second
+
+    figures = write_csc_figures(result.table, METHODS, folder / "figures", result.histograms)
+    for method, reason in result.skipped.items():
+        screen.print(f"Left out: {method}. {reason}", markup=False)
+    screen.print(_medians_at_input(result))
+    screen.print(f"Table: {folder / 'csc.csv'}\nFigure: {figures[0]} (and {len(figures) - 1} more)", **PLAIN)
+
+
+def context(net: Network, pictures: ImageSet) -> dict:
+    return {
+        "images": pictures.names,
+        "images_source": pictures.source,
+        "labels": pictures.labels,
+        "layers": [net.shown(name) for name in net.layers],
+    }
+
+
+def _medians_at_input(result: CSCResult) -> Table:
+    at_input = result.table[result.table["layer"] == "input"]
+    starts = list(dict.fromkeys(at_input["start"]))
+    several = at_input["semantics"].nunique() > 1
+    medians = at_input.pivot_table(index=["method", "semantics"], columns="start", values="median", sort=False, dropna=False)
+    found = Table(title=f"Median |cos| at the input, by start layer (chance: {at_input['baseline'].iloc[0]:.2f})")
+    for heading in ("method", *starts):
+        found.add_column(heading, justify="left" if heading == "method" else "right")
+    for (method, semantics), row in medians.iterrows():
+        name = f"{method} ({semantics})" if several else method
+        found.add_row(name, *("–" if pd.isna(row[start]) else f"{row[start]:.4f}" for start in starts))
+    return found

@@ -1,0 +1,42 @@
+"""`wel train` and `wel fit-patterns`."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from wel.cifar10 import load_cifar10
+from wel.commands.console import PLAIN, console
+from wel.data import load_images, preprocess
+from wel.errors import invalid
+from wel.loading import load
+from wel.network import Network
+from wel.progress import bar_steps
+
+
+def run_fit_patterns(model, weights, images, limit, estimator, semantics, batch_size, seed, half, out) -> None:
+    """`wel fit-patterns`: fits, writes the file."""
+    from wel.fitting import fit_patterns
+
+    if not out.parent.is_dir():
+        raise invalid("out", str(out), "a file in an existing directory")
+    net = load(model, weights, seed=seed)
+    inputs = _cifar10_training_images(net, limit) if images == "cifar10" else load_images(net, Path(images), limit=limit).inputs
+    with bar_steps("fit-patterns") as steps:
+        patterns = fit_patterns(net, inputs, estimator, semantics, batch_size, seed, steps)
+    patterns.save(out, half)
+    console().print(f"{net.name}: {len(patterns.arrays)} patterns ({estimator}, {semantics}) from {len(inputs)} images: {out}", **PLAIN)
+
+
+def _cifar10_training_images(net: Network, limit: int | None) -> np.ndarray:
+    return preprocess(load_cifar10().train.images[:limit], net.architecture.preprocessing if net.architecture else "0-1")
+
+
+def run_train(model: str, out: Path | None, seed: int, epochs: int | None) -> None:
+    """`wel train`: trains, prints the card."""
+    from wel.train import train
+
+    folder = out or Path("runs") / f"train-{model}"
+    card = train(model, folder, seed, epochs)
+    words = f"{model}: test accuracy {card['test_accuracy']:.4f} on {card['test_images']} images. Weights and card: {folder}"
+    console().print(words, **PLAIN)

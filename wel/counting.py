@@ -1,0 +1,166 @@
+"""|cos| counted inside a TensorFlow graph, in the grid of wel.statistics, so that no relevance map leaves it.
+
+The same numbers as CosineCounts.of(image, pairwise_abs_cosine(relevance)), up to the rounding of |cos|: about 1e-15 here, next to 1
+too, since |cos| comes from sums over the channels; a float32 relevance is itself off by that much in 1 - |cos|.
+A value that is not a normal number of its dtype (below 1e-38 in float32) counts as zero, as in all of TensorFlow on a CPU.
+"""
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from wel.errors import invalid
+from wel.statistics import FINE, FINE_EDGES, LINEAR_EDGES, PER_DECADE, PER_UNIT, CosineCounts
+
+CHUNK_VALUES = 2 ** 18  # relevances in work at a time, 2 MB in float64: they stay in the cache, whatever the size of the layer
+PARALLEL = 2
+_NO_PART = len(FINE_EDGES)  # where NaN is counted until it is left out
+_SPLIT = 2.0 ** 30
+
+
+class GraphCounts(NamedTuple):
+    """|cos| of B images, or of pairs of an image and a start layer, counted at one layer: tensors, or what a session made of them.
+
+    parts: (n, 3) int32: image, part of a bin as in wel.statistics, count; each part of an image once, in no order.
+    minimum, maximum, total: (B,) float64; the first two NaN for an image without values.
+    values, dropped: (B,) int64, how many |cos| were numbers and how many NaN, of a vector with norm zero or one that is broken.
+    broken: (B,) int64, how many vectors, over all locations, have an entry that is not finite.
+    """
+
+    parts: tf.Tensor
+    minimum: tf.Tensor
+    maximum: tf.Tensor
+    total: tf.Tensor
+    values: tf.Tensor
+    dropped: tf.Tensor
+    broken: tf.Tensor
+
+    def of(self, row: int, image: int) -> CosineCounts:
+        """What was counted in one of the B rows, as the counts of an image."""
+        parts = np.asarray(self.parts)
+        parts = parts[parts[:, 0] == row]
+        low, high, total, dropped = (float(np.asarray(field)[row]) for field in (self.minimum, self.maximum, self.total, self.dropped))
+        return CosineCounts.from_fine(image, parts[:, 1], parts[:, 2], low, high, total, int(dropped))
+
+
+def count_cosines(relevance: tf.Tensor) -> GraphCounts:
+    """Counts |cos| between the V relevance vectors of every feature-map location, over the channels, in float64.
+
+    relevance: (B, V, *spatial, channels), or (B, V, channels) for a dense layer; float32 or float64 of any magnitude;
+    V, at least 2, must be known. Works eagerly and in a tf.function, where every layer calls one function that is traced once.
+    |cos| = |G_ij| / √(G_ii G_jj), cut to 1, with the Gram matrix G of a location. The counts do not depend on B; memory beyond
+    the relevance is a few chunks of CHUNK_VALUES and 4 bytes per value.
+    Raises WelError for another dtype and for less than two vectors.
+    Source: Sixt, Granz & Landgraf (2020), cosine similarity convergence.
+    """
+    if relevance.dtype not in (tf.float32, tf.float64):
+        raise invalid("relevance", relevance.dtype.name, "float32 or float64")
+    if (relevance.shape[1] or 0) < 2:
+        raise invalid("relevance", relevance.shape.as_list(), "(B, V, ..., channels) with two or more vectors V")
+    shape = tf.shape(relevance)
+    located = tf.reshape(relevance, [shape[0], shape[1], tf.reduce_prod(shape[2:-1]), shape[-1]])
+    return GraphCounts(*_counter(relevance.dtype, relevance.shape[1], CHUNK_VALUES)(located))
+
+
+@lru_cache(maxsize=None)
+def _counter(dtype: tf.DType, vectors: int, chunk_values: int):
+    with tf.init_scope():
+        edges = tf.constant(FINE_EDGES)  # captured, so that the 2 MB are in no graph
+
+    # Not inlined: 200 layers would be 200 copies of the loops in the caller's graph.
+    @tf.function(input_signature=[tf.TensorSpec((None, vectors, None, None), dtype)], autograph=False,
+                 experimental_attributes={"_noinline": True})
+    def count(located):
+        return _count(located, edges, chunk_values)
+
+    return count
+
+
+def _count(located, edges, chunk_values):
+    images, vectors, locations, channels = tf.unstack(tf.shape(located))
+    width = tf.clip_by_value(chunk_values // (vectors * channels), 1, locations)
+    height = tf.clip_by_value(chunk_values // (vectors * channels * locations), 1, images)  # above 1 where whole images fit in
+    across = -(-locations // width)
+
+    def chunk(index):
+        row, column = index // across * height, index % across * width
+        return _counted_chunk(located[row:row + height, :, column:column + width], edges)
+
+    chunks = -(-images // height) * across
+    parts, extremes, sums = _joined(chunk, chunks, [((None,), tf.int32), ((None, 2), tf.float64), ((None, 4), tf.int64)])
+    minimum, maximum = tf.unstack(tf.reduce_min(tf.reshape(extremes, [images, across, 2]), axis=1) * [1, -1], axis=-1)
+    high, low, values, broken = tf.unstack(tf.reduce_sum(tf.reshape(sums, [images, across, 4]), axis=1), axis=-1)
+    parts = tf.reshape(parts, [images, -1])
+
+    def distinct(image):
+        part, _, count = tf.unique_with_counts(parts[image])
+        return [tf.stack([tf.fill(tf.shape(part), image), part, count], axis=1)]
+
+    (table,) = _joined(distinct, images, [((None, 3), tf.int32)])
+    total = (tf.cast(high, tf.float64) + tf.cast(low, tf.float64) / _SPLIT) / _SPLIT
+    without = tf.where(values > 0, tf.constant(0, tf.float64), np.nan)
+    dropped = tf.shape(parts, tf.int64)[1] - values
+    return tf.boolean_mask(table, table[:, 1] != _NO_PART), minimum + without, maximum + without, total, values, dropped, broken
+
+
+def _joined(compute, times, kinds):
+    """What compute(0) … compute(times - 1) return, tensors of these shapes and dtypes, each joined along the first axis."""
+    arrays = [tf.TensorArray(dtype, times, infer_shape=False, element_shape=shape) for shape, dtype in kinds]
+
+    def step(index, *arrays):
+        return index + 1, *(array.write(index, value) for array, value in zip(arrays, compute(index)))
+
+    _, *arrays = tf.while_loop(lambda index, *_: index < times, step, [0, *arrays], parallel_iterations=PARALLEL)
+    return [array.concat() for array in arrays]
+
+
+def _counted_chunk(chunk, edges):
+    """Per |cos| its part; per image minimum and -maximum; per image the sum of |cos|, as two integers, values and broken vectors."""
+    norms, dots, norm_products = _products(chunk)
+    known = tf.math.is_finite(norm_products) & (norm_products > 0)
+    # The selection also keeps TensorFlow from making a product with a less exact 1 / sqrt of this quotient.
+    cosines = tf.minimum(tf.abs(dots) / tf.where(known, tf.sqrt(norm_products), 1), 1)
+    cosines = tf.where(known, cosines, 0)
+    parts = tf.where(known, _parts(cosines, edges), _NO_PART)
+    extremes = [tf.reduce_min(tf.where(known, cosines, np.inf), axis=1), tf.reduce_min(-cosines, axis=1)]
+    # Sums of integers are the same in any order; |cos| is cut at 2^-60.
+    high = tf.floor(cosines * _SPLIT)
+    low = (cosines * _SPLIT - high) * _SPLIT
+    broken = ~tf.math.is_finite(norms)
+    sums = [tf.reduce_sum(tf.cast(values, tf.int64), axis=1) for values in (high, low, known, broken)]
+    return tf.reshape(parts, [-1]), tf.stack(extremes, axis=1), tf.stack(sums, axis=1)
+
+
+def _products(chunk):
+    """(images, V · locations): G_ii; (images, pairs · locations): G_ij and G_ii G_jj; of the scaled vectors in float64."""
+    vectors = chunk.shape[1]
+    images, _, locations, _ = tf.unstack(tf.shape(chunk))
+    first, second = np.transpose(list(combinations(range(vectors), 2)))
+    located = tf.cast(tf.transpose(chunk, [0, 2, 1, 3]), tf.float64)
+    if chunk.dtype == tf.float64:  # which does not hold its own squares; those of float32, from 1e-90 to 1e77, it does
+        largest = tf.reduce_max(tf.abs(located), axis=-1, keepdims=True)
+        located /= tf.where(largest > 0, largest, 1)
+    gram = tf.matmul(located, located, transpose_b=True)
+    gram = tf.transpose(tf.reshape(gram, [images, locations, vectors ** 2]), [0, 2, 1])
+    norms = tf.gather(gram, np.arange(vectors) * (vectors + 1), axis=1)
+    dots = tf.gather(gram, first * vectors + second, axis=1)
+    norm_products = tf.gather(norms, first, axis=1) * tf.gather(norms, second, axis=1)
+    return [tf.reshape(values, [images, -1]) for values in (norms, dots, norm_products)]
+
+
+def _parts(cosines, edges):
+    """The part of a bin that each |cos| lies in. A guess that is right or one less, and a comparison with the next edge."""
+    step = math.log(10) / PER_DECADE
+    place = (-2 * math.log(10) - tf.math.log(tf.maximum(1 - cosines, 1e-17))) / step
+    below = tf.floor(place)
+    inner = place - below
+    # Parts divide a bin of d = 1 - |cos| evenly: (1 - e^(-step inner)) / (1 - e^-step), to the second order in step, off by 3e-5.
+    inner *= 1 + step / 2 * (1 - inner)
+    guess = tf.where(cosines < 0.99, cosines * PER_UNIT, len(LINEAR_EDGES) - 1 + below + inner) * FINE - 0.01
+    guess = tf.clip_by_value(tf.cast(guess, tf.int32), 0, _NO_PART - 2)
+    return guess + tf.cast(cosines >= tf.gather(edges, guess + 1), tf.int32)

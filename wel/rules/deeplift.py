@@ -1,0 +1,213 @@
+"""DeepLIFT (Shrikumar et al. 2017): what goes down are multipliers m⁺, m⁻ of a layer's positive and negative contributions.
+
+Forward, a layer's value x is kept beside its value for the reference and the contributions Δ⁺, Δ⁻ that make up their difference.
+What is read at a layer is m⁺Δ⁺ + m⁻Δ⁻. While nothing has told m⁺ from m⁻ they are one tensor, and one pass serves both.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable, NamedTuple
+
+import tensorflow as tf
+
+from wel.rules.base import Rule, per_image
+from wel.rules.gradient import Gradient
+from wel.rules.parts import LINEAR
+
+NEAR_ZERO = 1e-7
+
+
+class Difference(NamedTuple):
+    """A layer's value, (n, *shape), its value for the reference, and the contributions to their difference.
+
+    `negative` is None where a method only needs their sum, which then is `positive`.
+    """
+
+    value: tf.Tensor
+    reference: tf.Tensor
+    positive: tf.Tensor
+    negative: tf.Tensor | None
+
+    @property
+    def total(self) -> tf.Tensor:
+        """value − reference."""
+        return self.value - self.reference
+
+    def contributions(self, function: Callable) -> tuple:
+        """A function of each contribution that is kept."""
+        return function(self.positive), None if self.negative is None else function(self.negative)
+
+
+class Multipliers(NamedTuple):
+    """m⁺ and m⁻, (n, rows, *shape) each."""
+
+    positive: tf.Tensor
+    negative: tf.Tensor
+
+    @property
+    def same(self) -> bool:
+        """Whether both are one tensor."""
+        return self.positive is self.negative
+
+
+def one(tensor: tf.Tensor) -> Multipliers:
+    """Equal multipliers."""
+    return Multipliers(tensor, tensor)
+
+
+def _each(function: Callable, m: Multipliers) -> list[Multipliers]:
+    """A rule's function of one multiplier, applied to both; a Multipliers for each input."""
+    positive = function(m.positive)
+    return [Multipliers(*pair) for pair in zip(positive, positive if m.same else function(m.negative))]
+
+
+class _DifferenceRule(Rule):
+    """A rule whose forward pass carries differences."""
+
+    def forward(self, part, weights, inputs):
+        value = part.forward([x.value for x in inputs], weights)
+        reference = part.forward([x.reference for x in inputs], weights)
+        return Difference(value, reference, *self.contributions(part, weights, inputs, value - reference))
+
+    def contributions(self, part, weights, inputs, total) -> tuple:
+        """Δ⁺ and Δ⁻ of the output."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class LinearDifference(_DifferenceRule):
+    """Δ⁺ = W⁺Δx⁺ + W⁻Δx⁻, Δ⁻ = W⁺Δx⁻ + W⁻Δx⁺; m_in = ½(Wᵀ(m⁺ + m⁻) + sign(Δx) ⊙ |W|ᵀ(m⁺ − m⁻)).
+
+    The second is m⁺ through W⁺ and m⁻ through W⁻ where the input is above its reference, the other way round where it is below,
+    and their mean where it is equal. `split` says whether Δ⁺, Δ⁻ and so m⁺, m⁻ are kept apart at all. Without `crossing` W⁺ stands in
+    place of W on the way down: the ablation of Sixt et al. 2020.
+    """
+
+    split: bool
+    crossing: bool = True
+
+    def parameters(self, part, pattern=None):
+        weights = part.weights()._replace(bias=None)
+        whole = weights if self.crossing else weights.part(tf.maximum)
+        return whole, weights.absolute() if self.split else None
+
+    def contributions(self, part, weights, inputs, total):
+        if not self.split:
+            return total, None
+        whole = weights._replace(bias=None)
+        a = part.map([x.total for x in inputs], whole)
+        b = part.map([tf.abs(x.total) for x in inputs], whole.absolute())
+        return (a + b) / 2, (a - b) / 2
+
+    def apply(self, site, prepared, m):
+        whole, absolute = site.parameters
+        if m.same:
+            return [one(back) for back in site.part.transposed(m.positive, whole)]
+        signed = site.part.transposed(m.positive + m.negative, whole)
+        crossed = site.part.transposed(m.positive - m.negative, absolute)
+        signs = [per_image(tf.sign(x.total)) for x in site.inputs]
+        return [one((u + sign * v) / 2) for u, v, sign in zip(signed, crossed, signs)]
+
+
+@dataclass(frozen=True)
+class ScaledDifference(_DifferenceRule):
+    """BatchNormalization with scale s: Δ± = s⁺Δ± + s⁻Δ∓ and m±_in = s⁺m± + s⁻m∓."""
+
+    def parameters(self, part, pattern=None):
+        (scale,) = part.weights().kernels
+        return scale, tf.maximum(scale, 0), tf.minimum(scale, 0)
+
+    def contributions(self, part, weights, inputs, total):
+        (x,), (scale,) = inputs, weights.kernels
+        if x.negative is None:
+            return scale * x.positive, None
+        up, down = tf.maximum(scale, 0), tf.minimum(scale, 0)
+        return up * x.positive + down * x.negative, up * x.negative + down * x.positive
+
+    def apply(self, site, prepared, m):
+        scale, up, down = site.parameters
+        if m.same:
+            return [one(scale * m.positive)]
+        return [Multipliers(up * m.positive + down * m.negative, up * m.negative + down * m.positive)]
+
+
+@dataclass(frozen=True)
+class PositiveDifference(_DifferenceRule):
+    """A map L without negative coefficients, such as padding and average pooling: Δ± = LΔ±, m±_in = Lᵀm±."""
+
+    def contributions(self, part, weights, inputs, total):
+        merged = list(zip(*(x.contributions(lambda delta: delta) for x in inputs)))
+        return tuple(None if several[0] is None else part.forward(several, weights) for several in merged)
+
+    def parameters(self, part, pattern=None):
+        return part.weights()
+
+    def apply(self, site, prepared, m):
+        part = site.part
+        if part.role == LINEAR:
+            return _each(lambda R: part.transposed(R, site.parameters), m)
+        return _each(lambda R: Gradient().apply(site, (), R), m)
+
+
+@dataclass(frozen=True)
+class PooledDifference(_DifferenceRule):
+    """Max pooling: m±_in follow its gradient. `placeholder`: Δ± = 0, as the package has it; else Δ± are the parts of Δ."""
+
+    split: bool
+    placeholder: bool
+
+    def contributions(self, part, weights, inputs, total):
+        if self.placeholder:
+            total = tf.zeros_like(total)
+        return (tf.maximum(total, 0), tf.minimum(total, 0)) if self.split else (total, None)
+
+    def apply(self, site, prepared, m):
+        values = site._replace(inputs=[x.value for x in site.inputs])
+        return _each(lambda R: Gradient().apply(values, (), R), m)
+
+
+@dataclass(frozen=True)
+class Rescale(_DifferenceRule):
+    """m±_in = (Δy/Δx) ⊙ m±, the derivative at the reference where |Δx| < 1e-7; Δ± likewise."""
+
+    def contributions(self, part, weights, inputs, total):
+        ratio = self._ratio(part, inputs[0], total)
+        return inputs[0].contributions(lambda delta: ratio * delta)
+
+    def prepare(self, site):
+        return self._ratio(site.part, site.inputs[0], site.output.total)
+
+    def apply(self, site, prepared, m):
+        return _each(lambda R: [R * per_image(prepared)], m)
+
+    def _ratio(self, part, x: Difference, total):
+        near = tf.abs(x.total) < NEAR_ZERO
+        derivative = tf.gradients(part.forward([x.reference], None), x.reference)[0]
+        return tf.where(near, derivative, total / tf.where(near, tf.ones_like(total), x.total))
+
+
+@dataclass(frozen=True)
+class RevealCancel(_DifferenceRule):
+    """A function f at reference r with p = Δ⁺, n = Δ⁻ of its input, kept 1e-7 away from zero:
+
+        Δ⁺ = ½(f(r + p) − f(r) + f(r + n + p) − f(r + n)), Δ⁻ with p and n exchanged, m±_in = m± Δ±/(p, n).
+    """
+
+    def contributions(self, part, weights, inputs, total):
+        (x,) = inputs
+        r, p, n = x.reference, _away_from_zero(x.positive), _away_from_zero(x.negative)
+        at, up, down = (part.forward([value], None) for value in (r, r + p, r + n))
+        positive, negative = part.forward([r + n + p], None) - down, part.forward([r + p + n], None) - up
+        return ((up - at) + positive) / 2, ((down - at) + negative) / 2
+
+    def prepare(self, site):
+        (x,) = site.inputs
+        return site.output.positive / _away_from_zero(x.positive), site.output.negative / _away_from_zero(x.negative)
+
+    def apply(self, site, prepared, m):
+        return [Multipliers(*(R * per_image(ratio) for R, ratio in zip(m, prepared)))]
+
+
+def _away_from_zero(delta: tf.Tensor) -> tf.Tensor:
+    moved = delta + tf.where(delta < 0, -tf.constant(NEAR_ZERO, delta.dtype), tf.constant(NEAR_ZERO, delta.dtype))
+    return tf.where(tf.abs(delta) < NEAR_ZERO / 2, moved, delta)

@@ -1,0 +1,339 @@
+"""The parts that a node is taken into: a linear map y = Wx + b, an activation function, or a layer that is neither.
+
+A kernel layer with an activation function gives two parts, every other node one. Linear maps are known here by their forward
+pass; TensorFlow transposes them.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Callable, NamedTuple, Sequence
+
+import tensorflow as tf
+
+from wel.graph import Graph, Node
+
+LINEAR, ACTIVATION, OTHER = "linear", "activation", "other"
+ACTIVATION_LAYERS = frozenset({"Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "ThresholdedReLU"})
+POOLINGS = frozenset(f"{span}{kind}Pooling{rank}D" for span in ("", "Global") for kind in ("Max", "Average") for rank in (1, 2, 3))
+IDENTITIES = frozenset(
+    {"Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "AlphaDropout", "GaussianDropout", "GaussianNoise"}
+    | {"ActivityRegularization", "Masking", "InputLayer"}
+)
+# linear, without weights, and every output is one input or 0
+SHAPES = IDENTITIES | {"Flatten", "Reshape", "Permute", "RepeatVector", "Concatenate"} | {
+    f"{kind}{rank}D" for kind in ("Cropping", "UpSampling", "ZeroPadding") for rank in (1, 2, 3)
+}
+ELEMENTWISE = frozenset(
+    {"linear", "relu", "relu6", "sigmoid", "hard_sigmoid", "tanh", "softplus", "softsign", "swish", "silu", "elu", "selu", "gelu"}
+    | {"exponential", "mish", "leaky_relu", "LeakyReLU", "PReLU", "ELU", "ReLU", "ThresholdedReLU"}
+)
+NEVER_NEGATIVE = frozenset({"relu", "relu6", "sigmoid", "hard_sigmoid", "softplus", "exponential", "softmax", "ReLU", "ThresholdedReLU"})
+KEEP_SIGN = SHAPES | POOLINGS | {"Add", "Average", "Multiply", "Maximum", "Minimum"}
+
+
+class Weights(NamedTuple):
+    """A linear map's kernels and its bias.
+
+    Attributes:
+        kernels: none for a map whose coefficients are fixed and not negative; None for the map to 0.
+        bias: broadcasts over the output; None without one.
+    """
+
+    kernels: tuple[tf.Tensor, ...] | None
+    bias: tf.Tensor | None
+
+    def part(self, keep: Callable) -> Weights:
+        """The positive (`keep` is tf.maximum) or the negative (tf.minimum) coefficients, without bias."""
+        if not self.kernels:
+            return Weights(() if keep is tf.maximum else None, None)
+        return Weights((keep(_one_kernel(self.kernels), 0),), None)
+
+    def absolute(self) -> Weights:
+        """The coefficients' absolute values, without bias."""
+        return Weights((tf.abs(_one_kernel(self.kernels)),) if self.kernels else (), None)
+
+
+class LinearKind(NamedTuple):
+    """A kind of layer that is linear in its input.
+
+    Attributes:
+        apply: (node, inputs, kernels) -> output without bias.
+        kernels: node -> its kernels.
+        bias: node -> its bias, shaped to broadcast over the output; None without one.
+        diagonal: whether an output depends on the inputs of its own place only.
+        transpose: (node, R, kernels) -> inputs, where TensorFlow has an operation for it; R is (rows, *shape).
+    """
+
+    apply: Callable
+    kernels: Callable = lambda node: ()
+    bias: Callable = lambda node: None
+    diagonal: bool = False
+    transpose: Callable | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One part of a node.
+
+    Attributes:
+        node: whose part it is.
+        role: `LINEAR`, `ACTIVATION` or `OTHER`.
+        fused: whether it is the activation function of a layer that is more than that.
+        input_shapes: of its inputs, without the batch dimension.
+        on_input: whether its input is the network's.
+        nonnegative_inputs, nonnegative: whether its inputs, its output, are never below zero, as far as the layers tell.
+    """
+
+    node: Node
+    role: str
+    fused: bool
+    input_shapes: tuple[tuple[int, ...], ...]
+    on_input: bool
+    nonnegative_inputs: bool
+
+    @property
+    def name(self) -> str:
+        """Unique in the network."""
+        return f"{self.node.name}:{self.activation}" if self.fused else self.node.name
+
+    @property
+    def kind(self) -> str:
+        """The layer's class name; of a fused activation function, its name."""
+        return self.activation if self.fused else self.node.kind
+
+    @property
+    def activation(self) -> str:
+        """Name of the layer's activation function, "linear" without one."""
+        return activation_name(self.node.layer)
+
+    @property
+    def is_relu(self) -> bool:
+        """Whether it is a ReLU, which may have a maximum."""
+        return self.role == ACTIVATION and _is_relu(self.node.layer)
+
+    @property
+    def has_kernel(self) -> bool:
+        """Whether it is a dense or convolutional layer's linear map."""
+        return self.role == LINEAR and self.node.kind in KERNELS
+
+    @property
+    def diagonal(self) -> bool:
+        """Whether it is a linear map of which an output depends on the inputs of its own place only."""
+        return self.role == LINEAR and self._linear.diagonal and len({*self.input_shapes, self.node.shape}) == 1
+
+    @property
+    def elementwise(self) -> bool:
+        """Whether it is a function of each number by itself."""
+        return self.role == ACTIVATION and self.activation in ELEMENTWISE
+
+    @property
+    def nonnegative(self) -> bool:
+        return _never_negative(self.node) if self.role == ACTIVATION else self.node.kind in KEEP_SIGN and self.nonnegative_inputs
+
+    @property
+    def _linear(self) -> LinearKind:
+        return LINEAR_KINDS[self.node.kind]
+
+    def weights(self) -> Weights | None:
+        """A linear map's weights as they are now, None for other parts."""
+        if self.role != LINEAR:
+            return None
+        return Weights(tuple(map(tf.convert_to_tensor, self._linear.kernels(self.node))), self._linear.bias(self.node))
+
+    def forward(self, inputs: Sequence[tf.Tensor], weights: Weights | None) -> tf.Tensor:
+        """The part's output for inputs (n, *shape)."""
+        if self.fused:
+            return self.node.layer.activation(inputs[0])
+        if self.role == LINEAR and self.has_kernel:
+            return self.map(inputs, weights)
+        return self.node.apply(list(inputs))
+
+    def map(self, inputs: Sequence[tf.Tensor], weights: Weights) -> tf.Tensor:
+        """Wx + b."""
+        y = self._linear.apply(self.node, list(inputs), weights.kernels)
+        return y if weights.bias is None else y + weights.bias
+
+    def transposed(self, R: tf.Tensor, weights: Weights) -> list[tf.Tensor]:
+        """WᵀR, (n, rows, *shape of the input) for each input, for R (n, rows, *shape of the output)."""
+        rows = R.shape[1]
+        flat = tf.reshape(R, [-1, *self.node.shape])
+        if self._linear.transpose:
+            back = self._linear.transpose(self, flat, weights.kernels)
+        else:
+            back = self.derivative(lambda xs: self._linear.apply(self.node, xs, weights.kernels), flat)
+        return [tf.reshape(x, [-1, rows, *shape]) for x, shape in zip(back, self.input_shapes)]
+
+    def over_axis(self, vector: tf.Tensor) -> tf.Tensor:
+        """A vector over a BatchNormalization's axis, shaped to broadcast over the output."""
+        return _over_axis(self.node, vector)
+
+    def derivative(self, function: Callable, R: tf.Tensor) -> list[tf.Tensor]:
+        """The transposed of a linear function of the inputs, for R (rows, *shape)."""
+        zeros = [tf.zeros([tf.shape(R)[0], *shape], R.dtype) for shape in self.input_shapes]
+        return tf.gradients(function(zeros), zeros, R, unconnected_gradients="zero")
+
+
+def parts_of(graph: Graph) -> dict[str, tuple[Part, ...]]:
+    """The parts of every node but the input, in execution order."""
+    found: dict[str, tuple[Part, ...]] = {}
+    for node in graph.nodes[1:]:
+        sources = [found[name][-1] if name in found else None for name in node.inputs]
+        shapes = tuple(graph[name].shape for name in node.inputs)
+        signs = all(source is not None and source.nonnegative for source in sources)
+        found[node.name] = _parts(node, shapes, graph.input in node.inputs, signs)
+    return found
+
+
+def activation_name(layer: Any) -> str:
+    """Name of a layer's activation function, or the class of a layer that is one; "linear" without any."""
+    kind = type(layer).__name__
+    if kind in ACTIVATION_LAYERS - {"Activation"}:
+        return kind
+    activation = getattr(layer, "activation", None)
+    return "linear" if activation is None else getattr(activation, "__name__", type(activation).__name__)
+
+
+def _parts(node: Node, shapes, on_input: bool, nonnegative: bool) -> tuple[Part, ...]:
+    if node.kind in ACTIVATION_LAYERS:
+        return (Part(node, ACTIVATION, False, shapes, on_input, nonnegative),)
+    if node.kind not in LINEAR_KINDS:
+        return (Part(node, OTHER, False, shapes, on_input, nonnegative),)
+    linear = Part(node, LINEAR, False, shapes, on_input, nonnegative)
+    if activation_name(node.layer) == "linear":
+        return (linear,)
+    return (linear, Part(node, ACTIVATION, True, (node.shape,), False, False))
+
+
+def _is_relu(layer) -> bool:
+    if type(layer).__name__ == "ReLU":
+        return not float(layer.negative_slope or 0) and not float(layer.threshold or 0)
+    return activation_name(layer) in ("relu", "relu6")
+
+
+def _never_negative(node: Node) -> bool:
+    return _is_relu(node.layer) or activation_name(node.layer) in NEVER_NEGATIVE - {"ReLU"}
+
+
+def _one_kernel(kernels: tuple[tf.Tensor, ...]) -> tf.Tensor:
+    """A kernel that does what several do one after the other: the sign of a product is not that of its factors."""
+    if len(kernels) == 1:
+        return kernels[0]
+    depthwise, pointwise = kernels
+    height, width, channels, multiplier = depthwise.shape
+    return tf.einsum("hwcm,cmo->hwco", depthwise, tf.reshape(pointwise, [channels, multiplier, -1]))
+
+
+def _channel_vector(node: Node, vector) -> tf.Tensor:
+    """One number per channel, shaped to broadcast over the output."""
+    first = getattr(node.layer, "data_format", "channels_last") == "channels_first"
+    return tf.reshape(tf.convert_to_tensor(vector), [-1] + [1] * (len(node.shape) - 1) if first else [-1])
+
+
+def _bias(node: Node):
+    return _channel_vector(node, node.layer.bias) if node.layer.use_bias else None
+
+
+def _dense(node, xs, kernels):
+    return tf.matmul(xs[0], kernels[0]) if xs[0].shape.rank == 2 else tf.tensordot(xs[0], kernels[0], 1)
+
+
+def _convolution(node, xs, kernels):
+    layer, x = node.layer, xs[0]
+    if layer.padding == "causal":
+        x = tf.pad(x, layer._compute_causal_padding(x))
+    return layer.convolution_op(x, kernels[0])
+
+
+def _transposed_convolution(node, xs, kernels):
+    layer, x = node.layer, xs[0]
+    settings = {"strides": layer.strides, "padding": layer.padding, "data_format": layer.data_format}
+    shape = tf.concat([tf.shape(x)[:1], node.shape], 0)
+    y = tf.keras.backend.conv2d_transpose(x, kernels[0], shape, dilation_rate=layer.dilation_rate, **settings)
+    return tf.ensure_shape(y, [None, *node.shape])
+
+
+def _depthwise(node, xs, kernels):
+    layer = node.layer
+    settings = {"strides": layer.strides, "padding": layer.padding, "data_format": layer.data_format}
+    return tf.keras.backend.depthwise_conv2d(xs[0], kernels[0], dilation_rate=layer.dilation_rate, **settings)
+
+
+def _separable(node, xs, kernels):
+    layer = node.layer
+    settings = {"strides": layer.strides, "padding": layer.padding, "data_format": layer.data_format, "dilation_rate": layer.dilation_rate}
+    if len(kernels) == 2:
+        return tf.keras.backend.separable_conv2d(xs[0], *kernels, **settings)
+    return tf.keras.backend.conv2d(xs[0], kernels[0], **settings)
+
+
+def _scale(node):
+    """γ/√(σ²+ε), shaped to broadcast over the output."""
+    layer = node.layer
+    scale = tf.math.rsqrt(layer.moving_variance + layer.epsilon)
+    return _over_axis(node, scale * layer.gamma if layer.scale else scale)
+
+
+def _shift(node):
+    """β − μγ/√(σ²+ε)."""
+    layer = node.layer
+    shift = -_over_axis(node, layer.moving_mean) * _scale(node)
+    return shift + _over_axis(node, layer.beta) if layer.center else shift
+
+
+def _over_axis(node, vector) -> tf.Tensor:
+    axis = node.layer.axis
+    (axis,) = axis if isinstance(axis, (list, tuple)) else (axis,)
+    shape = [1] * len(node.shape)
+    shape[axis - 1 if axis > 0 else axis] = -1
+    return tf.reshape(vector, shape)
+
+
+def _scaled(node, xs, kernels):
+    return xs[0] * kernels[0]
+
+
+def _as_it_is(node, xs, kernels):
+    return node.apply(xs)
+
+
+def _dense_transposed(part, R, kernels):
+    return [tf.tensordot(R, kernels[0], [[-1], [1]])]
+
+
+def _convolution_transposed(part, R, kernels):
+    layer = part.node.layer
+    if layer.groups > 1 or layer.data_format != "channels_last":
+        return part.derivative(lambda xs: _convolution(part.node, xs, kernels), R)
+    shape = tf.concat([tf.shape(R)[:1], part.input_shapes[0]], 0)
+    settings = {"padding": layer.padding.upper(), "dilations": layer.dilation_rate}
+    return [tf.nn.conv2d_transpose(R, kernels[0], shape, layer.strides, **settings)]
+
+
+def _sum_transposed(part, R, kernels):
+    if not part.diagonal:
+        return part.derivative(part.node.apply, R)
+    return [R] * len(part.input_shapes)
+
+
+def _scaled_transposed(part, R, kernels):
+    return [R * kernels[0]]
+
+
+def _kernel(node):
+    return (node.layer.kernel,)
+
+
+LINEAR_KINDS = {
+    "Dense": LinearKind(_dense, _kernel, _bias, transpose=_dense_transposed),
+    "Conv1D": LinearKind(_convolution, _kernel, _bias),
+    "Conv2D": LinearKind(_convolution, _kernel, _bias, transpose=_convolution_transposed),
+    "Conv3D": LinearKind(_convolution, _kernel, _bias),
+    "Conv2DTranspose": LinearKind(_transposed_convolution, _kernel, _bias),
+    "DepthwiseConv2D": LinearKind(_depthwise, lambda node: (node.layer.depthwise_kernel,), _bias),
+    "SeparableConv2D": LinearKind(_separable, lambda node: (node.layer.depthwise_kernel, node.layer.pointwise_kernel), _bias),
+    "BatchNormalization": LinearKind(_scaled, lambda node: (_scale(node),), _shift, True, _scaled_transposed),
+    "Add": LinearKind(_as_it_is, diagonal=True, transpose=_sum_transposed),
+    "Average": LinearKind(_as_it_is, diagonal=True),
+    **{kind: LinearKind(_as_it_is) for kind in POOLINGS if "Average" in kind},
+}
+KERNELS = frozenset(kind for kind in LINEAR_KINDS if "Conv" in kind or kind == "Dense")

@@ -1,0 +1,154 @@
+"""The figures of the sanity checks: random-logit SSIM as box plots, cascading randomisation as curves, as PNG and SVG."""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from wel.drawing import HALO, marker, new_figure, shown, style, write_figure
+from wel.errors import invalid, one_of
+
+SEMANTICS = ("paper", "corrected")
+LINE_STYLES = ("-", "--")  # of the first and of the second semantics in a figure
+SHADES = (0.45, 0.9)  # share of white in their boxes
+MOST_TICK_LABELS = 25
+MARKS_PER_LINE = 4
+
+
+def random_logit_figure(table: pd.DataFrame, images: pd.DataFrame, methods: Mapping[str, Any]) -> Figure:
+    """
+    Draws how alike the maps of the true and of a random other class are: one box per method and semantics (the paper's figure 2a).
+
+    A box holds the middle half of the images, its line is the median, whiskers end at the last image within 1.5 box lengths, the
+    images beyond are dots. Images without a value are left out.
+
+    Args:
+        table, images: `wel.studies.sanity.SanityResult`'s, of one network.
+        methods: name -> object with `label`, `mark` and `color`. Its order is the order of the boxes, from the top down.
+
+    Raises:
+        WelError: a method or a semantics is unknown.
+    """
+    semantics, names = _checked(table, methods)
+    groups = {key: group["ssim"].dropna().to_numpy() for key, group in images.groupby(["method", "semantics"])}
+    height = 0.8 / len(semantics)
+    with style():
+        figure = new_figure((8.4, max(3.2, 1.6 + 0.3 * len(names) * (1 + 0.5 * (len(semantics) - 1)))), _title(table, "random logit", semantics))
+        axes = figure.subplots()
+        for place, name in enumerate(names):
+            for number, one in enumerate(semantics):
+                offset = (number - (len(semantics) - 1) / 2) * height
+                _draw_box(axes, groups.get((name, one), np.array([])), place + offset, 0.75 * height, methods[name].color, SHADES[number])
+        axes.set_yticks(range(len(names)), [shown(methods[name].label, 28) for name in names])
+        axes.set(ylim=(len(names) - 0.5, -0.5), xlabel="SSIM of the maps of the true class and of a random other class")
+        _label_ssim(axes.set_xlim, images["ssim"])
+        axes.grid(axis="x")
+        axes.grid(False, axis="y")
+        if len(semantics) > 1:
+            patches = [Patch(facecolor=_shaded("k", shade), edgecolor="k", label=f"{one} semantics") for one, shade in zip(semantics, SHADES)]
+            figure.legend(handles=patches, loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def cascading_figure(table: pd.DataFrame, methods: Mapping[str, Any]) -> Figure:
+    """
+    Draws the median SSIM to the untouched network's map, stage by stage from the last layer down (the paper's figure 2b).
+
+    One line per method and semantics (the second dashed), the bootstrap interval as a band. An undefined median breaks its line.
+
+    Args:
+        table: `wel.studies.sanity.SanityResult.table`, of one network.
+        methods: as for `random_logit_figure`; its order is the order of the legend.
+
+    Raises:
+        WelError: a method or a semantics is unknown.
+    """
+    semantics, names = _checked(table, methods)
+    stages = table.drop_duplicates("stage_index").set_index("stage_index")["stage"].sort_index()
+    groups = {key: group.set_index("stage_index").reindex(stages.index) for key, group in table.groupby(["semantics", "method"])}
+    drawn = [(one, name) for one in semantics for name in names if (one, name) in groups]
+    with style():
+        width = min(12.6, 6.2 + 0.35 * len(stages))
+        figure = new_figure((width, max(4.6, 1.4 + 0.24 * len(names))), _title(table, "cascading randomisation", semantics))
+        axes = figure.subplots()
+        for number, (one, name) in enumerate(drawn):
+            _draw_line(axes, groups[one, name], methods[name], dict(zip(semantics, LINE_STYLES))[one], number / len(drawn))
+        places = np.unique(np.linspace(0, len(stages) - 1, min(len(stages), MOST_TICK_LABELS)).round().astype(int))
+        axes.set_xticks(places, [shown(stages.iloc[place], 22) for place in places], rotation=90)
+        axes.set(xlim=(-0.3, len(stages) - 0.7), xlabel="randomised down to this layer", ylabel="median SSIM to the untouched network's map")
+        _label_ssim(axes.set_ylim, table[["median", "ci_low"]].stack())
+        figure.legend(handles=_legend(names, methods, semantics), loc="outside right center", frameon=False, handlelength=3)
+    return figure
+
+
+def write_random_logit_figure(table: pd.DataFrame, images: pd.DataFrame, methods: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Writes `random_logit.png` and `.svg` into a folder, made if need be; gives their paths. The same data give the same bytes."""
+    return _written(random_logit_figure(table, images, methods), Path(folder), "random_logit")
+
+
+def write_cascading_figure(table: pd.DataFrame, methods: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Writes `cascading.png` and `.svg` into a folder, made if need be; gives their paths. The same data give the same bytes."""
+    return _written(cascading_figure(table, methods), Path(folder), "cascading")
+
+
+def _written(figure: Figure, folder: Path, name: str) -> list[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    return write_figure(figure, folder / name)
+
+
+def _checked(table: pd.DataFrame, methods: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """The semantics and the methods of a table, in the order in which they are drawn."""
+    for argument, known in (("method", methods), ("semantics", SEMANTICS)):
+        for name in table[argument].unique():
+            if name not in known:
+                raise invalid(argument, name, one_of(known))
+    return tuple([name for name in known if name in set(table[column])] for column, known in (("semantics", SEMANTICS), ("method", methods)))
+
+
+def _title(table: pd.DataFrame, study: str, semantics: Sequence[str]) -> str:
+    count = table["images"].iloc[0]
+    counted = f"{count} image{'' if count == 1 else 's'}"
+    return f"{shown(table['model'].iloc[0], 40)} · {study}\n{counted} · {' and '.join(semantics)} semantics"
+
+
+def _draw_box(axes: Axes, values: np.ndarray, place: float, height: float, color: str, shade: float) -> None:
+    lines = {"color": color, "linewidth": 1}
+    dots = {"marker": ".", "markersize": 4, "markerfacecolor": color, "markeredgecolor": "none"}
+    axes.boxplot(
+        [values], positions=[place], widths=height, orientation="horizontal", manage_ticks=False, patch_artist=True,
+        boxprops={"facecolor": _shaded(color, shade), "edgecolor": color}, medianprops={"color": color, "linewidth": 2.2},
+        whiskerprops=lines, capprops=lines, flierprops=dots,
+    )
+
+
+def _shaded(color: str, white: float) -> tuple[float, ...]:
+    return tuple(white + (1 - white) * np.array(to_rgb(color)))
+
+
+def _draw_line(axes: Axes, rows: pd.DataFrame, method: Any, line_style: str, phase: float) -> None:
+    places = np.arange(len(rows))
+    axes.fill_between(places, rows["ci_low"].to_numpy(), rows["ci_high"].to_numpy(), color=method.color, alpha=0.1, linewidth=0)
+    axes.plot(places, rows["median"].to_numpy(), color=method.color, linestyle=line_style, marker=marker(method.mark), path_effects=None)
+
+
+def _label_ssim(set_limits: Any, values: pd.Series) -> None:
+    """The scale ends at 1 and begins at 0, or below where there is something below."""
+    set_limits(min(0.0, np.nanmin(values, initial=0.0) - 0.02), 1.02)
+
+
+def _legend(names: Sequence[str], methods: Mapping[str, Any], semantics: Sequence[str]) -> list[Line2D]:
+    chosen = [methods[name] for name in names]
+    handles = [
+        Line2D([], [], color=method.color, marker=marker(method.mark), label=shown(method.label, 28), path_effects=HALO) for method in chosen
+    ]
+    if len(semantics) > 1:
+        handles += [Line2D([], [], color="k", linestyle=one, label=f"{name} semantics") for name, one in zip(semantics, LINE_STYLES)]
+    return handles

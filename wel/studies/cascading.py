@@ -1,0 +1,180 @@
+"""Cascading parameter randomisation: does a map change when the network's layers are made random, from the last one down?"""
+from __future__ import annotations
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import product
+from pathlib import Path
+from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from wel.errors import UnsupportedError, invalid
+from wel.graph import Graph
+from wel.initialization import fresh_weights
+from wel.network import Network
+from wel.progress import Steps
+from wel.studies.sanity import Cell, Comparison, Explainer, Found, MapStudy, SanityResult, summary
+
+# fresh weights of every layer that has weights, by the node of its first call
+Fresh = Mapping[str, Sequence[np.ndarray]]
+
+
+def cascading_randomization(
+    net: Network,
+    images: np.ndarray,
+    methods: str | Iterable[str] = "all",
+    layers: Sequence[str] | str | None = None,
+    classes: Sequence[int | None] | None = None,
+    seed: int = 0,
+    backend: str = "wrapped",
+    semantics: str = "paper",
+    options: Mapping[str, dict] | None = None,
+    out: Path | None = None,
+    context: dict[str, Any] | None = None,
+    steps: Steps | None = None,
+) -> SanityResult:
+    """Compares the maps of a network with those of the same network randomised from its last layer down, stage by stage.
+
+    At the stage of a layer, that layer and every layer after it in model order hold fresh weights from their own initialisers,
+    the same ones at every stage (Adebayo et al. 2018; Sixt et al. 2020, figure 2b). SSIM of the two maps of the same class, as in
+    `wel.metrics.ssim`, of maps reduced and cut as the method says. A map begins with the logit that the randomised network gives
+    the class. Patterns, and what a method takes from the images, stay those of the untouched network.
+    `net` itself is randomised meanwhile; afterwards it holds its own weights, whatever has happened.
+
+    Args:
+        net: from `wel.load`; its output is one vector of logits.
+        images: (n, *input shape), as the network takes them.
+        methods: "all", those of the paper's figure 2 that apply to the network, or names.
+        layers: the stages; "all" for every layer with weights. The paper's by default for networks of the zoo, else all.
+        classes: the class of each image; where it is None, or by default, the untouched network's top-1 prediction.
+        seed: of the fresh weights, which depend on it and the layer's name only; of SmoothGrad's noise; of the bootstrap.
+        backend: who computes.
+        semantics: "paper", "corrected" or "both".
+        options: {method: {option: value}}.
+        out: run directory; nothing is written without it.
+        context: kept in `run.json` beside the settings.
+        steps: is told of progress, (method × semantics × stage) steps in all.
+
+    Raises:
+        WelError: for anything in the arguments that cannot be used, or a layer without initialisers of its own.
+    """
+    study = MapStudy(net, images, classes, methods, seed, backend, semantics, options)
+    stages = choose_stages(net, layers)
+    fresh = fresh_layers(net, seed)
+
+    def compute(cell: Cell, missing: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
+        chosen = study.classes.index
+        return cascade(net, study.explainer(cell), study.comparison(cell), study.images, chosen, missing, fresh)
+
+    def tables(found: Sequence[Found]) -> tuple[pd.DataFrame, pd.DataFrame]:
+        rows, of_images = [], []
+        for (cell, parts), (number, stage) in product(found, enumerate(stages, start=1)):
+            place = {"stage": net.shown(stage), "stage_index": number, "layer_index": net.graph.index(stage)}
+            rows.append({**study.row(cell), **place, **summary(parts[stage], seed)})
+            key = {"method": cell.method.name, "semantics": cell.semantics, "stage": net.shown(stage)}
+            of_images.append(study.rows_of_images(key, parts[stage]))
+        return pd.DataFrame(rows), pd.concat(of_images, ignore_index=True)
+
+    return study.run("cascading", {"stages": [net.shown(stage) for stage in stages]}, stages, compute, tables, out, context, steps)
+
+
+def cascade(
+    net: Network, explain: Explainer, compare: Comparison, images: np.ndarray, classes: np.ndarray, stages: Sequence[str], fresh: Fresh
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Compares the maps of the untouched network with those of each stage: pairs (stage, what `compare` gives, one value per image).
+
+    Args:
+        net: its weights are its own again whenever a pair is handed out.
+        explain: any function (net, images, classes) -> maps; the untouched network's maps are asked for once.
+        compare: function (maps, maps) -> values (n,).
+        images, classes: handed to `explain`.
+        stages: nodes of `net.graph` at which the network is randomised.
+        fresh: from `fresh_layers`.
+    """
+    if not stages:
+        return
+    untouched = explain(net, images, classes)
+    for stage in stages:
+        with randomized(net, stage, fresh):
+            maps = explain(net, images, classes)
+        yield stage, compare(untouched, maps)
+
+
+def choose_stages(net: Network, layers: Sequence[str] | str | None) -> list[str]:
+    """Nodes at which the network is randomised, from the last one down.
+
+    Args:
+        layers: names; "all" for every layer with weights; None for the zoo's layers of the network, else all. A layer that is called
+            more than once counts where it is called last: from there on its weights are fresh.
+
+    Raises:
+        WelError: for an unknown layer, or one at and after which there are no weights.
+    """
+    if layers is None:
+        layers = net.architecture.randomized_layers if net.architecture else "all"
+    graph = net.graph
+    weighted = list({id(node.layer): node.name for node in graph.nodes if node.layer.weights}.values())
+    if not weighted:
+        raise invalid("net", net.name, "a network with weights")
+    found = weighted if layers == "all" else [net.find(name, "layers") for name in ([layers] if isinstance(layers, str) else layers)]
+    last = max(map(graph.index, weighted))
+    if not found or graph.input in found or any(graph.index(name) > last for name in found):
+        names = net.shown(graph.nodes[last].name)
+        raise invalid("layers", [net.shown(name) for name in found], f"'all', or one or more layers above the input, up to '{names}'")
+    return sorted(set(found), key=graph.index, reverse=True)
+
+
+def fresh_layers(net: Network, seed: int) -> dict[str, list[np.ndarray]]:
+    """Fresh weights of every layer that has weights, by the node of its first call; each depends on (seed, that name) only.
+
+    Raises:
+        UnsupportedError: for a layer without an initialiser for each of its weights.
+    """
+    return {name: _fresh(net.graph, name, seed) for name in _first_calls(net.graph).values()}
+
+
+def _fresh(graph: Graph, name: str, seed: int) -> list[np.ndarray]:
+    key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
+    try:
+        return fresh_weights(graph[name].layer, int(np.random.SeedSequence((seed, key)).generate_state(1)[0]))
+    except AttributeError as error:
+        message = f"Layer '{name}' ({graph[name].kind}) has weights without an initialiser of its own, so that it cannot be randomised."
+        raise UnsupportedError(message) from error
+
+
+def _first_calls(graph: Graph) -> dict[int, str]:
+    """id of every layer that has weights -> the node of its first call."""
+    return {id(node.layer): node.name for node in reversed(graph.nodes) if node.layer.weights}
+
+
+@contextmanager
+def randomized(net: Network, at: str, fresh: Fresh) -> Iterator[None]:
+    """The network with the layer of node `at` and every layer after it in model order fresh; afterwards its weights are as before.
+
+    Layers are fresh as a whole: one that is called before `at` and again after it is fresh in both places.
+
+    Args:
+        fresh: from `fresh_layers`.
+    """
+    first = _first_calls(net.graph)
+    later = {id(node.layer): node.layer for node in net.graph.nodes[net.graph.index(at) :] if node.layer.weights}
+    before = [(layer, layer.get_weights()) for layer in later.values()]
+    try:
+        _set([(layer, fresh[first[key]]) for key, layer in later.items()])
+        yield
+    finally:
+        _undisturbed(lambda: _set(before))
+
+
+def _set(weights: Iterable[tuple[Any, Sequence[np.ndarray]]]) -> None:
+    for layer, arrays in weights:
+        layer.set_weights(arrays)
+
+
+def _undisturbed(work: Callable[[], None]) -> None:
+    """Runs `work` in a thread to its end: Ctrl-C interrupts the main thread only, and that waits."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        pool.submit(work).result()

@@ -1,0 +1,83 @@
+"""Random logit: is the map of an image's true class the map of any other class too?"""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from wel.errors import UnsupportedError
+from wel.network import Network
+from wel.progress import Steps
+from wel.studies.sanity import Cell, Found, MapStudy, SanityResult, summary
+
+OTHER = "output"  # all that a cell of this study consists of: the map that begins at another logit
+
+
+def random_logit(
+    net: Network,
+    images: np.ndarray,
+    methods: str | Iterable[str] = "all",
+    classes: Sequence[int | None] | None = None,
+    seed: int = 0,
+    backend: str = "wrapped",
+    semantics: str = "paper",
+    options: Mapping[str, dict] | None = None,
+    out: Path | None = None,
+    context: dict[str, Any] | None = None,
+    steps: Steps | None = None,
+) -> SanityResult:
+    """Compares each image's map of its true class with its map of a random other class (Sixt et al. 2020, figure 2a).
+
+    SSIM as in `wel.metrics.ssim`, of maps reduced and cut as the method says (`wel.methods.Method`). High SSIM: the map does not
+    depend on the class. `ci_low` and `ci_high` are the bootstrap 99 % interval of the median over images.
+
+    Args:
+        net: from `wel.load`; its output is one vector of two logits or more.
+        images: (n, *input shape), as the network takes them.
+        methods: "all", those of the paper's figure 2 that apply to the network, or names.
+        classes: the true class of each image; where it is None, or by default, the top-1 prediction.
+        seed: of the other classes, of SmoothGrad's noise and of the bootstrap.
+        backend: who computes.
+        semantics: "paper", "corrected" or "both".
+        options: {method: {option: value}}.
+        out: run directory; nothing is written without it.
+        context: kept in `run.json` beside the settings.
+        steps: is told of progress, one step for each method and semantics.
+
+    Raises:
+        WelError: for anything in the arguments that cannot be used.
+    """
+    study = MapStudy(net, images, classes, methods, seed, backend, semantics, options)
+    others = other_classes(study.classes.index, net.graph[net.graph.output].shape[0], seed)
+
+    def compute(cell: Cell, missing: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
+        explain, compare = study.explainer(cell), study.comparison(cell)
+        for part in missing:
+            true, other = (explain(net, study.images, chosen) for chosen in (study.classes.index, others))
+            yield part, compare(true, other)
+
+    def tables(found: Sequence[Found]) -> tuple[pd.DataFrame, pd.DataFrame]:
+        rows, of_images = [], []
+        for cell, parts in found:
+            rows.append({**study.row(cell), **summary(parts[OTHER], seed)})
+            key = {"method": cell.method.name, "semantics": cell.semantics}
+            of_images.append(study.rows_of_images(key, parts[OTHER], other_class=others))
+        return pd.DataFrame(rows), pd.concat(of_images, ignore_index=True)
+
+    return study.run("random_logit", {}, [OTHER], compute, tables, out, context, steps)
+
+
+def other_classes(true: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """A class other than the true one for each image, (n,), all of them equally likely.
+
+    true + d modulo `count`, with d drawn uniformly from 1 … count − 1; d depends on (seed, image index) only.
+
+    Raises:
+        UnsupportedError: for a network with one logit.
+    """
+    if count < 2:
+        raise UnsupportedError("A random other class needs two classes or more. Received a network with one logit.")
+    steps = [np.random.default_rng(np.random.SeedSequence((seed, image))).integers(1, count) for image in range(len(true))]
+    return (true + np.array(steps)) % count
