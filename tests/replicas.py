@@ -6,7 +6,8 @@ inputs of a layer with several of them are joined end to end, so that Add has th
 """
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import reduce
+from typing import Callable, NamedTuple
 
 import numpy as np
 
@@ -19,6 +20,7 @@ ALPHA_BETA = {
     "lrp_cmp_alpha2_beta1": (2, 1),
 }
 CMP_EPSILON = 1e-10
+PASSED_UNCHANGED = ("ReLU", "Activation", "LeakyReLU", "PReLU", "ELU", "Dropout")
 METHODS = ("gradient", "guided_backprop", "deconvnet", "rectgrad", "deep_taylor", "lrp_z", "lrp_epsilon", *ALPHA_BETA)
 
 
@@ -39,9 +41,12 @@ class Affine(NamedTuple):
         return x @ self.weights + self.bias
 
 
-def affine_of(layer, shapes) -> Affine:
-    """The matrix of a Keras layer whose inputs have these shapes: what its float64 twin makes of 0 and of every unit vector."""
-    twin = _float64_twin(layer, shapes)
+def affine_of(layer, shapes, weights=None) -> Affine:
+    """The matrix of a Keras layer whose inputs have these shapes: what its float64 twin makes of 0 and of every unit vector.
+
+    `weights` stand in place of the layer's own.
+    """
+    twin = _float64_twin(layer, shapes, layer.get_weights() if weights is None else weights)
     sizes = [int(np.prod(shape)) for shape in shapes]
 
     def apply(rows):
@@ -53,31 +58,77 @@ def affine_of(layer, shapes) -> Affine:
     return Affine(apply(np.eye(sum(sizes))) - bias, bias)
 
 
-def _float64_twin(layer, shapes):
+def _float64_twin(layer, shapes, weights):
     config = {**layer.get_config(), "dtype": "float64", "name": f"{layer.name.replace('/', '_')}_twin"}
     if "activation" in config:
         config["activation"] = "linear"
     twin = type(layer).from_config(config)
     built = [(None, *shape) for shape in shapes]
     twin.build(built if len(built) > 1 else built[0])
-    twin.set_weights([np.asarray(array, np.float64) for array in layer.get_weights()])
+    twin.set_weights([np.asarray(array, np.float64) for array in weights])
     return twin
 
 
 def max_pool_matrix(layer, x: np.ndarray, shape) -> np.ndarray:
-    """(inputs, outputs): 1 where an output took its value from, the first maximum of its window; padding "valid"."""
-    assert layer.padding == "valid"
-    index = np.arange(x.size).reshape(shape)
-    image, taken = x.reshape(shape), []
-    (height, width), (down, right) = layer.pool_size, layer.strides
-    for top in range(0, shape[0] - height + 1, down):
-        for left in range(0, shape[1] - width + 1, right):
-            window = (slice(top, top + height), slice(left, left + width))
-            best = image[window].reshape(-1, shape[2]).argmax(axis=0)
-            taken += index[window].reshape(-1, shape[2])[best, np.arange(shape[2])].tolist()
+    """(inputs, outputs): 1 where an output took its value from, the first maximum of its window."""
+    *sizes, channels = shape
+    index, taken = np.arange(x.size).reshape(shape), []
+    for window in np.ndindex(*(len(_windows(layer, axis, size)) for axis, size in enumerate(sizes))):
+        inside = index[tuple(_windows(layer, axis, sizes[axis])[i] for axis, i in enumerate(window))].reshape(-1, channels)
+        taken += inside[x[inside].argmax(axis=0), np.arange(channels)].tolist()
     matrix = np.zeros((x.size, len(taken)))
     matrix[taken, np.arange(len(taken))] = 1
     return matrix
+
+
+def _windows(layer, axis: int, size: int) -> list[slice]:
+    """Where a pooling's windows lie along one axis; with padding "same" parts of them lie outside, half of that before the start."""
+    if "Global" in type(layer).__name__:
+        return [slice(0, size)]
+    (width, stride) = (value[axis] if isinstance(value, tuple) else value for value in (layer.pool_size, layer.strides))
+    if layer.padding == "valid":
+        starts = range(0, size - width + 1, stride)
+    else:
+        count = -(-size // stride)
+        before = max((count - 1) * stride + width - size, 0) // 2
+        starts = range(-before, count * stride - before, stride)
+    return [slice(max(start, 0), start + width) for start in starts]
+
+
+def product_matrix(parts: list[np.ndarray]) -> np.ndarray:
+    """(inputs, outputs), the derivative of the inputs' product: for each of them the product of the others."""
+    others = [reduce(np.multiply, parts[:k] + parts[k + 1 :]) for k in range(len(parts))]
+    return np.concatenate([np.diag(other) for other in others])
+
+
+def activation_of(layer, shape) -> tuple[Callable, Callable]:
+    """A layer's activation function on flat values, and its derivative."""
+    kind = type(layer).__name__
+    if kind in ("LeakyReLU", "PReLU"):
+        slope = np.broadcast_to(np.asarray(layer.alpha, np.float64), shape).ravel()
+        return lambda x: np.where(x > 0, x, slope * x), lambda x: np.where(x > 0, 1, slope)
+    if kind == "ELU":
+        return FUNCTIONS["elu"]
+    if kind == "ReLU":
+        limit = np.inf if layer.max_value is None else layer.max_value
+        return lambda x: np.clip(x, 0, limit), lambda x: 1.0 * ((x > 0) & (x < limit))
+    return FUNCTIONS[getattr(getattr(layer, "activation", None), "__name__", "linear")]
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+FUNCTIONS = {
+    "linear": (lambda x: x, np.ones_like),
+    "relu": (lambda x: np.maximum(x, 0), lambda x: 1.0 * (x > 0)),
+    "relu6": (lambda x: np.clip(x, 0, 6), lambda x: 1.0 * ((x > 0) & (x < 6))),
+    "elu": (lambda x: np.where(x > 0, x, np.exp(x) - 1), lambda x: np.where(x > 0, 1, np.exp(x))),
+    "sigmoid": (_sigmoid, lambda x: _sigmoid(x) * (1 - _sigmoid(x))),
+    "tanh": (np.tanh, lambda x: 1 - np.tanh(x) ** 2),
+    "softplus": (lambda x: np.log(1 + np.exp(x)), _sigmoid),
+    "swish": (lambda x: x * _sigmoid(x), lambda x: _sigmoid(x) * (1 + x * (1 - _sigmoid(x)))),
+}
 
 
 def _safe(z: np.ndarray) -> np.ndarray:
@@ -119,12 +170,20 @@ def add_rule(x, layer: Affine, R, alpha: float, beta: float, semantics: str):
     return np.clip(relevance, 0, 1000) if semantics == "paper" else relevance
 
 
-def paper_batch_norm_rule(x, layer, affine: Affine, R):
-    """R_i = x (y − β) R / ((x − μ) y ± 1e-7), innvestigate 1.0.8's LRP-z for BatchNormalization over the last axis."""
-    y, repeat = affine(x), x.size // layer.moving_mean.shape[0]
-    mean, shift = (np.tile(np.asarray(array, np.float64), repeat) for array in (layer.moving_mean, layer.beta))
+def paper_batch_norm_rule(x, layer, affine: Affine, R, shape):
+    """R_i = x (y − β) R / ((x − μ) y ± 1e-7), innvestigate 1.0.8's LRP-z for BatchNormalization."""
+    y, mean = affine(x), over_axis(layer, layer.moving_mean, shape)
+    shift = over_axis(layer, layer.beta, shape) if layer.center else 0
     denominator = (x - mean) * y
     return x * (y - shift) * R / (denominator + SAFE * np.where(denominator >= 0, 1, -1))
+
+
+def over_axis(layer, vector, shape) -> np.ndarray:
+    """A number per place of a BatchNormalization's axis, for every value of a layer of this shape."""
+    axis = layer.axis[0] if isinstance(layer.axis, (list, tuple)) else layer.axis
+    last = np.moveaxis(np.empty(shape), axis - 1 if axis > 0 else axis, -1)
+    filled = np.broadcast_to(np.asarray(vector, np.float64), last.shape)
+    return np.moveaxis(filled, -1, axis - 1 if axis > 0 else axis).ravel()
 
 
 def important(y, R, percentile: float):
@@ -137,8 +196,7 @@ def important(y, R, percentile: float):
 class Replica:
     """A network and a method; `relevance` has the meaning of `wel.relevance`, in float64.
 
-    Layers: Dense, Conv2D, DepthwiseConv2D, BatchNormalization, Add, Concatenate, pooling, Flatten, ZeroPadding2D, Dropout;
-    activations: ReLU, in a layer or as a layer, or none.
+    Layers: what `affine_of` makes a matrix of, max pooling, Multiply; activations: `activation_of`.
     """
 
     def __init__(self, net, method: str, semantics: str = "paper", affine: dict | None = None, **options):
@@ -154,6 +212,8 @@ class Replica:
         values = self.values(image)
         arrived = {start: np.asarray(vectors, np.float64).reshape(len(vectors), -1)}
         for name in [start, *reversed(self._graph.below(start))]:
+            if name != start:
+                arrived[name] = self._arriving(name, arrived[name])
             if name == self._graph.input:
                 continue
             node = self._graph[name]
@@ -164,51 +224,63 @@ class Replica:
                 arrived[source] = arrived.get(source, 0) + part
         return {name: arrived[name].reshape(len(vectors), *self._graph[name].shape) for name in self._graph.below(start)}
 
+    def _arriving(self, name: str, R):
+        """Relevance at a node, once all of it has come down."""
+        return R
+
     def values(self, image) -> dict[str, np.ndarray]:
         """The output of every node, flat."""
         values = {self._graph.input: np.asarray(image, np.float64).ravel()}
         for node in self._graph.nodes[1:]:
             x = np.concatenate([values[source] for source in node.inputs])
-            z = x @ self._matrix(node, x) if node.kind == "MaxPooling2D" else self.affine(node)(x)
-            values[node.name] = np.maximum(z, 0) if _is_relu(node.layer) else z
+            values[node.name] = activation_of(node.layer, node.shape)[0](self._before_activation(node, x))
         return values
 
     def affine(self, node) -> Affine:
         """The layer of a node as a matrix, its activation left out."""
         if node.name not in self._affine:
             shapes = [self._graph[source].shape for source in node.inputs]
-            identity = node.kind in ("ReLU", "Activation", "Dropout")
+            identity = node.kind in PASSED_UNCHANGED
             size = int(np.prod(node.shape))
             self._affine[node.name] = Affine(np.eye(size), np.zeros(size)) if identity else affine_of(node.layer, shapes)
         return self._affine[node.name]
 
+    def _before_activation(self, node, x):
+        if node.kind == "Multiply":
+            return np.prod(np.split(x, len(node.inputs)), axis=0)
+        return x @ self._matrix(node, x) if "MaxPool" in node.kind else self.affine(node)(x)
+
+    def _derivative(self, node, x):
+        return activation_of(node.layer, node.shape)[1](self._before_activation(node, x))
+
     def _matrix(self, node, x):
         """The layer's derivative at x, its activation left out."""
-        if node.kind == "MaxPooling2D":
+        if "MaxPool" in node.kind:
             return max_pool_matrix(node.layer, x, self._graph[node.inputs[0]].shape)
+        if node.kind == "Multiply":
+            return product_matrix(np.split(x, len(node.inputs)))
         return self.affine(node).weights
 
     def _back(self, node, x, y, R):
         if self._method in ("gradient", "guided_backprop", "deconvnet", "rectgrad"):
-            return self._relu_back(node, y, R) @ self._matrix(node, x).T
+            return self._activation_back(node, x, y, R) @ self._matrix(node, x).T
         special = self._deep_taylor if self._method == "deep_taylor" else self._lrp
         relevance = special(node, x, y, R)
         return R @ self._matrix(node, x).T if relevance is None else relevance
 
-    def _relu_back(self, node, y, R):
-        if not _is_relu(node.layer):
-            return R
-        if self._method == "deconvnet":
-            return np.maximum(R, 0)
-        if self._method == "guided_backprop":
-            R = np.maximum(R, 0)
-        if self._method == "rectgrad":
-            R = important(y, R, self._options.get("percentile", 98))
-        return R * (y > 0)
+    def _activation_back(self, node, x, y, R):
+        if self._method != "gradient" and is_relu(node.layer):
+            if self._method == "deconvnet":
+                return np.maximum(R, 0)
+            if self._method == "guided_backprop":
+                R = np.maximum(R, 0)
+            if self._method == "rectgrad":
+                R = important(y, R, self._options.get("percentile", 98))
+        return R * self._derivative(node, x)
 
     def _deep_taylor(self, node, x, y, R):
         corrected = self._semantics == "corrected"
-        if _has_kernel(node.layer):
+        if has_kernel(node.layer):
             layer = self.affine(node)
             if node.inputs == (self._graph.input,):
                 return bounded_rule(x, layer, R, self._options["low"], self._options["high"])
@@ -217,14 +289,14 @@ class Replica:
             return R
         if node.kind == "Add" and corrected:
             return add_rule(x, self.affine(node), R, 1, 0, "corrected")
-        return R * (y > 0) if _is_relu(node.layer) else None
+        return R * self._derivative(node, x) if node.kind in PASSED_UNCHANGED else None
 
     def _lrp(self, node, x, y, R):
-        if node.kind in ("AveragePooling2D", "GlobalAveragePooling2D"):
+        if "Average" in node.kind:
             return z_rule(x, self.affine(node), R)
-        if node.kind in ("ReLU", "Activation"):
+        if node.kind in PASSED_UNCHANGED:
             return R
-        if _has_kernel(node.layer) or node.kind in ("Add", "BatchNormalization"):
+        if has_kernel(node.layer) or node.kind in ("Add", "BatchNormalization"):
             return self._alpha_beta(node, x, R) if self._method in ALPHA_BETA else self._linear(node, x, R)
         return None
 
@@ -237,15 +309,59 @@ class Replica:
     def _linear(self, node, x, R):
         paper = self._semantics == "paper"
         if paper and node.kind == "BatchNormalization":
-            return paper_batch_norm_rule(x, node.layer, self.affine(node), R)
+            return paper_batch_norm_rule(x, node.layer, self.affine(node), R, node.shape)
         if self._method == "lrp_z" or (paper and node.kind == "Add"):
             return z_rule(x, self.affine(node), R)
         return epsilon_rule(x, self.affine(node), R, self._options.get("epsilon", 1e-7))
 
 
-def _is_relu(layer) -> bool:
-    return type(layer).__name__ == "ReLU" or getattr(getattr(layer, "activation", None), "__name__", "") == "relu"
+def is_relu(layer) -> bool:
+    """Whether a layer is, or ends in, a ReLU, which may have a maximum."""
+    return type(layer).__name__ == "ReLU" or getattr(getattr(layer, "activation", None), "__name__", "") in ("relu", "relu6")
 
 
-def _has_kernel(layer) -> bool:
-    return type(layer).__name__ in ("Dense", "Conv2D", "DepthwiseConv2D")
+def has_kernel(layer) -> bool:
+    """Whether a layer is dense or a convolution."""
+    return type(layer).__name__ == "Dense" or "Conv" in type(layer).__name__
+
+
+class PatternReplica(Replica):
+    """PatternNet and PatternAttribution: at every layer with a pattern the gradient with another kernel in its place.
+
+    Args:
+        patterns: one per layer with a kernel, in execution order.
+        folded: layer -> the BatchNormalization that is folded into it.
+    """
+
+    def __init__(self, net, method: str, semantics: str, patterns, folded: dict[str, str]):
+        super().__init__(net, method, semantics)
+        kernels = [node for node in net.graph.nodes if has_kernel(node.layer)]
+        self._patterns = {node.name: pattern for node, pattern in zip(kernels, patterns)}
+        self._folded = folded
+
+    def _back(self, node, x, y, R):
+        if node.name in self._folded.values():
+            return R
+        matrix = self._other_matrix(node) if node.name in self._patterns else self._matrix(node, x)
+        return R * self._derivative(node, x) @ matrix.T
+
+    def _arriving(self, name: str, R):
+        divided = self._semantics == "paper" and len(self._graph[name].shape) > 1 and name in self._graph.bottlenecks()
+        largest = np.abs(R).max(axis=1, keepdims=True)
+        return R / np.where(largest == 0, 1, largest) if divided else R
+
+    def _other_matrix(self, node) -> np.ndarray:
+        """The layer's matrix if it had its pattern a, or a ∘ w, for a kernel; w with the scale of a folded BatchNormalization."""
+        weights = node.layer.get_weights()
+        kernel = np.asarray(self._patterns[node.name], np.float64)
+        if self._method == "pattern_attribution":
+            kernel = kernel * weights[0] * self._scale(node, weights[0].shape)
+        shapes = [self._graph[source].shape for source in node.inputs]
+        return affine_of(node.layer, shapes, [kernel, *weights[1:]]).weights
+
+    def _scale(self, node, shape) -> np.ndarray:
+        if node.name not in self._folded:
+            return np.ones(1)
+        layer = self._graph[self._folded[node.name]].layer
+        scale = np.asarray(layer.gamma, np.float64) / np.sqrt(np.asarray(layer.moving_variance, np.float64) + layer.epsilon)
+        return scale.reshape(shape[2:] if node.kind == "DepthwiseConv2D" else shape[-1:])

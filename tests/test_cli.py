@@ -101,7 +101,7 @@ def test_methods_that_do_not_apply_are_named(pictures, tmp_path, capsys):
     out = tmp_path / "run"
     assert run("csc", "--model", tmp_path / "tanh.h5", "--images", pictures, "--limit", 1, "--vectors", 2, "--out", out) == 0
     printed = capsys.readouterr().out
-    assert "Left out: rectgrad. Method 'rectgrad' is defined for ReLU networks only; layer 'soft' has tanh." in printed
+    assert "Left out: rectgrad. Method 'rectgrad' has no rule for layer 'soft' (tanh)." in printed
     assert {"gradient", "lrp_z"} <= set(pd.read_csv(out / "csc.csv")["method"])
 
 
@@ -149,7 +149,7 @@ EARLY = [
     (["csc", "--methods", "gradient,nope"], "Invalid value for `method`: 'nope'. Expected one of gradient, "),
     (["csc", "--methods", ","], "Invalid value for `methods`: []. Expected 'all' or one or more methods."),
     (["csc", "--semantics", "nope"], "Invalid value for `semantics`: 'nope'. Expected one of paper, corrected, both."),
-    (["csc", "--backend", "nope"], "Invalid value for `backend`: 'nope'. Expected one of wrapped, "),
+    (["csc", "--backend", "nope"], "Invalid value for `backend`: 'nope'. Expected one of native, "),
     (["csc", "--nope"], "No such option: --nope"),
     (["nope"], "No such command 'nope'."),
 ]

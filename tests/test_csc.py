@@ -38,11 +38,12 @@ def linear(*kernels):
 # --- the table
 
 
-def test_the_table_has_the_columns_of_the_design_in_its_order(net, images):
-    result = wel.csc(net, images, methods=["gradient"], start="pool", vectors=3)
+@pytest.mark.parametrize(("backend", "computed_by"), [("native", "native"), ("wrapped", "innvestigate")])
+def test_the_table_has_the_columns_of_the_design_in_its_order(net, images, backend, computed_by):
+    result = wel.csc(net, images, methods=["gradient"], start="pool", vectors=3, backend=backend)
     assert list(result.table.columns) == COLUMNS
     first = result.table.iloc[0]
-    assert first[:6].tolist() == ["functional", "gradient", "paper", "innvestigate", "pool", "conv2"]
+    assert first[:6].tolist() == ["functional", "gradient", "paper", computed_by, "pool", "conv2"]
     assert first[["layer_index", "channels", "images", "vectors"]].tolist() == [2, 6, 3, 3]
     assert first["values"] == 3 * 36 * 3 * (1 - first["nan_fraction"])  # images × locations × pairs, what is not a number left out
 
@@ -123,6 +124,26 @@ def test_medians_do_not_depend_on_the_batch_size(net, images, method):
     for other in (ones, threes):
         np.testing.assert_allclose(other["median"], whole["median"], rtol=0, atol=1e-2 if method in NOISY else 1e-5)
         np.testing.assert_array_equal(other["values"] + other["nan_fraction"] > 0, True)
+
+
+@pytest.mark.parametrize("method", ["gradient", "lrp_alpha2_beta1", "deeplift_rescale"])
+def test_both_backends_find_the_same(net, images, method):
+    found, known = (wel.csc(net, images, method, start=["dense", "pool"], backend=backend) for backend in ("native", "wrapped"))
+    np.testing.assert_allclose(found.table["median"], known.table["median"], rtol=0, atol=1e-5)
+    assert found.table["values"].tolist() == known.table["values"].tolist()
+
+
+def test_float64_tells_more_nines(images):
+    net = linear(np.ones((3, 4)) + 1e-9 * np.random.default_rng(0).standard_normal((3, 4)))  # cosines of 1 - 1e-18, beyond float64
+    low, high = (wel.csc(net, np.ones((1, 3)), "gradient", dtype=dtype, vectors=8).table.iloc[0] for dtype in ("float32", "float64"))
+    assert 1 - high["median"] <= 1 - low["median"] < 1e-12
+
+
+def test_the_first_layer_whose_relevance_is_not_finite_is_named(net, images):
+    huge = np.full((3, 2, 4), 3e38, "float32")
+    huge[:, 1] *= np.array([1, -1, 1, -1], "float32")
+    result = wel.csc(net, images, "lrp_alpha5_beta4", vectors={"dense": huge})
+    assert result.non_finite == {("lrp_alpha5_beta4", "paper", "dense"): "hidden"}
 
 
 def test_the_order_of_start_layers_does_not_matter(net, images):
@@ -226,7 +247,7 @@ def test_of_all_methods_those_that_do_not_apply_are_left_out():
     result = wel.csc(net, np.ones((1, 3)), vectors=2)
     assert set(result.table["method"]).isdisjoint(result.skipped)
     assert {"guided_backprop", "deconvnet", "rectgrad", "deep_taylor"} <= set(result.skipped)
-    assert result.skipped["rectgrad"] == "Method 'rectgrad' is defined for ReLU networks only; layer 'soft' has tanh."
+    assert result.skipped["rectgrad"] == "Method 'rectgrad' has no rule for layer 'soft' (tanh)."
     assert {"gradient", "lrp_z", "lrp_alpha1_beta0"} <= set(result.table["method"])
 
 
@@ -234,7 +255,7 @@ def test_a_method_that_was_asked_for_and_does_not_apply_is_refused_before_anythi
     from tensorflow.keras import Sequential, layers
 
     net = wel.load(Sequential([layers.Input(3), layers.Dense(4, activation="tanh", name="soft"), layers.Dense(3)]))
-    with pytest.raises(UnsupportedError, match="^Method 'deconvnet' .* layer 'soft' has tanh.$"):
+    with pytest.raises(UnsupportedError, match=r"^Method 'deconvnet' has no rule for layer 'soft' \(tanh\)\. "):
         wel.csc(net, np.ones((1, 3)), methods=["gradient", "deconvnet"], out=tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
 
@@ -278,7 +299,10 @@ def test_alpha1_beta0_converges_and_the_gradient_does_not():
         ({"batch_size": 0}, "Invalid value for `batch_size`: 0. Expected a whole number from 1 on."),
         ({"batch_size": 1.5}, "Invalid value for `batch_size`: 1.5. Expected a whole number from 1 on."),
         ({"semantics": "nope"}, "Invalid value for `semantics`: 'nope'. Expected one of paper, corrected, both."),
-        ({"backend": "nope"}, "Invalid value for `backend`: 'nope'. Expected one of wrapped, "),
+        ({"memory": 0}, "Invalid value for `memory`: 0. Expected a whole number from 1 on."),
+        ({"dtype": "float16"}, "Invalid value for `dtype`: 'float16'. Expected one of float32, float64."),
+        ({"dtype": "float64", "backend": "wrapped"}, "Invalid value for `dtype`: 'float64'. Expected 'float32', the only one"),
+        ({"backend": "nope"}, "Invalid value for `backend`: 'nope'. Expected one of native, wrapped, "),
         ({"options": {"nope": {}}}, "Invalid value for `method`: 'nope'."),
         ({"options": {"gradient": {"low": 1}}}, "Invalid value for `options`: 'low'. Expected for gradient: none."),
         ({"images": np.ones((2, 8, 8, 4))}, r"Invalid value for `images`: .*\(2, 8, 8, 4\). Expected shape \(n, 8, 8, 3\)."),

@@ -1,4 +1,4 @@
-"""The wrapped deeplift: by hand, complete on residual networks (deeplift's open reports #59, #112, #127), other references."""
+"""DeepLIFT, wrapped and native: by hand, complete on residual networks (deeplift's open reports #59, #112, #127), other references."""
 import numpy as np
 import pytest
 from tensorflow import keras
@@ -7,14 +7,21 @@ import wel
 from wel.errors import UnsupportedError
 
 L = keras.layers
+BACKENDS = ("native", "wrapped")
 METHODS = ("deeplift_rescale", "deeplift_reveal_cancel", "deeplift_ablation")
 
 
-def contributions(net, method, images, logit=0, **settings):
+@pytest.fixture(params=BACKENDS)
+def backend(request) -> str:
+    """Every test that takes it runs for both."""
+    return request.param
+
+
+def contributions(net, method, images, logit=0, backend="wrapped", **settings):
     """Contributions of the input to one logit, (n, *input shape)."""
     vectors = np.zeros((len(images), 1, net.graph[net.graph.output].shape[-1]))
     vectors[..., logit] = 1
-    return wel.relevance(net, method, images, vectors=vectors, at="input", backend="wrapped", **settings)["input"][:, 0]
+    return wel.relevance(net, method, images, vectors=vectors, at="input", backend=backend, **settings)["input"][:, 0]
 
 
 def unit(kernel, bias=0.0):
@@ -24,9 +31,9 @@ def unit(kernel, bias=0.0):
     return wel.load(model)
 
 
-def test_rescale_by_hand():
+def test_rescale_by_hand(backend):
     # x = 2, W = 2, b = −1: pre-activation 3 against −1 for the reference 0, output 3 against 0: factor 3/4; 2 · 2 · 3/4 · 3 = 9
-    np.testing.assert_allclose(contributions(unit([2.0], -1.0), "deeplift_rescale", np.array([[2.0]])), [[9]], rtol=1e-6)
+    np.testing.assert_allclose(contributions(unit([2.0], -1.0), "deeplift_rescale", np.array([[2.0]]), backend=backend), [[9]], rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -40,16 +47,16 @@ def test_rescale_by_hand():
         ("deeplift_ablation", [12, 0]),
     ],
 )
-def test_positive_and_negative_contributions_by_hand(method, expected):
-    np.testing.assert_allclose(contributions(unit([2.0, -1.0]), method, np.array([[2.0, 1.0]])), [expected], rtol=1e-5)
+def test_positive_and_negative_contributions_by_hand(method, expected, backend):
+    np.testing.assert_allclose(contributions(unit([2.0, -1.0]), method, np.array([[2.0, 1.0]]), backend=backend), [expected], rtol=1e-5)
 
 
-def test_the_reference_is_what_differences_are_taken_from():
+def test_the_reference_is_what_differences_are_taken_from(backend):
     # reference (1, 1): pre-activation 1 against 3, factor 1; Δx = (1, 0): (1 · 2 · 3, 0)
-    image = np.array([[2.0, 1.0]])
-    np.testing.assert_allclose(contributions(unit([2.0, -1.0]), "deeplift_rescale", image, reference=[1.0, 1.0]), [[6, 0]], rtol=1e-6)
+    net, image = unit([2.0, -1.0]), np.array([[2.0, 1.0]])
+    np.testing.assert_allclose(contributions(net, "deeplift_rescale", image, 0, backend, reference=[1.0, 1.0]), [[6, 0]], rtol=1e-6)
     several = np.array([[2.0, 1.0], [0.0, 1.0]])  # their mean is (1, 1)
-    found = contributions(unit([2.0, -1.0]), "deeplift_rescale", several, reference="mean")
+    found = contributions(net, "deeplift_rescale", several, 0, backend, reference="mean")
     np.testing.assert_allclose(found[0], [6, 0], rtol=1e-6)
 
 
@@ -76,36 +83,36 @@ def residual(*strides):
 
 @pytest.mark.parametrize("method", ["deeplift_rescale", "deeplift_reveal_cancel"])
 @pytest.mark.parametrize("strides", [(1,), (2,), (1, 2, 1)], ids=["report-59-add", "report-112-shortcut", "report-127-blocks"])
-def test_contributions_sum_to_the_change_of_the_output(strides, method):
+def test_contributions_sum_to_the_change_of_the_output(strides, method, backend):
     net = residual(*strides)
     images = np.random.default_rng(5).standard_normal((2, 8, 8, 4)).astype("float32")
     outputs = net.model.predict(np.concatenate([images, np.zeros_like(images[:1])]), verbose=0)
     for logit in range(3):
-        total = contributions(net, method, images, logit).astype("float64").sum(axis=(1, 2, 3))
+        total = contributions(net, method, images, logit, backend).astype("float64").sum(axis=(1, 2, 3))
         change = outputs[:2, logit] - outputs[2, logit]
         np.testing.assert_allclose(total, change, rtol=0, atol=1e-5 * np.abs(outputs).max())
 
 
-def test_contributions_of_resnet20_sum_to_the_change_of_the_output():
+def test_contributions_of_resnet20_sum_to_the_change_of_the_output(backend):
     net = wel.load("resnet20")
     images = wel.load_images(net, limit=1).inputs
     outputs = net.model.predict(np.concatenate([images, np.zeros_like(images)]), verbose=0)
-    total = contributions(net, "deeplift_rescale", images, 3).astype("float64").sum()
+    total = contributions(net, "deeplift_rescale", images, 3, backend).astype("float64").sum()
     np.testing.assert_allclose(total, outputs[0, 3] - outputs[1, 3], rtol=0, atol=1e-5 * np.abs(outputs).max())
 
 
-def test_behind_max_pooling_the_paper_reads_zero_and_corrected_does_not():
+def test_behind_max_pooling_the_paper_reads_zero_and_corrected_does_not(backend):
     model = keras.Sequential([L.Input((4, 4, 1)), L.Conv2D(2, 3, activation="relu"), L.MaxPooling2D(name="pool"), L.Flatten(), L.Dense(2)])
     net = wel.load(model)
     images = np.random.default_rng(0).random((1, 4, 4, 1))
-    settings = {"vectors": np.ones((1, 1, 2)), "at": "pool", "backend": "wrapped"}
+    settings = {"vectors": np.ones((1, 1, 2)), "at": "pool", "backend": backend}
     read = {name: wel.relevance(net, "deeplift_rescale", images, semantics=name, **settings) for name in ("paper", "corrected")}
     assert not read["paper"]["pool"].any()
     assert read["corrected"]["pool"].any()
 
 
 @pytest.mark.parametrize("layer", [L.ReLU(max_value=6.0, name="odd"), L.ELU(name="odd"), L.LayerNormalization(name="odd")])
-def test_a_layer_without_a_rule_is_named(layer):
+def test_a_layer_without_a_rule_is_named_by_the_wrapped_package(layer):
     net = wel.load(keras.Sequential([L.Input((3,)), L.Dense(2), layer, L.Dense(2)]))
     with pytest.raises(UnsupportedError, match="'deeplift_rescale' has no rule for layer 'odd'"):
         contributions(net, "deeplift_rescale", np.ones((1, 3)))

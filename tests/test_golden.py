@@ -1,13 +1,15 @@
-"""The wrapped backend in `paper` semantics against numbers of the original stack (Python 3.7, innvestigate 1.0.8).
+"""The native and the wrapped backend in `paper` semantics against numbers of the original stack (Python 3.7, innvestigate 1.0.8).
 
 tests/golden holds them in the schema of `wel.reference`, for a small plain and a small residual network.
 """
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Callable
 
 import numpy as np
 import pytest
+from engines import Swept
 from replicas import METHODS as REPLICATED
 from replicas import SAFE, Replica, relative
 
@@ -18,6 +20,7 @@ from wel.reference import Reference
 
 GOLDEN = Path(__file__).parent / "golden"
 NETWORKS = ("tiny_vgg", "tiny_resnet")
+BACKENDS = ("native", "wrapped")
 ONE_TERM = (
     "gradient",
     "guided_backprop",
@@ -62,9 +65,9 @@ def by_start(reference: Reference, method: str) -> dict[str, dict[str, np.ndarra
     return {start: {layer: reference.relevance[method, start, layer] for layer in reference.layers(method, start)} for start in starts}
 
 
-def computed(net, reference, method: str, start: str, layers, semantics: str = "paper") -> dict[str, np.ndarray]:
+def computed(net, reference, backend: str, method: str, start: str, layers, semantics: str = "paper") -> dict[str, np.ndarray]:
     options, vectors = reference.options.get(method, {}), reference.vectors[start]
-    return wel.relevance(net, method, reference.images, start, vectors, list(layers), "wrapped", semantics, **options)
+    return wel.relevance(net, method, reference.images, start, vectors, list(layers), backend, semantics, **options)
 
 
 def exact(net, reference, matrices, method: str, start: str) -> dict[str, np.ndarray]:
@@ -80,30 +83,41 @@ def test_the_network_computes_the_original_logits(net, reference, name):
     np.testing.assert_allclose(net[name].model.predict(known.images, verbose=0), known.logits, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name, method", wrapped_cases())
-def test_every_layer_equals_the_original(net, reference, name, method):
-    for start, expected in by_start(reference[name], method).items():
-        assert set(expected) == set(net[name].graph.below(start))
-        found = computed(net[name], reference[name], method, start, expected)
-        rounding = moved_by_rounding(net[name], reference[name], method, start, found) if method in CANCELLING else 0.0
-        allowed = max(1e-5 if method in ONE_TERM else 1e-3, 2 * rounding)  # twice: either result may be off by one rounding
-        for layer, array in expected.items():
-            assert relative(found[layer], array) <= allowed, (start, layer)
+def test_every_layer_equals_the_original(net, reference, name, method, backend):
+    expected = by_start(reference[name], method)
+    compute = computer(net[name], reference[name], backend, method, expected)
+    found = compute()
+    rounding = moved_by_rounding(net[name], compute, found) if method in CANCELLING else dict.fromkeys(found, 0.0)
+    for start, layers in expected.items():
+        assert set(layers) == set(net[name].graph.below(start))
+        allowed = max(1e-5 if method in ONE_TERM else 1e-3, 2 * rounding[start])  # twice: either result may be off by one rounding
+        for layer, array in layers.items():
+            assert relative(found[start][layer], array) <= allowed, (start, layer)
             # RevealCancel's sums cancel to 0 on one processor and to 1e-9 on another
             zero = 1e-6 * np.abs(array).max() if method == "deeplift_reveal_cancel" else 0
-            assert (np.abs(found[layer][array == 0]) <= zero).all(), (start, layer)
+            assert (np.abs(found[start][layer][array == 0]) <= zero).all(), (start, layer)
 
 
-def moved_by_rounding(net, reference, method: str, start: str, found: dict) -> float:
+def computer(net, reference, backend: str, method: str, expected: dict) -> Callable[[], dict[str, dict[str, np.ndarray]]]:
+    """Computes {start: {layer: relevance}}; the native engine in one sweep for all start layers."""
+    if backend == "native":
+        vectors = {start: reference.vectors[start] for start in expected}
+        return Swept(net, method, "paper", reference.images, vectors, **reference.options.get(method, {})).relevance
+    return lambda: {start: computed(net, reference, backend, method, start, layers) for start, layers in expected.items()}
+
+
+def moved_by_rounding(net, compute: Callable, found: dict) -> dict[str, float]:
     """How far relevance moves when every weight moves by at most one unit in its last place: the most of four draws and all layers."""
     weights = net.model.get_weights()
     rng = np.random.default_rng(0)
-    moved = 0.0
+    moved = dict.fromkeys(found, 0.0)
     try:
         for _ in range(4):
             net.model.set_weights([w + np.spacing(w) * rng.integers(-1, 2, w.shape) for w in weights])
-            for layer, array in computed(net, reference, method, start, found).items():
-                moved = max(moved, relative(array, found[layer]))
+            for start, layers in compute().items():
+                moved[start] = max(moved[start], *(relative(array, found[start][layer]) for layer, array in layers.items()))
     finally:
         net.model.set_weights(weights)
     return moved
@@ -151,9 +165,10 @@ def spread(share: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     return padded[1:-1, 1:-1]
 
 
-def test_deep_taylor_without_the_bias_is_another_method(net, reference):
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_deep_taylor_without_the_bias_is_another_method(net, reference, backend):
     # innvestigate 2.1.2 leaves the bias out of Deep Taylor's α1β0, 1.0.8 had it in; `corrected` is as published, without
     known = reference["tiny_vgg"]
     expected = by_start(known, "deep_taylor")["predictions"]
-    found = computed(net["tiny_vgg"], known, "deep_taylor", "predictions", expected, semantics="corrected")
+    found = computed(net["tiny_vgg"], known, backend, "deep_taylor", "predictions", expected, semantics="corrected")
     assert 0.1 < relative(found["input_1"], expected["input_1"]) < 0.2

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import io
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from wel import statistics
 from wel.errors import WelError
-from wel.statistics import BINS, CENTRES, HISTOGRAM_EDGES, LINEAR_EDGES, LOG_EDGES, CosineCounts, bin_indices
+from wel.statistics import BINS, CENTRES, FINE, FINE_EDGES, HISTOGRAM_EDGES, LINEAR_EDGES, LOG_EDGES, CosineCounts, bin_indices
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -70,6 +71,16 @@ def test_bins_are_those_of_a_binary_search(kind):
     linear = np.searchsorted(LINEAR_EDGES, cosines, side="right") - 1
     logarithmic = 4950 + np.searchsorted(LOG_EDGES, cosines - 1, side="right") - 1
     np.testing.assert_array_equal(bin_indices(cosines), np.where(cosines < 0.99, linear, logarithmic))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_parts_of_bins_are_those_of_a_binary_search(kind):
+    assert len(FINE_EDGES) == BINS * FINE and (np.diff(FINE_EDGES) >= 0).all()
+    np.testing.assert_array_equal(FINE_EDGES[:4951 * FINE:FINE], LINEAR_EDGES)
+    cosines = np.concatenate([draws(kind, 5000), FINE_EDGES, np.nextafter(FINE_EDGES, 0), np.minimum(1, np.nextafter(FINE_EDGES, 2))])
+    counts, parts = CosineCounts.of(0, cosines), np.searchsorted(FINE_EDGES, cosines, side="right") - 1
+    np.testing.assert_array_equal(np.repeat(counts.fine_bins, counts.fine_counts), np.sort(parts))
+    np.testing.assert_array_equal(counts.pooled(), np.bincount(bin_indices(cosines), minlength=BINS))
 
 
 def test_the_papers_edges_are_edges_of_the_grid():
@@ -168,6 +179,14 @@ def test_an_image_without_values_changes_only_the_nan_fraction():
 def test_what_is_no_absolute_cosine_is_refused(values):
     with pytest.raises(WelError, match=r"^Invalid value for `cosines`: \[.*\]\. Expected absolute cosines in \[0, 1\] or NaN\.$"):
         CosineCounts.of(0, np.array(values))
+
+
+def test_counts_from_parts_of_bins():
+    # part 2500 · 40 opens the bin at 0.5, and 2500 · 40 + 39 ends it; the last part of all holds 1
+    parts, numbers = np.array([BINS * FINE - 1, 2500 * FINE + 39, 2500 * FINE]), np.array([200, 1, 2])
+    counts = CosineCounts.from_fine(np.zeros(3, int), parts, numbers, [3], [0.5], [1], [201.5002], [4])
+    values = [1.0] * 200 + [0.5, 0.5, 0.500199, *[math.nan] * 4]
+    assert_same(counts, replace(CosineCounts.of(3, values), total=np.array([201.5002])))
 
 
 # merging and storing

@@ -18,9 +18,13 @@ _PUBLIC = {
     "random_logit": "wel.studies.random_logit",
     "cascading_randomization": "wel.studies.cascading",
     "simulate": "wel.studies.simulation",
+    "leaks": "wel.studies.leaks",
     "verify": "wel.studies.verification",
     "fit_patterns": "wel.fitting",
     "load_images": "wel.data",
+    "register_rule": "wel.composites",
+    "Rule": "wel.rules.base",
+    "LinearRule": "wel.rules.base",
     "WelError": "wel.errors",
 }
 __all__ = ["__version__", *_PUBLIC]

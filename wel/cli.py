@@ -19,6 +19,7 @@ WEIGHTS = typer.Option(None, "--weights", help="'random', or a weights file.")
 IMAGES = typer.Option(None, "--images", exists=True, file_okay=False, help="Directory of images; the bundled ones by default.")
 METHODS = typer.Option("all", "--methods", help="'all', or names with commas; see `wel methods`.")
 START_LAYERS = typer.Option(None, "--start-layers", help="Where vectors are injected, with commas; the paper's by default.")
+BACKEND = typer.Option("native", "--backend", help="Who computes: native, wrapped, innvestigate, deeplift or original.")
 SEED = typer.Option(0, "--seed", min=0, help="Seed of everything random.")
 
 
@@ -38,8 +39,10 @@ def csc(
     vectors: int = typer.Option(5, "--vectors", min=2, help="Random vectors per image and start layer."),
     seed: int = SEED,
     batch_size: Optional[int] = typer.Option(None, "--batch-size", min=1, help="Images at once; sized from memory by default."),
+    memory: Optional[str] = typer.Option(None, "--memory", help="What a batch may take, such as 4GiB; a part of what is free by default."),
+    dtype: str = typer.Option("float32", "--dtype", help="float32, or float64 to resolve 1 - |cos| below 1e-14."),
     semantics: str = typer.Option("paper", "--semantics", help="paper, corrected or both."),
-    backend: str = typer.Option("wrapped", "--backend", help="Who computes."),
+    backend: str = BACKEND,
     weights: Optional[str] = WEIGHTS,
     out: Optional[Path] = typer.Option(None, "--out", help="Run directory; runs/csc-<model> by default."),
 ) -> None:
@@ -49,7 +52,7 @@ def csc(
     """
     from wel.commands.csc import run_csc
 
-    run_csc(model, weights, images, labels, limit, methods, start_layers, vectors, seed, batch_size, semantics, backend, out)
+    run_csc(model, weights, images, labels, limit, methods, start_layers, vectors, seed, batch_size, memory, dtype, semantics, backend, out)
 
 
 @app.command()
@@ -61,7 +64,7 @@ def random_logit(
     methods: str = METHODS,
     seed: int = SEED,
     semantics: str = typer.Option("paper", "--semantics", help="paper, corrected or both."),
-    backend: str = typer.Option("wrapped", "--backend", help="Who computes."),
+    backend: str = BACKEND,
     weights: Optional[str] = WEIGHTS,
     out: Optional[Path] = typer.Option(None, "--out", help="Run directory; runs/random-logit-<model> by default."),
 ) -> None:
@@ -84,7 +87,7 @@ def cascading(
     layers: Optional[str] = typer.Option(None, "--layers", help="'all' with weights, or names with commas; the paper's by default."),
     seed: int = SEED,
     semantics: str = typer.Option("paper", "--semantics", help="paper, corrected or both."),
-    backend: str = typer.Option("wrapped", "--backend", help="Who computes."),
+    backend: str = BACKEND,
     weights: Optional[str] = WEIGHTS,
     out: Optional[Path] = typer.Option(None, "--out", help="Run directory; runs/cascading-<model> by default."),
 ) -> None:
@@ -139,20 +142,26 @@ def models() -> None:
 
 @app.command()
 def methods(
-    model: Optional[str] = typer.Option(None, "--model", help="Also say which apply to this network."),
+    method: Optional[str] = typer.Argument(None, help="One method: what it is and, with --model, the rule of every layer."),
+    model: Optional[str] = typer.Option(None, "--model", help="For this network: which methods apply, or a method's rules."),
     weights: Optional[str] = WEIGHTS,
+    semantics: str = typer.Option("paper", "--semantics", help="paper or corrected."),
+    leaks: bool = typer.Option(False, "--leaks", help="Where the method loses or makes relevance on its way through the network."),
+    images: Optional[Path] = IMAGES,
+    limit: int = typer.Option(4, "--limit", min=1, help="Use at most so many images for --leaks."),
+    seed: int = SEED,
 ) -> None:
-    """List the attribution methods."""
+    """List the attribution methods, or show one: its rules for a network and where it leaks relevance."""
     from wel.commands.listings import show_methods
 
-    show_methods(model, weights)
+    show_methods(method, model, weights, semantics, leaks, images, limit, seed)
 
 
 @app.command()
 def verify(
     model: str = MODEL,
     weights: Optional[str] = WEIGHTS,
-    backends: str = typer.Option("wrapped,original", "--backends", help="Who computes; the last one is compared with."),
+    backends: str = typer.Option("native,wrapped", "--backends", help="Who computes; the last one is compared with."),
     methods: str = METHODS,
     start_layers: Optional[str] = START_LAYERS,
     images: Optional[Path] = IMAGES,

@@ -1,58 +1,142 @@
 """Composites: which rule each part of a network gets under a method.
 
-A composite is a function of a part. Users add rules for layers that wel does not know with `register_rule`; these come first.
+A composite is a function of a part. Users add rules of their own with `register_rule`.
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Callable, Iterable, Mapping
 
 from wel.errors import UnsupportedError, invalid, one_of
 from wel.graph import Graph
-from wel.methods import CSC_METHODS
-from wel.patterns import PATTERN_KINDS, folded_norms
+from wel.methods import CSC_METHODS, METHODS
+from wel.patterns import PATTERN_KINDS, folded_norms, why_no_pattern
 from wel.rules import deeplift, gradient, lrp, pattern, rectifier
-from wel.rules.base import Rule
+from wel.rules.base import LinearRule, Rule
 from wel.rules.flow import Contributions, Relevance
-from wel.rules.parts import ACTIVATION, LINEAR, POOLINGS, SHAPES, Part, parts_of
+from wel.rules.parts import ACTIVATION, LINEAR, LINEAR_KINDS, POOLINGS, SHAPES, Part, parts_of
 
 CMP_EPSILON = 1e-10
 # layers whose gradient every method but DeepLIFT passes relevance by
-PASSING = SHAPES | {"Multiply", "Maximum", "Minimum"} | {kind for kind in POOLINGS if "Max" in kind}
+PASSING = SHAPES | {"Masking", "Multiply", "Maximum", "Minimum"} | {kind for kind in POOLINGS if "Max" in kind}
 MAX_POOLINGS = frozenset(kind for kind in POOLINGS if "Max" in kind)
 
-_registered: dict[tuple[str, str], Rule] = {}
+# a method that only has maps makes them of the relevance of another one; the option `base` says which, where there is one
+MADE_OF = {
+    **dict.fromkeys(("input_x_gradient", "smoothgrad", "integrated_gradients"), "gradient"),
+    **dict.fromkeys(("excitation_backprop", "contrastive_excitation_backprop"), "lrp_alpha1_beta0"),
+}
+DEEPLIFT = tuple(name for name in CSC_METHODS if name.startswith("deeplift_"))
+
+# (layer, method) -> rule; the method None stands for those that have no rule for the layer
+_registered: dict[tuple[str, str | None], Rule] = {}
+_registrations = 0
 
 
-def register_rule(layer: type | str, rule: Rule, methods: str | Iterable[str] = "all") -> None:
-    """Gives a layer class a rule of your own, in the native backend.
+def register_rule(layer: type | str, rule: Rule | None, methods: str | Iterable[str] | None = None) -> None:
+    """Gives a kind of layer a rule of your own, in the native backend; the next study uses it.
 
     Args:
-        layer: the layer's class, or its name.
-        rule: an instance of a subclass of `wel.Rule`.
-        methods: for which methods; all of them by default.
+        layer: a layer class or its name, such as "Conv2D"; or the name of an activation function, such as "tanh", which then has
+            this rule wherever it stands.
+        rule: an instance of a subclass of `wel.Rule`; None takes back what was registered for the layer and these methods.
+        methods: names of methods, which then use this rule instead of their own. By default it is for every method that has no
+            rule for the layer. DeepLIFT's pass something else down than relevance and have to be named.
 
     Raises:
-        WelError: for something that is not a rule, or an unknown method.
+        WelError: for something that is not a rule, a rule for linear layers where the layer is not known to be one, or an unknown
+            method.
     """
+    global _registrations
+    name = layer if isinstance(layer, str) else layer.__name__
+    chosen = _checked_methods(methods)
+    if rule is not None:
+        _check_rule(name, rule, chosen)
+    for method in chosen:
+        _registered.pop((name, method), None)
+        if rule is not None:
+            _registered[name, method] = rule
+    _registrations += 1
+
+
+def registered_rules() -> dict[str, str]:
+    """What users have registered, in words: layer and method -> rule."""
+    return {f"{layer}, {method or 'methods without a rule'}": str(rule) for (layer, method), rule in sorted(_registered.items(), key=str)}
+
+
+def registrations() -> int:
+    """How often rules were registered or taken back; what was made before the last time may be of other rules."""
+    return _registrations
+
+
+def _check_rule(layer: str, rule: Rule, methods: Iterable[str | None]) -> None:
     if not isinstance(rule, Rule):
         raise invalid("rule", rule, "an instance of a subclass of wel.Rule")
-    names = CSC_METHODS if methods == "all" else [methods] if isinstance(methods, str) else list(methods)
+    if isinstance(rule, LinearRule) and layer not in LINEAR_KINDS:
+        raise invalid("rule", str(rule), f"a wel.Rule with `apply` for '{layer}'; a wel.LinearRule is for {one_of(LINEAR_KINDS)}")
+    if type(rule).forward is Rule.forward and not set(DEEPLIFT).isdisjoint(methods):
+        raise invalid("rule", str(rule), "for DeepLIFT a rule whose `forward` gives differences, as those of wel.rules.deeplift do")
+
+
+def _checked_methods(methods: str | Iterable[str] | None) -> list[str | None]:
+    if methods is None:
+        return [None]
+    names = [methods] if isinstance(methods, str) else list(methods)
     for name in names:
         if name not in CSC_METHODS:
-            raise invalid("methods", name, f"'all' or {one_of(CSC_METHODS)}")
-        _registered[name, layer if isinstance(layer, str) else layer.__name__] = rule
+            raise invalid("methods", name, one_of(CSC_METHODS))
+    return names
 
 
 def rules_for(graph: Graph, method: str, semantics: str, options: Mapping[str, Any]) -> dict[str, tuple[tuple[Part, Rule], ...]]:
-    """The parts of every node and their rules, in execution order.
+    """The parts of every node and their rules, in execution order; of a method that only has maps, those of the method behind it.
 
     Raises:
-        UnsupportedError: naming the first layer that the method has no rule for.
+        UnsupportedError: naming the first layer that the method has no rule for, and the methods that have one for every layer.
     """
-    parts = parts_of(graph)
-    choose = COMPOSITES[method](_Setting(semantics, dict(options), graph, parts))
-    return {name: tuple((part, _rule(method, part, choose)) for part in several) for name, several in parts.items()}
+    setting = _Setting(semantics, dict(options), graph, parts_of(graph))
+    chosen = _choices(method, setting)
+    missing = _without_rule(chosen)
+    if missing is not None:
+        raise UnsupportedError(_refusal(method, missing, setting))
+    return chosen
+
+
+def _choices(method: str, setting: _Setting) -> dict[str, tuple[tuple[Part, Rule | None], ...]]:
+    made_of = setting.options.get("base") or MADE_OF.get(method, method)
+    choose = COMPOSITES[made_of](replace(setting, options={**METHODS[made_of].options, **setting.options}))
+    return {name: tuple((part, _rule(made_of, part, choose)) for part in several) for name, several in setting.parts.items()}
+
+
+def _rule(method: str, part: Part, choose: Callable) -> Rule | None:
+    return _own(part, method) or choose(part) or (None if method in DEEPLIFT else _own(part, None))
+
+
+def _own(part: Part, method: str | None) -> Rule | None:
+    return _registered.get((part.kind, method)) or _registered.get((_registered_as(part), method))
+
+
+def _registered_as(part: Part) -> str:
+    return part.activation if part.role == ACTIVATION else part.kind
+
+
+def _without_rule(choices: Mapping[str, Iterable[tuple[Part, Rule | None]]]) -> Part | None:
+    return next((part for several in choices.values() for part, rule in several if rule is None), None)
+
+
+def _refusal(method: str, part: Part, setting: _Setting) -> str:
+    others = {name: replace(setting, options={}) for name in CSC_METHODS}
+    applying = [name for name, other in others.items() if _without_rule(_choices(name, other)) is None]
+    kind = _registered_as(part)
+    return (
+        f"Method '{method}' has no rule for layer '{part.node.name}' ({kind}). Expected {one_of(applying)}, "
+        f"or a rule of your own: wel.register_rule({kind!r}, rule)."
+    )
+
+
+def described(pairs: Iterable[tuple[Part, Rule]]) -> str:
+    """A node's rules in words, `AlphaBeta(α=1, β=0, bias both); relu => Unchanged` where it has an activation function of its own."""
+    return "; ".join(f"{part.kind} => {rule}" if part.fused else str(rule) for part, rule in pairs)
 
 
 def flow_of(graph: Graph, method: str, semantics: str) -> tuple[Relevance, frozenset[str]]:
@@ -62,13 +146,6 @@ def flow_of(graph: Graph, method: str, semantics: str) -> tuple[Relevance, froze
     if method.startswith("pattern_") and semantics == "paper":
         return Relevance(), frozenset(name for name in graph.bottlenecks() if len(graph[name].shape) > 1)
     return Relevance(), frozenset()
-
-
-def _rule(method: str, part: Part, choose: Callable) -> Rule:
-    rule = _registered.get((method, part.kind)) or choose(part)
-    if rule is None:
-        raise UnsupportedError(f"Method '{method}' has no rule for layer '{part.node.name}' ({part.kind}).")
-    return rule
 
 
 @dataclass(frozen=True)
@@ -183,7 +260,9 @@ def _pattern(attribution: bool) -> Callable:
     def composite(setting: _Setting) -> Callable:
         folded = folded_norms((node.name, node.layer, node.inputs) for node in setting.graph.nodes)
 
-        def choose(part: Part) -> Rule:
+        def choose(part: Part) -> Rule | None:
+            if why_no_pattern(part.node.layer):
+                return None
             if part.node.name in folded.values():
                 return gradient.Unchanged()
             if part.role == LINEAR and part.node.kind in PATTERN_KINDS:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 from itertools import combinations
-from typing import NamedTuple
+from typing import NamedTuple, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -17,22 +17,25 @@ import tensorflow as tf
 from wel.errors import invalid
 from wel.statistics import FINE, FINE_EDGES, LINEAR_EDGES, PER_DECADE, PER_UNIT, CosineCounts
 
-CHUNK_VALUES = 2 ** 18  # relevances in work at a time, 2 MB in float64: they stay in the cache, whatever the size of the layer
-PARALLEL = 2
-_NO_PART = len(FINE_EDGES)  # where NaN is counted until it is left out
+CHUNK_VALUES = 2 ** 19  # relevances in a chunk, 4 MB in float64: the fastest of 2^16 … 2^22
+PARALLEL = 2  # chunks, or images, in work at a time
+_NO_PART = len(FINE_EDGES)  # where NaN is counted
 _SPLIT = 2.0 ** 30
+_EXPONENT = 0x7FF0000000000000  # its bits in a float64
 
 
 class GraphCounts(NamedTuple):
-    """|cos| of B images, or of pairs of an image and a start layer, counted at one layer: tensors, or what a session made of them.
+    """|cos| of B images, or of pairs of an image and a start layer, counted at one layer: tensors, or arrays of their values.
 
-    parts: (n, 3) int32: image, part of a bin as in wel.statistics, count; each part of an image once, in no order.
+    parts: (n, 2) int32: part of a bin as in wel.statistics, or their number for NaN, and count; each part of a row once, in no order.
+    sizes: (B,) int32, how many of `parts` belong to each row.
     minimum, maximum, total: (B,) float64; the first two NaN for an image without values.
     values, dropped: (B,) int64, how many |cos| were numbers and how many NaN, of a vector with norm zero or one that is broken.
     broken: (B,) int64, how many vectors, over all locations, have an entry that is not finite.
     """
 
     parts: tf.Tensor
+    sizes: tf.Tensor
     minimum: tf.Tensor
     maximum: tf.Tensor
     total: tf.Tensor
@@ -40,12 +43,15 @@ class GraphCounts(NamedTuple):
     dropped: tf.Tensor
     broken: tf.Tensor
 
-    def of(self, row: int, image: int) -> CosineCounts:
-        """What was counted in one of the B rows, as the counts of an image."""
-        parts = np.asarray(self.parts)
-        parts = parts[parts[:, 0] == row]
-        low, high, total, dropped = (float(np.asarray(field)[row]) for field in (self.minimum, self.maximum, self.total, self.dropped))
-        return CosineCounts.from_fine(image, parts[:, 1], parts[:, 2], low, high, total, int(dropped))
+    def of(self, rows: Sequence[int], images: Sequence[int]) -> CosineCounts:
+        """What was counted in some of the B rows, as the counts of images, in ascending order."""
+        rows, sizes = np.asarray(rows), np.asarray(self.sizes)
+        ends = np.cumsum(sizes)
+        parts = np.concatenate([np.asarray(self.parts)[ends[row] - sizes[row]:ends[row]] for row in rows])
+        known = parts[:, 0] != _NO_PART
+        owners = np.repeat(np.arange(len(rows)), sizes[rows])[known]
+        fields = (np.asarray(field)[rows] for field in (self.minimum, self.maximum, self.total, self.dropped))
+        return CosineCounts.from_fine(owners, *parts[known].T, images, *fields)
 
 
 def count_cosines(relevance: tf.Tensor) -> GraphCounts:
@@ -53,8 +59,8 @@ def count_cosines(relevance: tf.Tensor) -> GraphCounts:
 
     relevance: (B, V, *spatial, channels), or (B, V, channels) for a dense layer; float32 or float64 of any magnitude;
     V, at least 2, must be known. Works eagerly and in a tf.function, where every layer calls one function that is traced once.
-    |cos| = |G_ij| / √(G_ii G_jj), cut to 1, with the Gram matrix G of a location. The counts do not depend on B; memory beyond
-    the relevance is a few chunks of CHUNK_VALUES and 4 bytes per value.
+    |cos| = |G_ij| / √(G_ii G_jj), cut to 1, with the Gram matrix G of a location. The counts do not depend on B. Memory beyond
+    the relevance: a few chunks of CHUNK_VALUES, 4 bytes per |cos| and 8 per distinct part, and a hash table of one or two images.
     Raises WelError for another dtype and for less than two vectors.
     Source: Sixt, Granz & Landgraf (2020), cosine similarity convergence.
     """
@@ -64,11 +70,11 @@ def count_cosines(relevance: tf.Tensor) -> GraphCounts:
         raise invalid("relevance", relevance.shape.as_list(), "(B, V, ..., channels) with two or more vectors V")
     shape = tf.shape(relevance)
     located = tf.reshape(relevance, [shape[0], shape[1], tf.reduce_prod(shape[2:-1]), shape[-1]])
-    return GraphCounts(*_counter(relevance.dtype, relevance.shape[1], CHUNK_VALUES)(located))
+    return GraphCounts(*_counter(relevance.dtype, relevance.shape[1])(located))
 
 
 @lru_cache(maxsize=None)
-def _counter(dtype: tf.DType, vectors: int, chunk_values: int):
+def _counter(dtype: tf.DType, vectors: int):
     with tf.init_scope():
         edges = tf.constant(FINE_EDGES)  # captured, so that the 2 MB are in no graph
 
@@ -76,15 +82,15 @@ def _counter(dtype: tf.DType, vectors: int, chunk_values: int):
     @tf.function(input_signature=[tf.TensorSpec((None, vectors, None, None), dtype)], autograph=False,
                  experimental_attributes={"_noinline": True})
     def count(located):
-        return _count(located, edges, chunk_values)
+        return _count(located, edges)
 
     return count
 
 
-def _count(located, edges, chunk_values):
+def _count(located, edges):
     images, vectors, locations, channels = tf.unstack(tf.shape(located))
-    width = tf.clip_by_value(chunk_values // (vectors * channels), 1, locations)
-    height = tf.clip_by_value(chunk_values // (vectors * channels * locations), 1, images)  # above 1 where whole images fit in
+    width = tf.clip_by_value(CHUNK_VALUES // (vectors * channels), 1, locations)
+    height = tf.clip_by_value(CHUNK_VALUES // (vectors * channels * locations), 1, images)  # above 1 where whole images fit in
     across = -(-locations // width)
 
     def chunk(index):
@@ -99,13 +105,13 @@ def _count(located, edges, chunk_values):
 
     def distinct(image):
         part, _, count = tf.unique_with_counts(parts[image])
-        return [tf.stack([tf.fill(tf.shape(part), image), part, count], axis=1)]
+        return tf.stack([part, count], axis=1), tf.shape(part)
 
-    (table,) = _joined(distinct, images, [((None, 3), tf.int32)])
+    table, sizes = _joined(distinct, images, [((None, 2), tf.int32), ((1,), tf.int32)])
     total = (tf.cast(high, tf.float64) + tf.cast(low, tf.float64) / _SPLIT) / _SPLIT
     without = tf.where(values > 0, tf.constant(0, tf.float64), np.nan)
     dropped = tf.shape(parts, tf.int64)[1] - values
-    return tf.boolean_mask(table, table[:, 1] != _NO_PART), minimum + without, maximum + without, total, values, dropped, broken
+    return table, sizes, minimum + without, maximum + without, total, values, dropped, broken
 
 
 def _joined(compute, times, kinds):
@@ -139,12 +145,13 @@ def _counted_chunk(chunk, edges):
 def _products(chunk):
     """(images, V · locations): G_ii; (images, pairs · locations): G_ij and G_ii G_jj; of the scaled vectors in float64."""
     vectors = chunk.shape[1]
-    images, _, locations, _ = tf.unstack(tf.shape(chunk))
+    images, _, locations, channels = tf.unstack(tf.shape(chunk))
     first, second = np.transpose(list(combinations(range(vectors), 2)))
     located = tf.cast(tf.transpose(chunk, [0, 2, 1, 3]), tf.float64)
     if chunk.dtype == tf.float64:  # which does not hold its own squares; those of float32, from 1e-90 to 1e77, it does
-        largest = tf.reduce_max(tf.abs(located), axis=-1, keepdims=True)
-        located /= tf.where(largest > 0, largest, 1)
+        located /= _power_of_two(tf.reduce_max(tf.abs(located), axis=-1, keepdims=True))
+    # With fewer channels TensorFlow sums the only product of a batch in another order than one of several.
+    located = tf.pad(located, [[0, 0], [0, 0], [0, 0], [0, tf.maximum(16 - channels, 0)]])
     gram = tf.matmul(located, located, transpose_b=True)
     gram = tf.transpose(tf.reshape(gram, [images, locations, vectors ** 2]), [0, 2, 1])
     norms = tf.gather(gram, np.arange(vectors) * (vectors + 1), axis=1)
@@ -153,14 +160,16 @@ def _products(chunk):
     return [tf.reshape(values, [images, -1]) for values in (norms, dots, norm_products)]
 
 
+def _power_of_two(largest):
+    """The largest power of two that is not above a value, 1 for zero; division by it rounds nothing."""
+    exponent = tf.bitwise.bitwise_and(tf.bitcast(largest, tf.int64), _EXPONENT)
+    return tf.where(largest > 0, tf.bitcast(exponent, tf.float64), 1)
+
+
 def _parts(cosines, edges):
     """The part of a bin that each |cos| lies in. A guess that is right or one less, and a comparison with the next edge."""
-    step = math.log(10) / PER_DECADE
-    place = (-2 * math.log(10) - tf.math.log(tf.maximum(1 - cosines, 1e-17))) / step
-    below = tf.floor(place)
-    inner = place - below
-    # Parts divide a bin of d = 1 - |cos| evenly: (1 - e^(-step inner)) / (1 - e^-step), to the second order in step, off by 3e-5.
-    inner *= 1 + step / 2 * (1 - inner)
-    guess = tf.where(cosines < 0.99, cosines * PER_UNIT, len(LINEAR_EDGES) - 1 + below + inner) * FINE - 0.01
-    guess = tf.clip_by_value(tf.cast(guess, tf.int32), 0, _NO_PART - 2)
+    # Parts divide d = 1 - |cos| within a bin evenly and not log d, which is up to 0.1 parts behind; 0.01 is for rounding.
+    decades = tf.math.log(tf.maximum(1 - cosines, 1e-17)) / -math.log(10) - 2
+    bins = tf.where(cosines < 0.99, cosines * PER_UNIT, decades * PER_DECADE + (len(LINEAR_EDGES) - 1))
+    guess = tf.minimum(tf.cast(bins * FINE - 0.01, tf.int32), _NO_PART - 2)
     return guess + tf.cast(cosines >= tf.gather(edges, guess + 1), tf.int32)

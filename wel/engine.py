@@ -74,11 +74,12 @@ class Sweep:
         values, ends = self._forward(images, reference, weights)
         kept: dict[str, Any] = {}
         arrivals: dict[str, list[Arrived]] = {name: [] for name in self.graph.names}
+        done: dict[tuple, tuple[Any, Any]] = {}
         for name in reversed(self._on_the_way):
             here = self._combined(name, arrivals.pop(name))
             if here.starts and name in self.at:
-                kept[name] = self.read(name, self._by_start(self.flow.read(values[name], here.rows), name))
-                here = here._replace(rows=_after(kept[name], here.rows))
+                kept[name], rows = self._read(name, values[name], here.rows, done)
+                here = here._replace(rows=rows)
             if name in self.starts:
                 here = self._joined(here, name, vectors[name])
             if here.starts and name != self.graph.input:
@@ -136,9 +137,9 @@ class Sweep:
         """The sum of what has come down from several nodes, each for start layers of its own."""
         starts = self.starts_above(name) if arrivals else ()
         if all(one.starts == starts for one in arrivals):
-            rows = on_tensors(tf.add_n, [one.rows for one in arrivals]) if arrivals else None
+            rows = on_tensors(_sum, [one.rows for one in arrivals]) if arrivals else None
         else:
-            parts = [on_tensors(tf.add_n, [self._of(one, start) for one in arrivals if start in one.starts]) for start in starts]
+            parts = [on_tensors(_sum, [self._of(one, start) for one in arrivals if start in one.starts]) for start in starts]
             rows = on_tensors(_joined_rows, parts)
         if rows is not None and name in self.bottlenecks:
             rows = divided_by_largest(rows)
@@ -162,8 +163,20 @@ class Sweep:
         for source, several in zip(self.graph[name].inputs, rows):
             arrivals[source].append(Arrived(here.starts, several))
 
-    def _by_start(self, relevance: tf.Tensor, name: str) -> tf.Tensor:
-        return tf.reshape(relevance, [-1, len(self.starts_above(name)), self.vectors, *self.graph[name].shape])
+    def _read(self, name: str, value: Any, rows: Any, done: dict) -> tuple[Any, Any]:
+        """What `read` keeps of a node, and the rows as they go on; what passes a layer unchanged is not read twice."""
+        shape = self.graph[name].shape
+        if (id(rows), shape) in done:
+            return done[id(rows), shape][0], rows
+        relevance = tf.reshape(self.flow.read(value, rows), [-1, len(self.starts_above(name)), self.vectors, *shape])
+        kept = self.read(name, relevance)
+        rows = _after(kept, rows)
+        done[id(rows), shape] = kept, rows
+        return kept, rows
+
+
+def _sum(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
+    return tensors[0] if len(tensors) == 1 else tf.add_n(tensors)
 
 
 def _joined_rows(tensors: Sequence[tf.Tensor]) -> tf.Tensor:

@@ -41,7 +41,7 @@ def attribution(
     method: str,
     images: np.ndarray,
     classes: Sequence[int] | int | None = None,
-    backend: str = "wrapped",
+    backend: str = "native",
     semantics: str = "paper",
     seed: int = 0,
     **options: Any,
@@ -74,7 +74,7 @@ def attribution(
         raise invalid("seed", seed, "a whole number from 0 on")
     images = checked_images(net, images)
     settled = options if chosen.csc else settle_options(chosen, options, images)
-    head = _head(net, chosen, images, classes)
+    head = class_vectors(net, chosen, images, classes)
     maker = MAKERS.get(chosen.name, _injected)
     return maker(_Query(net, chosen.name, images, head, backend, semantics, seed, settled)).astype("float32")
 
@@ -97,7 +97,12 @@ class _Query:
         return relevance(self.net, method, self.images, start, vectors, at, self.backend, self.semantics, **options)[at]
 
 
-def _head(net: Network, method: Method, images: np.ndarray, classes) -> np.ndarray:
+def class_vectors(net: Network, method: Method, images: np.ndarray, classes: Sequence[int] | int | None) -> np.ndarray:
+    """What a class's map begins with at the output, (n, classes): one-hot vectors times the logit, or 1 (`Method.head`).
+
+    Raises:
+        WelError: for a class that the network does not have, or a network whose output is not one vector of logits.
+    """
     shape = net.graph[net.graph.output].shape
     if len(shape) != 1:
         raise WelError(f"Invalid value for `net`: its output has shape {shape}. Expected one vector of logits.")

@@ -1,7 +1,7 @@
 """The figures of the sanity checks: random-logit SSIM as box plots, cascading randomisation as curves, as PNG and SVG."""
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,9 @@ from wel.drawing import HALO, marker, new_figure, shown, style, write_figure
 from wel.errors import invalid, one_of
 
 SEMANTICS = ("paper", "corrected")
-LINE_STYLES = ("-", "--")  # of the first and of the second semantics in a figure
-SHADES = (0.45, 0.9)  # share of white in their boxes
+SHADES = (0.45, 0.9)  # share of white in the boxes of the first and of the second semantics in a figure
 MOST_TICK_LABELS = 25
-MARKS_PER_LINE = 4
+MOST_MARKS = 12  # on a line
 
 
 def random_logit_figure(table: pd.DataFrame, images: pd.DataFrame, methods: Mapping[str, Any]) -> Figure:
@@ -41,7 +40,8 @@ def random_logit_figure(table: pd.DataFrame, images: pd.DataFrame, methods: Mapp
     groups = {key: group["ssim"].dropna().to_numpy() for key, group in images.groupby(["method", "semantics"])}
     height = 0.8 / len(semantics)
     with style():
-        figure = new_figure((8.4, max(3.2, 1.6 + 0.3 * len(names) * (1 + 0.5 * (len(semantics) - 1)))), _title(table, "random logit", semantics))
+        size = (8.4, 1.6 + (0.15 + 0.15 * len(semantics)) * max(4, len(names)))
+        figure = new_figure(size, _title(table, "random logit", semantics))
         axes = figure.subplots()
         for place, name in enumerate(names):
             for number, one in enumerate(semantics):
@@ -53,7 +53,8 @@ def random_logit_figure(table: pd.DataFrame, images: pd.DataFrame, methods: Mapp
         axes.grid(axis="x")
         axes.grid(False, axis="y")
         if len(semantics) > 1:
-            patches = [Patch(facecolor=_shaded("k", shade), edgecolor="k", label=f"{one} semantics") for one, shade in zip(semantics, SHADES)]
+            fills = [(_shaded("k", shade), f"{one} semantics") for one, shade in zip(semantics, SHADES)]
+            patches = [Patch(facecolor=color, edgecolor="k", label=label) for color, label in fills]
             figure.legend(handles=patches, loc="outside lower center", ncols=2, frameon=False)
     return figure
 
@@ -62,7 +63,7 @@ def cascading_figure(table: pd.DataFrame, methods: Mapping[str, Any]) -> Figure:
     """
     Draws the median SSIM to the untouched network's map, stage by stage from the last layer down (the paper's figure 2b).
 
-    One line per method and semantics (the second dashed), the bootstrap interval as a band. An undefined median breaks its line.
+    One panel per semantics, one line per method, the bootstrap interval as a band. An undefined median breaks its line.
 
     Args:
         table: `wel.studies.sanity.SanityResult.table`, of one network.
@@ -74,18 +75,20 @@ def cascading_figure(table: pd.DataFrame, methods: Mapping[str, Any]) -> Figure:
     semantics, names = _checked(table, methods)
     stages = table.drop_duplicates("stage_index").set_index("stage_index")["stage"].sort_index()
     groups = {key: group.set_index("stage_index").reindex(stages.index) for key, group in table.groupby(["semantics", "method"])}
-    drawn = [(one, name) for one in semantics for name in names if (one, name) in groups]
     with style():
-        width = min(12.6, 6.2 + 0.35 * len(stages))
-        figure = new_figure((width, max(4.6, 1.4 + 0.24 * len(names))), _title(table, "cascading randomisation", semantics))
-        axes = figure.subplots()
-        for number, (one, name) in enumerate(drawn):
-            _draw_line(axes, groups[one, name], methods[name], dict(zip(semantics, LINE_STYLES))[one], number / len(drawn))
-        places = np.unique(np.linspace(0, len(stages) - 1, min(len(stages), MOST_TICK_LABELS)).round().astype(int))
-        axes.set_xticks(places, [shown(stages.iloc[place], 22) for place in places], rotation=90)
-        axes.set(xlim=(-0.3, len(stages) - 0.7), xlabel="randomised down to this layer", ylabel="median SSIM to the untouched network's map")
-        _label_ssim(axes.set_ylim, table[["median", "ci_low"]].stack())
-        figure.legend(handles=_legend(names, methods, semantics), loc="outside right center", frameon=False, handlelength=3)
+        size = (2.4 + len(semantics) * min(9.0, 3.8 + 0.3 * len(stages)), max(4.6, 1.4 + 0.24 * len(names)))
+        figure = new_figure(size, _title(table, "cascading randomisation", semantics))
+        panels = figure.subplots(1, len(semantics), sharey=True, squeeze=False)[0]
+        for axes, one in zip(panels, semantics):
+            for number, name in enumerate(names):
+                if (one, name) in groups:
+                    _draw_line(axes, groups[one, name], methods[name], number / len(names))
+            _label_stages(axes, stages)
+            axes.set_title(f"{one} semantics" if len(semantics) > 1 else "")
+        _label_ssim(panels[0].set_ylim, table[["median", "ci_low"]].stack())
+        panels[0].set_ylabel("median SSIM to the untouched network's map")
+        figure.supxlabel("randomised from the last layer down to this one", fontsize=9)
+        figure.legend(handles=_legend(map(methods.get, names)), loc="outside right center", frameon=False, handlelength=3)
     return figure
 
 
@@ -110,7 +113,7 @@ def _checked(table: pd.DataFrame, methods: Mapping[str, Any]) -> tuple[list[str]
         for name in table[argument].unique():
             if name not in known:
                 raise invalid(argument, name, one_of(known))
-    return tuple([name for name in known if name in set(table[column])] for column, known in (("semantics", SEMANTICS), ("method", methods)))
+    return [name for name in SEMANTICS if name in set(table["semantics"])], [name for name in methods if name in set(table["method"])]
 
 
 def _title(table: pd.DataFrame, study: str, semantics: Sequence[str]) -> str:
@@ -133,22 +136,32 @@ def _shaded(color: str, white: float) -> tuple[float, ...]:
     return tuple(white + (1 - white) * np.array(to_rgb(color)))
 
 
-def _draw_line(axes: Axes, rows: pd.DataFrame, method: Any, line_style: str, phase: float) -> None:
+def _draw_line(axes: Axes, rows: pd.DataFrame, method: Any, phase: float) -> None:
     places = np.arange(len(rows))
-    axes.fill_between(places, rows["ci_low"].to_numpy(), rows["ci_high"].to_numpy(), color=method.color, alpha=0.1, linewidth=0)
-    axes.plot(places, rows["median"].to_numpy(), color=method.color, linestyle=line_style, marker=marker(method.mark), path_effects=None)
+    median, low, high = (rows[column].to_numpy(float) for column in ("median", "ci_low", "ci_high"))
+    step = -(-len(places) // MOST_MARKS)
+    marked = places[int(phase * step) :: step]  # shifted from line to line, for lines that coincide
+    axes.fill_between(places, low, high, color=method.color, alpha=0.08, linewidth=0)
+    axes.plot(places, median, color=method.color)
+    axes.scatter(
+        marked, median[marked], s=52, color=method.color, marker=marker(method.mark), linewidths=0.3, zorder=3, clip_on=False,
+        path_effects=HALO,
+    )
 
 
-def _label_ssim(set_limits: Any, values: pd.Series) -> None:
+def _label_stages(axes: Axes, stages: pd.Series) -> None:
+    places = np.unique(np.linspace(0, len(stages) - 1, min(len(stages), MOST_TICK_LABELS)).round().astype(int))
+    axes.set_xticks(places, [shown(stages.iloc[place], 22) for place in places], rotation=90)
+    axes.set_xlim(-0.3, len(stages) - 0.7)
+
+
+def _label_ssim(set_limits: Callable, values: pd.Series) -> None:
     """The scale ends at 1 and begins at 0, or below where there is something below."""
     set_limits(min(0.0, np.nanmin(values, initial=0.0) - 0.02), 1.02)
 
 
-def _legend(names: Sequence[str], methods: Mapping[str, Any], semantics: Sequence[str]) -> list[Line2D]:
-    chosen = [methods[name] for name in names]
-    handles = [
-        Line2D([], [], color=method.color, marker=marker(method.mark), label=shown(method.label, 28), path_effects=HALO) for method in chosen
+def _legend(methods: Iterable[Any]) -> list[Line2D]:
+    return [
+        Line2D([], [], color=method.color, marker=marker(method.mark), label=shown(method.label, 28), path_effects=HALO)
+        for method in methods
     ]
-    if len(semantics) > 1:
-        handles += [Line2D([], [], color="k", linestyle=one, label=f"{name} semantics") for name, one in zip(semantics, LINE_STYLES)]
-    return handles

@@ -22,7 +22,7 @@ KINDS = {
     "learned_relu": {"color": ORANGE, "marker": "s"},
     "pattern_attribution": {"color": RED, "marker": "$P$"},
     "non_negative": {"color": GREEN, "marker": "^"},
-    "positive": {"color": PINK, "marker": "P"},
+    "positive": {"color": PINK, "marker": "P", "linewidth": 3.5},  # stochastic chains lie on top of it
     "stochastic": {"color": BROWN, "marker": "D"},
 }
 MARKERS = "vosD^P"
@@ -68,6 +68,8 @@ def _figure(rows: pd.DataFrame, looks: Mapping[str, Mapping[str, Any]], title: s
         distance.axhline(FLOOR, color=BASELINE_COLOR, linestyle=":", linewidth=1)
         distance.set(yscale="log", ylim=(FLOOR / 4, 2), ylabel="1 − median of the mean |cos| between rows")
         ratio.set(yscale="log", ylim=(0.7, LARGEST_RATIO * 4), ylabel="σ₁ / σ₂ of the running product")
+        if (rows["sigma_of"] == "rows").any():
+            ratio.set_title("dashed, where there is a ReLU: of the running rows", loc="right", fontsize=8, color=BASELINE_COLOR)
         for axes in (distance, ratio):
             _label_products(axes, rows)
         figure.supxlabel("products from the output down, named after the layers of VGG-16", fontsize=9)
@@ -87,13 +89,12 @@ def _draw(distance: Axes, ratio: Axes, group: pd.DataFrame, look: Mapping[str, A
 def _label(group: pd.DataFrame) -> str:
     first = group.iloc[0]
     chain = CHAINS[first["chain"]]
-    label = chain.label if chain.matrix else f"{chain.label} ({shown(first['network'], 20)})"
-    return label + (", σ of the rows" if first["sigma_of"] == "rows" else "")
+    return chain.label if chain.matrix else f"{chain.label} ({shown(first['network'], 20)})"
 
 
 def _label_products(axes: Axes, rows: pd.DataFrame) -> None:
     last = rows["product"].max()
     random = rows[rows["network"] == "vgg16"].drop_duplicates("product").set_index("product")["layer"]
     places = range(1, last + 1)
-    axes.set_xticks(places, [f"{shown(random.get(place, ''), 10)}  {place}" for place in places], rotation=90)
+    axes.set_xticks(places, [f"{random[place]} · {place}" if place in random else str(place) for place in places], rotation=90)
     axes.set_xlim(0.5, last + 0.5)

@@ -39,6 +39,7 @@ FINE_EDGES[4950 * FINE:-FINE] += 2.0 ** -53 * (1 + _LOG_PARTS - 1 < _LOG_PARTS)
 _HISTOGRAM_STARTS = np.concatenate([np.arange(0, 5000, 500), 4950 + PER_DECADE * np.arange(3)])
 _PER_IMAGE = ("images", "minimum", "maximum", "total", "values", "dropped")
 _POOLED = ("fine_bins", "fine_counts")
+FEW = 10_000  # below it sorting is faster than an array over all parts of bins
 _IMAGE_BLOCK, _RESAMPLE_BLOCK = 256, 250  # a float64 block over all bins takes 13 MB
 
 
@@ -63,6 +64,16 @@ def _settled(guess: np.ndarray, values: np.ndarray, edges: np.ndarray) -> np.nda
 def _fine_indices(cosines: np.ndarray, bins: np.ndarray) -> np.ndarray:
     part = ((cosines - 1 - _LOWER[bins]) / _WIDTH[bins] * FINE).astype(np.intp)
     return _settled(bins * FINE + np.clip(part, 0, FINE - 1), cosines, FINE_EDGES)
+
+
+def _tallied(bins: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each bin once, sorted, uint32, and the sum of its counts, int64."""
+    if len(bins) < FEW:
+        found, position = np.unique(bins, return_inverse=True)
+        return found.astype(np.uint32), np.bincount(position, counts).astype(np.int64)
+    totals = np.bincount(bins, counts).astype(np.int64)  # its sums of counts are exact in float64
+    found = np.flatnonzero(totals)
+    return found.astype(np.uint32), totals[found]
 
 
 def _fine_values(indices: np.ndarray) -> np.ndarray:
@@ -98,20 +109,20 @@ class CosineCounts:
         low, high = (kept.min(), kept.max()) if kept.size else (np.nan, np.nan)
         if low < 0 or high > 1:
             raise invalid("cosines", [float(low), float(high)], "absolute cosines in [0, 1] or NaN")
-        fine_bins, fine_counts = np.unique(_fine_indices(kept, bin_indices(kept)), return_counts=True)
-        return cls.from_fine(image, fine_bins, fine_counts, low, high, kept.sum(), cosines.size - kept.size)
+        parts = _fine_indices(kept, bin_indices(kept))
+        single = {"images": image, "minimum": low, "maximum": high, "total": kept.sum(), "dropped": cosines.size - kept.size}
+        return cls.from_fine(np.zeros_like(parts), parts, np.ones_like(parts), **{name: np.array([one]) for name, one in single.items()})
 
     @classmethod
-    def from_fine(cls, image: int, fine_bins: np.ndarray, fine_counts: np.ndarray, minimum: float, maximum: float, total: float,
-                  dropped: int) -> CosineCounts:
-        """One image, from counts in parts of the bins, 0 to FINE · BINS - 1: each part once, in any order."""
-        order = np.argsort(fine_bins)
-        fine_bins, fine_counts = np.asarray(fine_bins)[order].astype(np.uint32), np.asarray(fine_counts)[order].astype(np.int64)
-        counts = np.zeros(BINS, np.int64)
-        np.add.at(counts, fine_bins // FINE, fine_counts)
-        return cls(images=np.array([image], np.int64), counts=sparse.csr_matrix(counts.astype(np.min_scalar_type(counts.max()))),
-                   minimum=np.array([minimum], np.float64), maximum=np.array([maximum], np.float64), total=np.array([total], np.float64),
-                   values=np.array([counts.sum()]), dropped=np.array([dropped], np.int64), fine_bins=fine_bins, fine_counts=fine_counts)
+    def from_fine(cls, rows: np.ndarray, fine_bins: np.ndarray, fine_counts: np.ndarray, images: np.ndarray, minimum: np.ndarray,
+                  maximum: np.ndarray, total: np.ndarray, dropped: np.ndarray) -> CosineCounts:
+        """From counts in parts of the bins, 0 to FINE · BINS - 1, in any order; `rows` says which of the sorted images each belongs to."""
+        counts = sparse.csr_matrix((fine_counts, (rows, fine_bins // FINE)), shape=(len(images), BINS), dtype=np.int64)
+        values = np.asarray(counts.sum(axis=1)).ravel()
+        pooled_bins, pooled_counts = _tallied(fine_bins, fine_counts)
+        return cls(images=np.asarray(images, np.int64), counts=counts.astype(np.min_scalar_type(counts.max())),
+                   minimum=np.asarray(minimum, np.float64), maximum=np.asarray(maximum, np.float64), total=np.asarray(total, np.float64),
+                   values=values, dropped=np.asarray(dropped, np.int64), fine_bins=pooled_bins, fine_counts=pooled_counts)
 
     @classmethod
     def merged(cls, parts: Iterable[CosineCounts]) -> CosineCounts:
@@ -123,9 +134,7 @@ class CosineCounts:
         if len(twice):
             raise invalid("parts", f"image {twice[0]} twice", "every image in one part only")
         columns = {name: np.concatenate([getattr(part, name) for part in parts])[order] for name in _PER_IMAGE}
-        fine_bins, position = np.unique(np.concatenate([part.fine_bins for part in parts]), return_inverse=True)
-        fine_counts = np.zeros(len(fine_bins), np.int64)
-        np.add.at(fine_counts, position, np.concatenate([part.fine_counts for part in parts]))
+        fine_bins, fine_counts = _tallied(*(np.concatenate([getattr(part, name) for part in parts]) for name in _POOLED))
         counts = sparse.vstack([part.counts for part in parts], format="csr")[order]
         return cls(counts=counts, fine_bins=fine_bins, fine_counts=fine_counts, **columns)
 

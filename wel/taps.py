@@ -7,9 +7,9 @@ from typing import Sequence
 import numpy as np
 
 from wel.errors import UnsupportedError
-from wel.graph import Graph, Node
+from wel.graph import Graph
 from wel.network import Network
-from wel.patterns import KernelLayer, kernel_layers, kernel_of
+from wel.patterns import PATTERN_KINDS, kernel_layers, kernel_of
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,7 @@ def weight_taps(net: Network) -> list[Tap]:
     Raises:
         UnsupportedError: when the network is no single path of layers whose taps can be multiplied.
     """
-    layers = kernel_layers(net.graph)
-    return _taps(net.graph, layers, [kernel_of(layer.node.layer).numpy() for layer in layers])
+    return _scaled_chain(net.graph, [kernel_of(layer.node.layer).numpy() for layer in kernel_layers(net.graph)])
 
 
 def pattern_taps(net: Network, patterns: Sequence[np.ndarray]) -> list[Tap]:
@@ -50,7 +49,37 @@ def pattern_taps(net: Network, patterns: Sequence[np.ndarray]) -> list[Tap]:
     """
     layers = kernel_layers(net.graph)
     products = [kernel_of(layer.node.layer).numpy() * pattern for layer, pattern in zip(layers, patterns)]
-    return _taps(net.graph, layers, products)
+    return _scaled_chain(net.graph, products)
+
+
+def array_taps(graph: Graph, arrays: Sequence[np.ndarray]) -> list[Tap]:
+    """The taps of arrays in the shapes of the kernels, in execution order, as they are; from the output down, in branched networks too.
+
+    Raises:
+        UnsupportedError: when a layer has no matrix from channels to channels.
+    """
+    flattened = _flattened(graph)
+    taps = []
+    for layer, array in zip(kernel_layers(graph), arrays):
+        if len(layer.units) > 1:
+            raise UnsupportedError(f"Layer '{layer.node.name}' ({layer.node.kind}) has no matrix from channels to channels.")
+        taps.append(Tap(layer.node.name, central_tap(array, flattened.get(layer.node.name)).astype("float64")))
+    return taps[::-1]
+
+
+def check_chain(graph: Graph, taps: Sequence[Tap]) -> None:
+    """Refuses taps, from the output down, that cannot be multiplied.
+
+    Raises:
+        UnsupportedError: when the network is no single path, or two taps do not fit together.
+    """
+    for node in graph.nodes[1:]:
+        if len(node.inputs) != 1:
+            raise UnsupportedError(f"No chain of matrices: layer '{node.name}' ({node.kind}) has {len(node.inputs)} inputs.")
+    for above, below in zip(taps, taps[1:]):
+        if below.matrix.shape[1] != len(above.matrix):
+            shapes = f"the {above.matrix.shape} tap of '{above.layer}' and the {below.matrix.shape} one of '{below.layer}'"
+            raise UnsupportedError(f"No chain of matrices: {shapes} do not fit together.")
 
 
 def central_tap(kernel: np.ndarray, flattened: Sequence[int] | None = None) -> np.ndarray:
@@ -65,35 +94,23 @@ def central_tap(kernel: np.ndarray, flattened: Sequence[int] | None = None) -> n
     return kernel[tuple(size // 2 for size in kernel.shape[:-2])]
 
 
-def _taps(graph: Graph, layers: Sequence[KernelLayer], kernels: Sequence[np.ndarray]) -> list[Tap]:
-    flattened = _flattened(_path(graph))
-    taps = []
-    for layer, kernel in zip(layers, kernels):
-        name = layer.node.name
-        if len(layer.units) > 1:
-            raise UnsupportedError(f"Layer '{name}' ({layer.node.kind}) has no matrix from channels to channels.")
-        matrix = central_tap(kernel, flattened.get(name)).astype("float64") * layer.scale
-        if taps and taps[-1].matrix.shape[1] != len(matrix):
-            shapes = f"the {matrix.shape} tap of '{name}' and the {taps[-1].matrix.shape} one of '{taps[-1].layer}'"
-            raise UnsupportedError(f"No chain of matrices: {shapes} do not fit together.")
-        taps.append(Tap(name, matrix))
-    return taps[::-1]
+def _scaled_chain(graph: Graph, kernels: Sequence[np.ndarray]) -> list[Tap]:
+    """Taps that can be multiplied, with folded BatchNormalization."""
+    taps = array_taps(graph, kernels)
+    check_chain(graph, taps)
+    scales = {layer.node.name: layer.scale for layer in kernel_layers(graph)}
+    return [Tap(tap.layer, tap.matrix * scales[tap.layer]) for tap in taps]
 
 
-def _path(graph: Graph) -> list[Node]:
-    """All nodes from the input to the output, in a network where each has one input."""
-    for node in graph.nodes[1:]:
-        if len(node.inputs) != 1:
-            raise UnsupportedError(f"No chain of matrices: layer '{node.name}' ({node.kind}) has {len(node.inputs)} inputs.")
-    return list(graph.nodes)
-
-
-def _flattened(path: Sequence[Node]) -> dict[str, tuple[int, ...]]:
+def _flattened(graph: Graph) -> dict[str, tuple[int, ...]]:
     """Dense layer -> the shape of the map that it sees flattened."""
-    found, shape = {}, None
-    for below, node in zip(path, path[1:]):
-        if node.kind == "Flatten":
-            shape = below.shape
-        elif node.kind == "Dense" and shape is not None:
-            found[node.name], shape = shape, None
+    found = {}
+    for node in graph.nodes:
+        below = node
+        while node.kind == "Dense" and len(below.inputs) == 1:
+            above, below = below, graph[below.inputs[0]]
+            if above.kind == "Flatten":
+                found[node.name] = below.shape
+            if above.kind == "Flatten" or below.kind in PATTERN_KINDS:
+                break
     return found

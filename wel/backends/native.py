@@ -9,13 +9,14 @@ import numpy as np
 import tensorflow as tf
 
 from wel.backends.memory import images_within
-from wel.backends.request import Request
-from wel.composites import flow_of, rules_for
+from wel.backends.request import Precision, Request
+from wel.composites import flow_of, registrations, rules_for
 from wel.counting import count_cosines
 from wel.engine import Sweep
 from wel.graph import Graph
 from wel.network import Network
-from wel.rules.pattern import Pattern
+from wel.participation import Ratios, participation
+from wel.patterns import kernel_layers
 from wel.statistics import CosineCounts
 
 # options that reach a compiled sweep with every call
@@ -33,19 +34,17 @@ class NativeBackend:
 
     def __init__(self):
         self._compiled: weakref.WeakKeyDictionary[Network, dict] = weakref.WeakKeyDictionary()
+        self._registrations = registrations()
 
-    def open(self, net: Network, dtype: str = "float32", memory: int | None = None) -> NativeNetwork:
-        """The network with the weights that it has now.
-
-        Args:
-            net: from `wel.load`.
-            dtype: "float32" or "float64", of all that is computed.
-            memory: bytes that a batch may take; by default a part of what is free.
-        """
-        graph = net.graph.in_dtype(dtype)
+    def open(self, net: Network, precision: Precision = Precision()) -> NativeNetwork:
+        """The network with the weights that it has now."""
+        graph = net.graph.in_dtype(precision.dtype)
+        if self._registrations != registrations():
+            self.close()
+            self._registrations = registrations()
         # sweeps hold on to the layers that they were compiled for
         compiled = self._compiled.setdefault(net, {}) if graph is net.graph else {}
-        return NativeNetwork(graph, dtype, memory, compiled)
+        return NativeNetwork(graph, precision, compiled)
 
     def close(self) -> None:
         """Forgets all compiled sweeps."""
@@ -55,8 +54,9 @@ class NativeBackend:
 class NativeNetwork:
     """A network's graph and weights, as they were when it was opened, and the sweeps compiled for it."""
 
-    def __init__(self, graph: Graph, dtype: str, memory: int | None, compiled: dict):
-        self._graph, self._dtype, self._memory = graph, dtype, memory
+    def __init__(self, graph: Graph, precision: Precision, compiled: dict):
+        self._graph = graph
+        self._dtype, self._memory = precision
         self._compiled = compiled
         self._parameters: tuple[Any, dict, dict] | None = None
 
@@ -73,46 +73,59 @@ class NativeNetwork:
         parts = []
         for first in range(0, len(images), size):
             batch = slice(first, first + size)
-            read = self._run(request, images[batch], {start: vectors[batch]}, at, _whole)
+            _, read = self._run(request, images[batch], {start: vectors[batch]}, at, _whole)
             parts.append({name: relevance[:, 0].numpy() for name, relevance in read.items()})
         return {name: np.concatenate([part[name] for part in parts]) for name in at}
 
     def cosines(
         self, request: Request, images: np.ndarray, vectors: Mapping[str, np.ndarray], numbers: Sequence[int]
     ) -> dict[tuple[str, str], tuple[CosineCounts, int]]:
-        """Counts of |cos| for vectors (n, V, *shape) of several start layers, V the same for all, in one sweep.
-
-        Args:
-            request: method, semantics, options.
-            images: (n, *input shape), one batch.
-            vectors: start layer -> its vectors.
-            numbers: what the images are called in the counts.
-
-        Returns:
-            (start layer, node below it) -> the counts of all images, and how many vectors have an entry that is not finite.
-        """
-        at = tuple(sorted({name for start in vectors for name in self._graph.below(start)}))
+        """As `wel.backends.wrapped.OpenNetwork.cosines`, in one sweep for all start layers that have the same number of vectors."""
         found = {}
-        for name, counts in self._run(request, images, vectors, at, _counted).items():
+        for chosen in _by_count(vectors):
+            found.update(self._cosines(request, images, chosen, numbers))
+        return found
+
+    def _cosines(self, request: Request, images, vectors: Mapping[str, np.ndarray], numbers: Sequence[int]) -> dict:
+        found = {}
+        sweep, read = self._run(request, images, vectors, self._below(vectors), _counted)
+        for name, counts in read.items():
             counts = counts._replace(**{field: tensor.numpy() for field, tensor in counts._asdict().items()})
-            above = [start for start in sorted(vectors, key=self._graph.index, reverse=True) if name in self._graph.below(start)]
+            above = sweep.starts_above(name)
             for position, start in enumerate(above):
                 rows = range(position, len(images) * len(above), len(above))
-                merged = CosineCounts.merged(counts.of(row, number) for row, number in zip(rows, numbers))
-                found[start, name] = merged, int(counts.broken[rows].sum())
+                found[start, name] = counts.of(rows, numbers), int(counts.broken[rows].sum())
         return found
+
+    def participation(self, request: Request, images: np.ndarray, vectors: Mapping[str, np.ndarray]) -> dict[tuple[str, str], Ratios]:
+        """Participation ratios of the results of the vectors {start: (n, V, *start shape)} at every layer below: {(start, layer): arrays}.
+
+        Raises:
+            UnsupportedError: when the method has no rule for a layer.
+        """
+        found = {}
+        for chosen in _by_count(vectors):
+            sweep, read = self._run(request, images, chosen, self._below(chosen), _participation)
+            for name, ratios in read.items():
+                above = sweep.starts_above(name)
+                for position, start in enumerate(above):
+                    found[start, name] = Ratios(*(tensor.numpy()[position :: len(above)] for tensor in ratios))
+        return found
+
+    def _below(self, starts: Iterable[str]) -> tuple[str, ...]:
+        return tuple(sorted({name for start in starts for name in self._graph.below(start)}))
 
     def images_at_once(self, rows: int) -> int:
         """How many images with that many vectors each go into one batch."""
         return images_within(self._memory, self._graph, rows, self._dtype)
 
-    def _run(self, request: Request, images, vectors: Mapping[str, np.ndarray], at: tuple[str, ...], read: Callable) -> dict:
+    def _run(self, request: Request, images, vectors: Mapping[str, np.ndarray], at: tuple[str, ...], read: Callable) -> tuple[Sweep, dict]:
         sweep, compiled = self._sweep(request, {start: array.shape[1] for start, array in vectors.items()}, at, read)
         weights, parameters = self._made(request, sweep)
         reference = request.options.get("reference", np.zeros_like(images[0]))
         cast = {start: self._tensor(array) for start, array in vectors.items()}
-        with _full_precision():
-            return compiled(self._tensor(images), cast, self._tensor(reference[None]), weights, parameters)
+        with full_precision():
+            return sweep, compiled(self._tensor(images), cast, self._tensor(reference[None]), weights, parameters)
 
     def _tensor(self, array: np.ndarray) -> tf.Tensor:
         return tf.convert_to_tensor(array, self._dtype)
@@ -135,22 +148,19 @@ class NativeNetwork:
             read,
             *flow_of(self._graph, request.method, request.semantics),
         )
-        return sweep, _Compiled(sweep, self._dtype)
+        return sweep, Compiled(sweep, self._dtype)
 
     def _made(self, request: Request, sweep: Sweep) -> tuple[dict, dict]:
         """The weights of the parts, and what the rules make of them; those of the last request are kept."""
         if self._parameters is None or self._parameters[0] is not sweep:
-            weights = {part.name: part.weights() for part in sweep.computed}
-            patterns = _by_part(sweep, request.options.get("patterns", ()))
-            made = {part.name: rule.parameters(part, patterns.get(part.name)) for part, rule in sweep.passed}
-            self._parameters = sweep, weights, made
+            self._parameters = sweep, *tensors_for(sweep, request.options)
         return self._parameters[1:]
 
 
-class _Compiled:
-    """A sweep as a TensorFlow function, traced when it is first called, for any number of images."""
+class Compiled:
+    """A sweep, or what takes the arguments of one, as a TensorFlow function, traced when it is first called, for any number of images."""
 
-    def __init__(self, sweep: Sweep, dtype: str):
+    def __init__(self, sweep: Callable, dtype: str):
         self._sweep, self._dtype = sweep, dtype
         self._function = None
 
@@ -165,10 +175,16 @@ class _Compiled:
         return (*flexible, *fixed)
 
 
+def tensors_for(sweep: Sweep, options: Mapping[str, Any]) -> tuple[dict, dict]:
+    """The weights of the parts as they are now, and what the rules make of them: a sweep's last two arguments."""
+    patterns = _by_part(sweep, options.get("patterns", ()))
+    weights = {part.name: part.weights() for part in sweep.computed}
+    return weights, {part.name: rule.parameters(part, patterns.get(part.name)) for part, rule in sweep.passed}
+
+
 def _by_part(sweep: Sweep, patterns: Sequence[np.ndarray]) -> dict[str, tf.Tensor]:
-    rules = [pair for several in sweep.rules.values() for pair in several]
-    names = [part.name for part, rule in rules if isinstance(rule, Pattern)]
-    return {name: tf.convert_to_tensor(array, _dtype_of(sweep)) for name, array in zip(names, patterns)}
+    layers = kernel_layers(sweep.graph) if len(patterns) else ()
+    return {layer.node.name: tf.convert_to_tensor(array, _dtype_of(sweep)) for layer, array in zip(layers, patterns)}
 
 
 def _dtype_of(sweep: Sweep) -> str:
@@ -183,8 +199,18 @@ def _counted(name: str, relevance: tf.Tensor):
     return count_cosines(tf.reshape(relevance, [-1, *relevance.shape[2:]]))
 
 
+def _participation(name: str, relevance: tf.Tensor):
+    return participation(tf.reshape(relevance, [-1, *relevance.shape[2:]]))
+
+
+def _by_count(vectors: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
+    """The start layers that have the same number of vectors, together: one sweep each."""
+    counts = {array.shape[1] for array in vectors.values()}
+    return [{start: array for start, array in vectors.items() if array.shape[1] == count} for count in counts]
+
+
 @contextmanager
-def _full_precision() -> Iterator[None]:
+def full_precision() -> Iterator[None]:
     """Full float32 within; what the caller has set comes back afterwards."""
     before = tf.config.experimental.tensor_float_32_execution_enabled()
     tf.config.experimental.enable_tensor_float_32_execution(False)

@@ -1,7 +1,9 @@
-"""What a backend is asked for."""
+"""What a backend is asked for, and how it is to compute it."""
 from __future__ import annotations
 
 from typing import NamedTuple
+
+DTYPES = ("float32", "float64")
 
 
 class Request(NamedTuple):
@@ -10,3 +12,10 @@ class Request(NamedTuple):
     method: str
     semantics: str
     options: dict
+
+
+class Precision(NamedTuple):
+    """How a backend computes: number type, and bytes that a batch may take (None: a part of what is free)."""
+
+    dtype: str = "float32"
+    memory: int | None = None

@@ -7,13 +7,15 @@ import shutil
 import tempfile
 import weakref
 from pathlib import Path
-from typing import Callable, Iterable
+from typing import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from wel.backends.process import Worker, write_network
-from wel.backends.request import Request
+from wel.backends.request import Precision, Request
+from wel.metrics import pairwise_abs_cosine
 from wel.network import Network
+from wel.statistics import CosineCounts
 
 # what a wrapped package may hold at once, and how many copies of all layer outputs it makes for one row
 MEMORY = 1 << 30
@@ -39,9 +41,9 @@ class WrappedBackend:
             self._worker = self._start_worker()
         return self._worker
 
-    def open(self, net: Network) -> OpenNetwork:
-        """The network with the weights that it has now, ready for this backend."""
-        return OpenNetwork(self, net)
+    def open(self, net: Network, precision: Precision = Precision()) -> OpenNetwork:
+        """The network with the weights that it has now, ready for this backend, which computes in float32."""
+        return OpenNetwork(self, net, precision.memory or MEMORY)
 
     def close(self) -> None:
         """Ends the process, if one was started."""
@@ -53,8 +55,9 @@ class WrappedBackend:
 class OpenNetwork:
     """A network's graph and weights, as they were when it was opened, in a backend's hands."""
 
-    def __init__(self, backend: WrappedBackend, net: Network):
+    def __init__(self, backend: WrappedBackend, net: Network, memory: int):
         self._worker = backend.worker
+        self._graph, self._memory = net.graph, memory
         self._row_bytes = _bytes_per_row(net)
         config = json.dumps(_network_config(net), sort_keys=True)
         folder = tempfile.mkdtemp(dir=self._worker.folder)
@@ -76,15 +79,37 @@ class OpenNetwork:
             WelError: when the worker fails.
         """
         at = list(at)
-        rows = max(1, MEMORY // self._row_bytes)
+        rows = max(1, self._memory // self._row_bytes)
         plain, arrays = _separated(request.options)
         job = {**self._job, **request._asdict(), "options": plain, "start": start, "at": at, "batch_rows": rows}
         answer = self._worker.run(job, {"images": images, "vectors": vectors, **arrays})
         return {name: answer[f"at_{i}"] for i, name in enumerate(at)}
 
-    def images_at_once(self, vectors: int) -> int:
-        """How many images with that many vectors each a job should hold, so that it stays within `MEMORY` bytes."""
-        return max(1, MEMORY // (self._row_bytes * vectors))
+    def cosines(
+        self, request: Request, images: np.ndarray, vectors: Mapping[str, np.ndarray], numbers: Sequence[int]
+    ) -> dict[tuple[str, str], tuple[CosineCounts, int]]:
+        """Counts of |cos| at all layers below several start layers.
+
+        Args:
+            request: method, semantics, options.
+            images: (n, *input shape).
+            vectors: start layer -> its vectors, (n, V, *shape).
+            numbers: what the images are called in the counts.
+
+        Returns:
+            (start layer, node below it) -> the counts of all images, and how many vectors have an entry that is not finite.
+        """
+        found = {}
+        for start, array in vectors.items():
+            below = self._graph.below(start)
+            for name, relevance in self.relevance(request, images, start, array, below).items():
+                parts = [CosineCounts.of(number, pairwise_abs_cosine(one)) for number, one in zip(numbers, relevance)]
+                found[start, name] = CosineCounts.merged(parts), int((~np.isfinite(relevance)).any(axis=-1).sum())
+        return found
+
+    def images_at_once(self, rows: int) -> int:
+        """How many images with that many vectors each a job should hold, so that it stays within its memory."""
+        return max(1, self._memory // (self._row_bytes * rows))
 
 
 def _separated(options: dict) -> tuple[dict, dict[str, np.ndarray]]:

@@ -1,6 +1,7 @@
 """`wel csc`."""
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +10,7 @@ from rich.table import Table
 from wel.backends import check_backend
 from wel.commands.console import PLAIN, console, listed
 from wel.data import ImageSet, load_images
+from wel.errors import invalid
 from wel.loading import load
 from wel.methods import METHODS, choose_methods
 from wel.network import Network
@@ -16,12 +18,15 @@ from wel.progress import bar_steps
 from wel.studies.csc import CSCResult, chosen_semantics, csc
 
 
-def run_csc(model, weights, images, labels, limit, methods, start_layers, vectors, seed, batch_size, semantics, backend, out) -> None:
+def run_csc(
+    model, weights, images, labels, limit, methods, start_layers, vectors, seed, batch_size, memory, dtype, semantics, backend, out
+) -> None:
     """`wel csc`: computes, writes table and figures, prints the medians at the input and where the files are."""
     chosen = listed(methods)
     choose_methods(chosen)
     chosen_semantics(semantics)
     check_backend(backend)
+    bytes_at_once = None if memory is None else parse_bytes(memory)
     net = load(model, weights, seed=seed)
     starts = net.start_layers(listed(start_layers))
     pictures = load_images(net, images, labels, limit)
@@ -29,20 +34,37 @@ def run_csc(model, weights, images, labels, limit, methods, start_layers, vector
     screen = console()
     shown = ", ".join(map(net.shown, starts))
     screen.print(f"{net.name}: {len(pictures.names)} images ({pictures.source}), {vectors} vectors, start layers {shown}", **PLAIN)
-    settings = {"methods": chosen, "start": starts, "vectors": vectors, "seed": seed, "backend": backend, "semantics": semantics}
+    settings = {"methods": chosen, "start": starts, "vectors": vectors, "seed": seed, "semantics": semantics}
     with bar_steps("csc") as steps:
-        kept = {"batch_size": batch_size, "out": folder, "context": context(net, pictures), "steps": steps}
+        settings.update(backend=backend, dtype=dtype, batch_size=batch_size, memory=bytes_at_once)
+        kept = {"out": folder, "context": context(net, pictures), "steps": steps}
         result = csc(net, pictures.inputs, **settings, **kept)
     from wel.figures import write_csc_figures  # matplotlib takes a second
 
     figures = write_csc_figures(result.table, METHODS, folder / "figures", result.histograms)
     for method, reason in result.skipped.items():
         screen.print(f"Left out: {method}. {reason}", markup=False)
+    for (method, under, start), layer in result.non_finite.items():
+        screen.print(f"Not finite: {method} ({under}) from {start} has infinite or undefined relevance from {layer} on.", **PLAIN)
     screen.print(_medians_at_input(result))
     screen.print(f"Table: {folder / 'csc.csv'}\nFigure: {figures[0]} (and {len(figures) - 1} more)", **PLAIN)
 
 
+def parse_bytes(text: str) -> int:
+    """"4GiB", "500 MB" or plain bytes as a number.
+
+    Raises:
+        WelError: for anything else.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:([kMGT])(i?)B?)?", text.strip())
+    if not found or not float(found[1]):
+        raise invalid("memory", text, "a size such as 4GiB or 500MB")
+    number, prefix, binary = found.groups()
+    return int(float(number) * (1024 if binary else 1000) ** (" kMGT".index(prefix) if prefix else 0))
+
+
 def context(net: Network, pictures: ImageSet) -> dict:
+    """What a run's record keeps of its images and layers."""
     return {
         "images": pictures.names,
         "images_source": pictures.source,

@@ -1,11 +1,11 @@
 """What a rule is: what it needs of the weights, what it prepares once per image, and what it does to a batch of vectors.
 
-Tensors of an image batch are (n, *shape); relevance is (n, rows, *shape), where the rows of one image are the vectors of all start
-layers. A rule is written for one of them: `per_image` and `rows` translate.
+Values of n images are (n, *shape). Relevance is (n, rows, *shape): an image's rows are the vectors that are on their way down, and each
+of them passes a layer by itself. Between a value x and a relevance R stands `x[:, None]` (`per_image`), which is (n, 1, *shape).
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, NamedTuple, Sequence
 
 import tensorflow as tf
@@ -13,14 +13,15 @@ import tensorflow as tf
 from wel.rules.parts import Part, Weights
 
 SAFE = 1e-7  # stands in for a denominator that is exactly 0 (innvestigate's K.epsilon())
+LETTERS = {"alpha": "α", "beta": "β", "gamma": "γ", "epsilon": "ε"}
 
 
 class Site(NamedTuple):
-    """A part of the network at the values of some images, as a rule sees it.
+    """A layer, or a part of one, at the values of some images: all that a rule may look at.
 
     Attributes:
-        part: the layer, or its kernel, or its activation function.
-        inputs: (n, *shape) each; DeepLIFT's are `wel.rules.deeplift.Difference`.
+        part: the layer (`part.node.layer` is Keras's), or its kernel, or its activation function.
+        inputs: (n, *shape) for each of its inputs; DeepLIFT's are `wel.rules.deeplift.Difference`.
         output: (n, *shape).
         parameters: what the rule's `parameters` gave.
     """
@@ -32,26 +33,52 @@ class Site(NamedTuple):
 
 
 class Rule:
-    """How relevance R at a part's output becomes relevance at its inputs. Subclasses are frozen dataclasses of named numbers."""
+    """How relevance at a layer's output becomes relevance at its inputs: a class with `apply`, and where that saves time `prepare`.
+
+    A rule's numbers are the fields of a frozen dataclass; a rule without any is a plain class:
+
+        class Squared(wel.Rule):  # R_in = x² ∘ R
+            def apply(self, site, prepared, R):
+                (x,) = site.inputs
+                return [x[:, None] ** 2 * R]
+
+    All of it is TensorFlow operations that become part of a compiled graph. `wel.register_rule` says which layers get the rule; for
+    one that serves all linear layers see `wel.LinearRule`.
+    """
 
     def parameters(self, part: Part, pattern: Any = None) -> Any:
-        """Tensors made of the part's weights, once per study; any structure of them."""
+        """Tensors that `site.parameters` holds then; any structure of them, made of the layer's weights once per study."""
         return ()
 
     def forward(self, part: Part, weights: Weights | None, inputs: Sequence[Any]) -> Any:
-        """The part's output."""
+        """The part's output; only rules of methods that send more than values up (DeepLIFT) have one of their own."""
         return part.forward(inputs, weights)
 
     def prepare(self, site: Site) -> Any:
-        """What does not depend on the vectors: denominators, masks, splits; once per image."""
+        """What `prepared` is in `apply`: denominators, masks, all that does not depend on R. It is computed once per image."""
         return ()
 
     def apply(self, site: Site, prepared: Any, R: Any) -> list:
-        """Relevance at each input, (n, rows, *shape), for R (n, rows, *shape of the output).
+        """The relevance of each input, a list of (n, rows, *shape of the input), for R (n, rows, *shape of the output).
 
         R is a tuple of tensors where the method passes several down (DeepLIFT's multipliers); so is then what is returned.
         """
         raise NotImplementedError
+
+    def __str__(self) -> str:
+        """The rule with its numbers, such as `AlphaBeta(α=1, β=0, bias both)`; one that changes another stands before it."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)} if is_dataclass(self) else {}
+        inner = [str(value) for value in values.values() if isinstance(value, Rule)]
+        settings = [_setting(name, value) for name, value in values.items() if value is not None and not isinstance(value, Rule)]
+        return " ".join([type(self).__name__ + (f"({', '.join(settings)})" if settings else ""), *inner])
+
+
+def _setting(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return name if value else f"no {name}"
+    if isinstance(value, (int, float)):
+        return f"{LETTERS.get(name, name)}={value:g}"
+    return f"{name} {getattr(value, 'name', value)}"
 
 
 def per_image(tensor: tf.Tensor) -> tf.Tensor:
@@ -69,19 +96,20 @@ class LinearRule(Rule):
     """A rule for layers y = Wx + b: R_in = x̂ ⊙ Ŵᵀ(R / ẑ), ẑ = Ŵx̂ + b̂.
 
     LRP-z as it stands (Bach et al. 2015, eq. 56): x̂ = x, Ŵ = W, b̂ = b and ẑ kept from zero. Override `input`, `split` or
-    `denominator` for another rule; it then serves every linear layer.
+    `denominator` for another rule; it then serves every linear layer: dense layers, convolutions, BatchNormalization, Add, average
+    pooling.
     """
 
     def input(self, x: tf.Tensor) -> tf.Tensor:
-        """x̂."""
+        """x̂, (n, *shape), for x (n, *shape)."""
         return x
 
     def split(self, weights: Weights) -> Weights:
-        """Ŵ and b̂."""
+        """Ŵ and b̂ for W and b; `weights.each(function)` is a function of all coefficients."""
         return weights
 
     def denominator(self, z: tf.Tensor) -> tf.Tensor:
-        """What R is divided by."""
+        """What R is divided by, (n, *shape of the output), for ẑ."""
         return kept_from_zero(z)
 
     def parameters(self, part, pattern=None):

@@ -17,7 +17,7 @@ ACTIVATION_LAYERS = frozenset({"Activation", "ReLU", "LeakyReLU", "PReLU", "ELU"
 POOLINGS = frozenset(f"{span}{kind}Pooling{rank}D" for span in ("", "Global") for kind in ("Max", "Average") for rank in (1, 2, 3))
 IDENTITIES = frozenset(
     {"Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "AlphaDropout", "GaussianDropout", "GaussianNoise"}
-    | {"ActivityRegularization", "Masking", "InputLayer"}
+    | {"ActivityRegularization", "InputLayer"}
 )
 # linear, without weights, and every output is one input or 0
 SHAPES = IDENTITIES | {"Flatten", "Reshape", "Permute", "RepeatVector", "Concatenate"} | {
@@ -28,6 +28,8 @@ ELEMENTWISE = frozenset(
     | {"exponential", "mish", "leaky_relu", "LeakyReLU", "PReLU", "ELU", "ReLU", "ThresholdedReLU"}
 )
 NEVER_NEGATIVE = frozenset({"relu", "relu6", "sigmoid", "hard_sigmoid", "softplus", "exponential", "softmax", "ReLU", "ThresholdedReLU"})
+# ways of interpolation without negative coefficients
+NO_OVERSHOOT = frozenset({"nearest", "bilinear", "area", "gaussian"})
 KEEP_SIGN = SHAPES | POOLINGS | {"Add", "Average", "Multiply", "Maximum", "Minimum"}
 
 
@@ -47,6 +49,11 @@ class Weights(NamedTuple):
         if not self.kernels:
             return Weights(() if keep is tf.maximum else None, None)
         return Weights((keep(_one_kernel(self.kernels), 0),), None)
+
+    def each(self, function: Callable) -> Weights:
+        """A function, elementwise and with f(0) = 0, of the kernel and of the bias; kernels that are fixed stay as they are."""
+        kernels = (function(_one_kernel(self.kernels)),) if self.kernels else self.kernels
+        return Weights(kernels, None if self.bias is None else function(self.bias))
 
     def absolute(self) -> Weights:
         """The coefficients' absolute values, without bias."""
@@ -128,7 +135,10 @@ class Part:
 
     @property
     def nonnegative(self) -> bool:
-        return _never_negative(self.node) if self.role == ACTIVATION else self.node.kind in KEEP_SIGN and self.nonnegative_inputs
+        if self.role == ACTIVATION:
+            return _never_negative(self.node)
+        overshoots = getattr(self.node.layer, "interpolation", "nearest") not in NO_OVERSHOOT
+        return self.nonnegative_inputs and self.node.kind in KEEP_SIGN and not overshoots
 
     @property
     def _linear(self) -> LinearKind:
@@ -146,7 +156,8 @@ class Part:
             return self.node.layer.activation(inputs[0])
         if self.role == LINEAR and self.has_kernel:
             return self.map(inputs, weights)
-        return self.node.apply(list(inputs))
+        # TensorFlow interpolates in float32 whatever comes in
+        return tf.cast(self.node.apply(list(inputs)), inputs[0].dtype)
 
     def map(self, inputs: Sequence[tf.Tensor], weights: Weights) -> tf.Tensor:
         """Wx + b."""
@@ -241,7 +252,12 @@ def _convolution(node, xs, kernels):
     layer, x = node.layer, xs[0]
     if layer.padding == "causal":
         x = tf.pad(x, layer._compute_causal_padding(x))
-    return layer.convolution_op(x, kernels[0])
+    if layer.groups == 1:
+        return layer.convolution_op(x, kernels[0])
+    # TensorFlow has no gradient of a grouped convolution on a CPU
+    axis = 1 if layer.data_format == "channels_first" else -1
+    groups = zip(tf.split(x, layer.groups, axis), tf.split(kernels[0], layer.groups, -1))
+    return tf.concat([layer.convolution_op(*group) for group in groups], axis)
 
 
 def _transposed_convolution(node, xs, kernels):
@@ -302,7 +318,7 @@ def _dense_transposed(part, R, kernels):
 
 def _convolution_transposed(part, R, kernels):
     layer = part.node.layer
-    if layer.groups > 1 or layer.data_format != "channels_last":
+    if layer.groups > 1 or max(layer.dilation_rate) > 1 or layer.data_format != "channels_last":
         return part.derivative(lambda xs: _convolution(part.node, xs, kernels), R)
     shape = tf.concat([tf.shape(R)[:1], part.input_shapes[0]], 0)
     settings = {"padding": layer.padding.upper(), "dilations": layer.dilation_rate}

@@ -29,7 +29,7 @@ def cascading_randomization(
     layers: Sequence[str] | str | None = None,
     classes: Sequence[int | None] | None = None,
     seed: int = 0,
-    backend: str = "wrapped",
+    backend: str = "native",
     semantics: str = "paper",
     options: Mapping[str, dict] | None = None,
     out: Path | None = None,

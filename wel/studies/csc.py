@@ -13,10 +13,10 @@ import pandas as pd
 
 from wel.applicability import check_applies
 from wel.backends import find_backend
-from wel.backends.request import Request
+from wel.backends.request import DTYPES, Precision, Request
 from wel.errors import UnsupportedError, invalid, one_of
 from wel.methods import Method, choose_methods
-from wel.metrics import chance_level, pairwise_abs_cosine
+from wel.metrics import chance_level
 from wel.network import Network
 from wel.options import described, settle_options
 from wel.patterns import with_patterns
@@ -28,11 +28,10 @@ from wel.vectors import random_vectors
 
 
 class Cell(NamedTuple):
-    """One curve of the study: a method under one semantics from one start layer (Keras name)."""
+    """What is computed together: a method under one semantics, from all start layers."""
 
     method: Method
     semantics: str
-    start: str
 
 
 @dataclass(frozen=True)
@@ -43,11 +42,13 @@ class CSCResult:
         table: one row per method, semantics, start layer and layer; statistics of |cos| as columns.
         histograms: (method, semantics, start, layer) -> counts for `wel.statistics.HISTOGRAM_EDGES`.
         skipped: methods of "all" that do not apply to the network, and why.
+        non_finite: (method, semantics, start) -> the first layer on the way down at which relevance is not finite.
     """
 
     table: pd.DataFrame
     histograms: dict[tuple[str, str, str, str], np.ndarray]
     skipped: dict[str, str] = field(default_factory=dict)
+    non_finite: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
 
 def csc(
@@ -57,10 +58,12 @@ def csc(
     start: Sequence[str] | str | None = None,
     vectors: int | Mapping[str, np.ndarray] = 5,
     seed: int = 0,
-    backend: str = "wrapped",
+    backend: str = "native",
     semantics: str = "paper",
     options: Mapping[str, dict] | None = None,
+    dtype: str = "float32",
     batch_size: int | None = None,
+    memory: int | None = None,
     out: Path | None = None,
     context: dict[str, Any] | None = None,
     steps: Steps | None = None,
@@ -80,7 +83,9 @@ def csc(
         backend: who computes.
         semantics: "paper", "corrected" or "both".
         options: {method: {option: value}}.
+        dtype: "float32", or "float64" to resolve 1 − |cos| below 1e-14; of the native backend only.
         batch_size: images that are computed at once; sized from memory by default.
+        memory: bytes that a batch may take, by default a part of what is free.
         out: run directory; nothing is written without it.
         context: kept in `run.json` beside the settings.
         steps: is told of progress, (method × start layer × image) steps in all.
@@ -89,8 +94,8 @@ def csc(
         WelError: for anything in the arguments that cannot be used.
     """
     images = checked_images(net, images)
-    study = _Study(net, images, vectors, seed, backend, options or {}, batch_size)
-    cells = study.cells(choose_methods(methods), net.start_layers(_named(start, vectors)), semantics)
+    study = _Study(net, images, start, vectors, seed, backend, options or {}, Precision(dtype, memory), batch_size)
+    cells = study.cells(choose_methods(methods), semantics)
     skipped = study.unsupported(cells)
     if skipped and methods != "all":
         raise UnsupportedError(next(iter(skipped.values())))
@@ -103,6 +108,12 @@ def csc(
         result = study.result(run, cells, steps or Steps(), skipped, leave_out=methods == "all")
         _write(run, result)
     return result
+
+
+def _registered_rules() -> dict[str, str]:
+    from wel.composites import registered_rules  # imports TensorFlow
+
+    return registered_rules()
 
 
 def _named(start, vectors):
@@ -124,10 +135,12 @@ def chosen_semantics(name: str) -> tuple[str, ...]:
 class _Study:
     """The settings that all cells share, and how a cell is computed from them."""
 
-    def __init__(self, net, images, vectors, seed, backend, options, batch_size):
+    def __init__(self, net, images, start, vectors, seed, backend, options, precision, batch_size):
         self.net, self.images, self.seed, self.backend, self.options = net, images, seed, backend, options
+        self.precision = precision
         self.given = {net.find(name, "vectors"): array for name, array in vectors.items()} if isinstance(vectors, Mapping) else None
         self.count = vectors if self.given is None else None
+        self.starts = net.start_layers(_named(start, vectors))
         self.batch_size = batch_size
         self._opened: dict[str, Any] = {}
         self._settled: dict[str, dict] = {}
@@ -136,39 +149,46 @@ class _Study:
     def _check(self) -> None:
         if self.given is None:
             _check_whole("vectors", self.count, 2, ": similarity needs pairs")
-        if self.batch_size is not None:
-            _check_whole("batch_size", self.batch_size, 1)
+        for name, value in (("batch_size", self.batch_size), ("memory", self.precision.memory)):
+            if value is not None:
+                _check_whole(name, value, 1)
+        if self.precision.dtype not in DTYPES:
+            raise invalid("dtype", self.precision.dtype, one_of(DTYPES))
+        if self.precision.dtype != "float32" and self.backend != "native":
+            raise invalid("dtype", self.precision.dtype, f"'float32', the only one that the backend '{self.backend}' computes in")
         _check_whole("seed", self.seed, 0)
 
-    def cells(self, methods: Sequence[Method], starts: Sequence[str], semantics: str) -> list[Cell]:
+    def cells(self, methods: Sequence[Method], semantics: str) -> list[Cell]:
         wanted = chosen_semantics(semantics)
         if self.backend == "original" and "corrected" in wanted:
             raise invalid("semantics", semantics, "'paper', the only one that the original stack computes")
         for name in self.options:
             choose_methods(name)
-        for start in starts:
+        for start in self.starts:
             self.vectors(start, [0])
-        return [Cell(method, one, start) for method in methods for one in wanted for start in starts]
+        return [Cell(method, one) for method in methods for one in wanted]
 
     def request(self, cells: Sequence[Cell]) -> dict[str, Any]:
         return {
             "model": self.net.name,
             "weights_sha256": self.net.weights_hash(),
             "methods": {cell.method.name: described(self.settled(cell.method)) for cell in cells},
-            "start_layers": list(dict.fromkeys(self.net.shown(cell.start) for cell in cells)),
+            "start_layers": [self.net.shown(start) for start in self.starts],
             "semantics": list(dict.fromkeys(cell.semantics for cell in cells)),
             "images": len(self.images),
             "images_sha256": _sha256([self.images]),
             "vectors": int(self.count) if self.given is None else _sha256(self.given.values()),
             "seed": int(self.seed),
             "backend": self.backend,
+            "dtype": self.precision.dtype,
+            "registered_rules": _registered_rules() if self.backend == "native" else {},
         }
 
     def opened(self, method: Method):
         """The network in the hands of the method's backend, with the weights that it had when the study first asked."""
         backend = find_backend(self.backend, method)
         if backend.name not in self._opened:
-            self._opened[backend.name] = backend.open(self.net)
+            self._opened[backend.name] = backend.open(self.net, self.precision)
         return self._opened[backend.name]
 
     def settled(self, method: Method) -> dict:
@@ -195,12 +215,12 @@ class _Study:
                 check_applies(method, self.backend, self.net.graph)
                 self.settled(method)
             except UnsupportedError as error:
-                reasons[method.name] = str(error)
+                reasons[method.name] = str(error).partition(" Expected ")[0]
         return reasons
 
     def result(self, run: Run, cells: Sequence[Cell], steps: Steps, skipped: dict[str, str], leave_out: bool) -> CSCResult:
-        steps.start(len(cells) * len(self.images))
-        rows, histograms = [], {}
+        steps.start(len(cells) * len(self.starts) * len(self.images))
+        rows, histograms, non_finite = [], {}, {}
         for position, cell in enumerate(cells):
             try:
                 done = None if cell.method.name in skipped else self.cell(run, f"cell{position:04d}", cell, steps)
@@ -209,67 +229,76 @@ class _Study:
                     raise
                 skipped[cell.method.name], done = str(error), None
             if done is None:
-                steps.advance(len(self.images))
+                steps.advance(len(self.starts) * len(self.images))
                 continue
             rows += done["rows"]
-            key = (cell.method.name, cell.semantics, self.net.shown(cell.start))
-            histograms.update({(*key, layer): np.array(counts) for layer, counts in done["histograms"].items()})
-        return CSCResult(pd.DataFrame(rows), histograms, skipped)
+            for start, layer, counts, broken in done["layers"]:
+                key = (cell.method.name, cell.semantics, start)
+                histograms[(*key, layer)] = np.array(counts)
+                if broken:
+                    non_finite.setdefault(key, layer)
+        return CSCResult(pd.DataFrame(rows), histograms, skipped, non_finite)
 
     def cell(self, run: Run, key: str, cell: Cell, steps: Steps) -> dict:
-        """Rows and histograms of one curve, from what an interrupted run has left and what is still to be computed."""
+        """Rows, and the counts of every layer on the way down, from what an interrupted run has left and what is still to be done."""
         done = run.load_json(key)
         if done is not None:
-            steps.advance(len(self.images))
+            steps.advance(len(self.starts) * len(self.images))
             return done
         parts = run.load_parts(f"{key}-")
         counted = [int(image) for part in parts for image in part["done"]]
-        steps.advance(len(counted), cell.method.label, self.net.shown(cell.start))
+        steps.advance(len(self.starts) * len(counted), cell.method.label, cell.semantics)
         for batch in self._batches(cell, sorted(set(range(len(self.images))) - set(counted))):
             parts.append(self._part(cell, batch))
             run.save_part(f"{key}-{batch[0]:06d}", parts[-1])
-            steps.advance(len(batch), cell.method.label, self.net.shown(cell.start))
+            steps.advance(len(self.starts) * len(batch), cell.method.label, cell.semantics)
         done = self._summary(cell, parts)
         run.save_json(key, done)
         run.drop_parts(f"{key}-")
         return done
 
     def _batches(self, cell: Cell, images: list[int]) -> list[list[int]]:
-        per_image = self.vectors(cell.start, [0]).shape[1]
+        per_image = sum(self.vectors(start, [0]).shape[1] for start in self.starts)
         size = self.batch_size or self.opened(cell.method).images_at_once(per_image)
         return [images[first : first + size] for first in range(0, len(images), size)]
 
     def _part(self, cell: Cell, batch: list[int]) -> dict[str, np.ndarray]:
         request = Request(cell.method.name, cell.semantics, self.settled(cell.method))
-        below = self.net.graph.below(cell.start)
-        vectors = self.vectors(cell.start, batch)
-        read = self.opened(cell.method).relevance(request, self.images[batch], cell.start, vectors, below)
+        vectors = {start: self.vectors(start, batch) for start in self.starts}
+        found = self.opened(cell.method).cosines(request, self.images[batch], vectors, batch)
         arrays = {"done": np.array(batch)}
-        for position, layer in enumerate(below):
-            counts = CosineCounts.merged(CosineCounts.of(image, pairwise_abs_cosine(one)) for image, one in zip(batch, read[layer]))
-            arrays.update({f"{position}/{name}": array for name, array in counts.to_arrays().items()})
+        for (start, layer), (counts, broken) in found.items():
+            prefix = self._prefix(start, layer)
+            arrays[f"{prefix}broken"] = np.array(broken)
+            arrays.update({prefix + name: array for name, array in counts.to_arrays().items()})
         return arrays
 
-    def _summary(self, cell: Cell, parts: list[dict[str, np.ndarray]]) -> dict:
-        rows, histograms = [], {}
-        for position, layer in reversed(list(enumerate(self.net.graph.below(cell.start)))):
-            counts = CosineCounts.merged(CosineCounts.from_arrays(_stripped(part, f"{position}/")) for part in parts)
-            rows.append({**self._row(cell, layer), **counts.summary(self.seed), **self._chance(layer)})
-            histograms[self.net.shown(layer)] = counts.histogram().tolist()
-        return {"rows": rows, "histograms": histograms}
+    def _prefix(self, start: str, layer: str) -> str:
+        return f"{self.net.graph.index(start)}/{self.net.graph.index(layer)}/"
 
-    def _row(self, cell: Cell, layer: str) -> dict[str, Any]:
+    def _summary(self, cell: Cell, parts: list[dict[str, np.ndarray]]) -> dict:
+        rows, layers = [], []
+        for start in self.starts:
+            for layer in reversed(self.net.graph.below(start)):
+                several = [_stripped(part, self._prefix(start, layer)) for part in parts]
+                counts = CosineCounts.merged(map(CosineCounts.from_arrays, several))
+                rows.append({**self._row(cell, start, layer), **counts.summary(self.seed), **self._chance(layer)})
+                broken = int(sum(part["broken"] for part in several))
+                layers.append((self.net.shown(start), self.net.shown(layer), counts.histogram().tolist(), broken))
+        return {"rows": rows, "layers": layers}
+
+    def _row(self, cell: Cell, start: str, layer: str) -> dict[str, Any]:
         return {
             "model": self.net.name,
             "method": cell.method.name,
             "semantics": cell.semantics,
             "backend": find_backend(self.backend, cell.method).name,
-            "start": self.net.shown(cell.start),
+            "start": self.net.shown(start),
             "layer": self.net.shown(layer),
             "layer_index": self.net.graph.index(layer),
             "channels": self.net.graph[layer].shape[-1],
             "images": len(self.images),
-            "vectors": self.vectors(cell.start, [0]).shape[1],
+            "vectors": self.vectors(start, [0]).shape[1],
         }
 
     def _chance(self, layer: str) -> dict[str, float]:
@@ -290,7 +319,7 @@ def _stripped(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarra
 def _write(run: Run, result: CSCResult) -> None:
     run.write_text("csc.csv", result.table.to_csv(index=False))
     run.write_text("histograms.csv", _histogram_table(result).to_csv(index=False))
-    run.finish(skipped=result.skipped)
+    run.finish(skipped=result.skipped, non_finite=[[*key, layer] for key, layer in result.non_finite.items()])
 
 
 def _histogram_table(result: CSCResult) -> pd.DataFrame:
@@ -306,4 +335,6 @@ def _read(run: Run) -> CSCResult:
     table = pd.read_csv(run.folder / "csc.csv", float_precision="round_trip", keep_default_na=False, na_values=[""])
     counts = pd.read_csv(run.folder / "histograms.csv", keep_default_na=False)
     groups = counts.groupby(["method", "semantics", "start", "layer"], sort=False)["count"]
-    return CSCResult(table, {key: group.to_numpy() for key, group in groups}, run.record["context"].get("skipped", {}))
+    context = run.record["context"]
+    non_finite = {tuple(key): layer for *key, layer in context["non_finite"]}
+    return CSCResult(table, {key: group.to_numpy() for key, group in groups}, context["skipped"], non_finite)

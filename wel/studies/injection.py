@@ -24,7 +24,7 @@ def relevance(
     start: str = "output",
     vectors: np.ndarray | None = None,
     at: Sequence[str] | str | None = None,
-    backend: str = "wrapped",
+    backend: str = "native",
     semantics: str = "paper",
     **options: Any,
 ) -> dict[str, np.ndarray]:

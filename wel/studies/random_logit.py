@@ -21,7 +21,7 @@ def random_logit(
     methods: str | Iterable[str] = "all",
     classes: Sequence[int | None] | None = None,
     seed: int = 0,
-    backend: str = "wrapped",
+    backend: str = "native",
     semantics: str = "paper",
     options: Mapping[str, dict] | None = None,
     out: Path | None = None,

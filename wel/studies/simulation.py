@@ -28,7 +28,7 @@ _OUTPUTS = (
 )
 VGG16_SHAPES = {layer: (inputs, outputs) for (layer, outputs), (_, inputs) in zip(_OUTPUTS, _OUTPUTS[1:])}
 ALPHAS = (10, 5, 4, 3, 2, 1)
-SLICE = 512  # outputs whose weights are drawn and multiplied at a time: 16 MB at 4096 inputs
+SLICE = 256  # outputs whose weights are drawn and multiplied at a time: 8 MB at 4096 inputs
 LARGEST_RATIO = 1 / np.finfo("float64").eps  # of singular values; beyond it the smaller one is rounding
 
 
@@ -119,9 +119,9 @@ def simulate(
 
     After every product: mean |cos| over all pairs of rows, pairs with a row of zeros dropped, its median and interval (99 %; α, β:
     95 %) over samples; and σ₁/σ₂ of the whole product of matrices, a QR-compressed running product from the output down, of the
-    first sample only: it varies by a few per cent between samples, and takes ten times as long as the rows. Where there is a ReLU
-    it is σ₁/σ₂ of the rows R, median over samples. Running products are scaled by powers of two, which changes neither number.
-    float64 ends at 1 - |cos| of about 1e-16 and σ₁/σ₂ of 4.5e15.
+    first sample only: it varies by some per cent between samples (by a third at the input's 3 channels) and takes several times as
+    long as the rows. Where there is a ReLU it is σ₁/σ₂ of the rows R, median over samples. Running products are scaled by powers of
+    two, which changes neither number. float64 ends at 1 - |cos| of about 1e-16 and σ₁/σ₂ of 4.5e15.
 
     Args:
         net: the trained network of the learned chains, from `wel.load`; without it they are left out.

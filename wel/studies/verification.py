@@ -47,7 +47,7 @@ def verify(
     start: Sequence[str] | str | None = None,
     vectors: int = 3,
     seed: int = 0,
-    backends: Sequence[str] = ("wrapped", "original"),
+    backends: Sequence[str] = ("native", "wrapped"),
     semantics: str = "paper",
     original: Path | None = None,
     save: Path | None = None,

@@ -1,0 +1,103 @@
+"""What speed is wanted, and the ratios that tell whether it is there."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+GRADIENTS = ("gradient", "guided_backprop", "deconvnet")
+ALPHA_BETA = ("lrp_alpha1_beta0", "lrp_alpha2_beta1", "lrp_alpha5_beta4")
+DEEPLIFT = ("deeplift_reveal_cancel", "deeplift_rescale", "deeplift_ablation")
+ONE_TERM = (
+    *GRADIENTS,
+    "lrp_z",
+    "lrp_epsilon",
+    "lrp_alpha1_beta0",
+    "deep_taylor",
+    "lrp_cmp_alpha1_beta0",
+    "pattern_net",
+    "pattern_attribution",
+    "deeplift_rescale",
+)
+TWO_TERM = ("lrp_alpha2_beta1", "lrp_alpha5_beta4", "lrp_cmp_alpha2_beta1", "deeplift_reveal_cancel", "deeplift_ablation")
+LARGE = ("vgg16", "resnet50")
+
+# subject -> the subject of ours that it is compared with
+AGAINST = {
+    "yardstick": "native",
+    "wrapped": "native",
+    "original": "native",
+    "zennit": "native",
+    "first innvestigate": "first native",
+    "one by one": "sweep",
+}
+
+
+@dataclass(frozen=True)
+class Goal:
+    """How fast we want to be beside a subject.
+
+    Attributes:
+        subject: key of `AGAINST`.
+        bound: the ratio that is wanted; of the yardstick at most, of others at least.
+        methods, networks: what it holds for; all if empty.
+        aim: a ratio that would be better still.
+    """
+
+    subject: str
+    bound: float
+    methods: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    aim: float | None = None
+
+    def holds_for(self, network: str, method: str) -> bool:
+        """Whether the goal is about a network and a method."""
+        return (not self.methods or method in self.methods) and (not self.networks or network in self.networks)
+
+
+GOALS = (
+    Goal("yardstick", 1.2, ONE_TERM, LARGE, aim=1.0),
+    Goal("yardstick", 1.8, TWO_TERM, LARGE, aim=1.6),
+    Goal("yardstick", 3.0, ("rectgrad",), LARGE),
+    Goal("wrapped", 3.0, ALPHA_BETA),
+    Goal("wrapped", 1.2, GRADIENTS),
+    Goal("original", 10.0, ALPHA_BETA),
+    Goal("original", 50.0, DEEPLIFT),
+    Goal("zennit", 6.0, ("lrp_alpha1_beta0",), ("vgg16",)),
+    Goal("first innvestigate", 10.0),
+    Goal("one by one", 1.15),
+)
+
+
+def ratios(seconds: pd.DataFrame) -> pd.DataFrame:
+    """Ratios of the medians of one run, and the goals that they are held to.
+
+    Of the yardstick ours / its: our time as a multiple of a gradient's. Of others theirs / ours: how many times as fast we are.
+
+    Args:
+        seconds: network, method, subject, seconds; a row per counted run.
+
+    Returns:
+        network, method, subject, ours, theirs (medians in s), runs (theirs), ratio, goal, aim, met; the last three empty without a goal.
+    """
+    medians = seconds.groupby(["network", "method", "subject"], sort=False)["seconds"].agg(["median", "count"])
+    rows = []
+    for (network, method, subject), theirs in medians.iterrows():
+        ours = (network, method, AGAINST.get(subject))
+        if ours not in medians.index:
+            continue
+        quotient = medians.loc[ours, "median"] / theirs["median"]
+        ratio = quotient if subject == "yardstick" else 1 / quotient
+        row = {"network": network, "method": method, "subject": subject, "ours": medians.loc[ours, "median"], "theirs": theirs["median"]}
+        rows.append({**row, "runs": int(theirs["count"]), "ratio": ratio, **_held(subject, network, method, ratio)})
+    columns = ["network", "method", "subject", "ours", "theirs", "runs", "ratio", "goal", "aim", "met"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _held(subject: str, network: str, method: str, ratio: float) -> dict:
+    for goal in GOALS:
+        if goal.subject == subject and goal.holds_for(network, method):
+            met = ratio <= goal.bound if subject == "yardstick" else ratio >= goal.bound
+            return {"goal": goal.bound, "aim": np.nan if goal.aim is None else goal.aim, "met": "yes" if met else "no"}
+    return {"goal": np.nan, "aim": np.nan, "met": ""}

@@ -1,0 +1,143 @@
+"""How fast wel's engine is beside others: `make bench`, or
+
+    python experiments/benchmarks/run.py --networks vgg16 --methods gradient,lrp_alpha1_beta0
+"""
+from __future__ import annotations
+
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Callable, Optional, Sequence
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import typer  # noqa: E402
+from cases import NETWORKS, Case  # noqa: E402
+from figure import write_bars  # noqa: E402
+from goals import ratios  # noqa: E402
+from measure import LONG, Record, measure_first, measure_rounds, measure_study  # noqa: E402
+from rich.table import Table  # noqa: E402
+from subjects import Subject, native, one_by_one, original, sweep, wrapped, yardstick, zennit  # noqa: E402
+
+from wel.commands.console import console, listed  # noqa: E402
+from wel.errors import WelError, invalid, one_of  # noqa: E402
+from wel.methods import CSC_METHODS, choose_methods  # noqa: E402
+from wel.paths import written_whole  # noqa: E402
+from wel.progress import progress  # noqa: E402
+
+COMPARISONS = ("yardstick", "wrapped", "original", "zennit", "sweep", "first", "study")
+QUICK_METHODS = "gradient,lrp_alpha1_beta0,lrp_alpha2_beta1,rectgrad"
+# what is compared with others than the yardstick, which only asks for minutes, unless --full
+FEW = ("gradient", "guided_backprop", "lrp_z", "lrp_alpha1_beta0", "lrp_alpha2_beta1", "lrp_cmp_alpha1_beta0", "deeplift_rescale")
+SWEPT = ("lrp_alpha1_beta0",)
+# innvestigate takes up to a quarter of an hour to build a ResNet-50
+SLOW_BUILDS = ("resnet50",)
+
+
+def main(
+    networks: Annotated[str, typer.Option(help="Of cifar10, vgg16 and resnet50, with commas.")] = ",".join(NETWORKS),
+    methods: Annotated[str, typer.Option(help="'all', or names with commas; see `wel methods`.")] = "all",
+    compare: Annotated[str, typer.Option(help=f"Of {', '.join(COMPARISONS)}, with commas.")] = ",".join(COMPARISONS[:-1]),
+    rounds: Annotated[int, typer.Option(min=1, help="Runs of each, in turns, of which the median counts.")] = 5,
+    vectors: Annotated[int, typer.Option(min=2, help="Vectors for the one image.")] = 5,
+    quick: Annotated[bool, typer.Option(help="One round of a few methods on cifar10 and vgg16, beside the yardstick.")] = False,
+    full: Annotated[bool, typer.Option(help="Also what takes hours: every method with everybody, whole studies.")] = False,
+    torch_python: Annotated[Optional[str], typer.Option(envvar="WEL_TORCH_PYTHON", help="An interpreter with zennit.")] = None,
+    out: Annotated[Path, typer.Option(help="Where the tables and figures go.")] = Path("runs/bench"),
+) -> None:
+    """Measures times and memory, and holds them to our goals."""
+    if quick:
+        networks, methods, compare, rounds = "cifar10,vgg16", QUICK_METHODS, "yardstick,sweep", 1
+    plan = _Plan(listed(compare) if not full else list(COMPARISONS), rounds, full, torch_python)
+    chosen, record = (_known("networks", listed(networks), NETWORKS), _methods(methods)), Record()
+    try:
+        plan.run(record, *chosen, vectors)
+    finally:  # what an interrupted run has measured is worth having
+        if record.rows:
+            write(record, out)
+
+
+class _Plan:
+    """What is compared with what."""
+
+    def __init__(self, compare: Sequence[str], rounds: int, full: bool, torch_python: str | None):
+        self.compare, self.rounds, self.full = _known("compare", compare, COMPARISONS), rounds, full
+        self.torch_python = torch_python or (sys.executable if find_spec("zennit") else None)
+
+    def run(self, record: Record, networks: Sequence[str], methods: Sequence[str], vectors: int) -> None:
+        with progress() as bar:
+            task = bar.add_task("", total=len(networks) * len(methods))
+            for network in networks:
+                case = Case.of(network, vectors)
+                for method in methods:
+                    self._method(record, case, method, lambda text: bar.update(task, description=text))
+                    bar.advance(task)
+                if "study" in self.compare and network in LONG:
+                    bar.update(task, description=f"wel csc --model {network}")
+                    measure_study(record, network)
+
+    def _method(self, record: Record, case: Case, method: str, tell: Callable[[str], None]) -> None:
+        measure_rounds(record, case, method, self._subjects(method), self.rounds, tell)
+        if "sweep" in self.compare and (self.full or method in SWEPT):
+            measure_rounds(record, case, method, {"sweep": sweep, "one by one": one_by_one}, self.rounds, tell)
+        if "first" in self.compare:
+            tell(f"{case.net.name} {method}: first result")
+            measure_first(record, case, method, self.full or method in SWEPT and case.net.name not in SLOW_BUILDS)
+
+    def _subjects(self, method: str) -> dict[str, Subject]:
+        others = {"wrapped": wrapped, "original": original}
+        if self.torch_python:
+            others["zennit"] = zennit(self.torch_python)
+        chosen = {"native": native, "yardstick": yardstick, **(others if self.full or method in FEW else {})}
+        return {name: subject for name, subject in chosen.items() if name == "native" or name in self.compare}
+
+
+def write(record: Record, folder: Path) -> None:
+    """Writes `seconds.csv`, `ratios.csv` and the figures, and prints the ratios."""
+    folder.mkdir(parents=True, exist_ok=True)
+    runs = record.table()
+    found = ratios(runs)
+    for name, table in (("seconds", runs), ("ratios", found)):
+        with written_whole(folder / f"{name}.csv") as temporary:
+            table.to_csv(temporary, index=False)
+    figures = write_bars(found, folder)
+    screen = console()
+    screen.print(_printable(found))
+    memory = runs.dropna(subset="peak_mb")
+    for row in memory.itertuples():
+        screen.print(f"{row.network}, {row.method}, {row.subject}: {row.seconds:.1f} s, {row.peak_mb:.0f} MiB", soft_wrap=True)
+    for reason in dict.fromkeys(record.left_out.values()):
+        keys = [" ".join(key) for key, why in record.left_out.items() if why == reason]
+        screen.print(f"Left out: {', '.join(keys)}. {reason}", markup=False, soft_wrap=True)
+    screen.print(f"Load while measuring: {runs['load'].median():.1f} on {os.cpu_count()} cores. What else runs makes all times longer.")
+    screen.print(f"Tables: {folder}/seconds.csv, {folder}/ratios.csv\nFigures: {', '.join(map(str, figures))}", soft_wrap=True)
+
+
+def _printable(found) -> Table:
+    table = Table("network", "method", "beside", title="Ratios of medians: to the yardstick ours/theirs, else theirs/ours")
+    for heading in ("ours s", "theirs s", "runs", "ratio", "goal", "aim", "met"):
+        table.add_column(heading, justify="right")
+    for row in found.itertuples():
+        numbers = [f"{row.ours:.3f}", f"{row.theirs:.3f}", str(row.runs), f"{row.ratio:.2f}"]
+        bounds = ["" if number != number else f"{number:g}" for number in (row.goal, row.aim)]
+        table.add_row(row.network, row.method, row.subject, *numbers, *bounds, row.met)
+    return table
+
+
+def _methods(names: str) -> list[str]:
+    return list(CSC_METHODS) if names == "all" else [method.name for method in choose_methods(listed(names))]
+
+
+def _known(option: str, names: Sequence[str], known: Sequence[str]) -> list[str]:
+    for name in names:
+        if name not in known:
+            raise invalid(option, name, one_of(known))
+    return list(names)
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(main)
+    except WelError as error:
+        raise SystemExit(str(error)) from error

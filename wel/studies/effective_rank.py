@@ -1,0 +1,186 @@
+"""Effective rank: how many dimensions are left of random relevances injected at a layer, on their way down?"""
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from wel.backends.request import Precision, Request
+from wel.composites import flow_of, rules_for
+from wel.errors import UnsupportedError, invalid
+from wel.methods import choose_methods
+from wel.network import Network
+from wel.progress import Steps
+from wel.rules.lrp import Clipped
+from wel.rules.rectifier import Deconvolved, Guided, Rectified
+from wel.runs import Run
+from wel.studies.csc import Cell, _stripped, _Study
+from wel.studies.injection import checked_images
+
+VECTORS = 16  # a relative error of about 2/16 for one image and location, less for medians over them
+NOT_LINEAR = (Guided, Deconvolved, Rectified, Clipped)
+
+
+@dataclass(frozen=True)
+class EffectiveRankResult:
+    """What the study found.
+
+    Attributes:
+        table: one row per method, semantics, start layer and layer. `rank_location` is the median over images of the median over
+            feature-map locations, `rank_layer` the median over images for the whole layer, each with its standard error from the
+            number of vectors. `linear` tells whether relevance up to there is a linear function of the vector; `bound_location` and
+            `bound_layer` what neither rank can exceed: channels, resp. size of the layer, and if linear the start layer's size.
+            `undefined` is the share of locations, over all images, at which fewer than two vectors leave relevance other than zero.
+        skipped: methods of "all" that do not apply to the network, and why.
+    """
+
+    table: pd.DataFrame
+    skipped: dict[str, str] = field(default_factory=dict)
+
+
+def effective_rank(
+    net: Network,
+    images: np.ndarray,
+    methods: str | Iterable[str] = "all",
+    start: Sequence[str] | str | None = None,
+    vectors: int | Mapping[str, np.ndarray] = VECTORS,
+    seed: int = 0,
+    backend: str = "native",
+    semantics: str = "paper",
+    options: Mapping[str, dict] | None = None,
+    dtype: str = "float32",
+    batch_size: int | None = None,
+    memory: int | None = None,
+    out: Path | None = None,
+    context: dict[str, Any] | None = None,
+    steps: Steps | None = None,
+) -> EffectiveRankResult:
+    """Measures the effective rank of the chain of matrices that takes relevance from a start layer down to each layer below it.
+
+    It is the participation ratio p = tr(S)² / tr(S²) of S = E[R Rᵀ] for the results R of vectors v ~ N(0, I), by an estimate that V
+    does not limit (`wel.participation`): per feature-map location, R in R^channels, as CSC has it, and for the whole layer. p = 1: the
+    paper's rank-1 matrix C = cγᵀ. Where a method is linear, R = Jv, p is the effective rank of J; where it is not (`linear`), it
+    is an effective dimension of the results, and nothing is said about a matrix.
+
+    Standard errors are from the jackknife over vectors, one left out for all images at once, so they cover the choice of the
+    vectors, not that of the images. They err on the large side, by √2 where the spectrum is flat (Efron & Stein 1981).
+    float32 relevance ends at p − 1 of about 1e-14.
+
+    Args:
+        net, images, methods, start, options, dtype, batch_size, memory, context, steps: as for `wel.csc`.
+        vectors: how many random vectors per image, at least 3, or the vectors themselves, {start layer: (n, V, *shape)}; of a seed
+            the first five are those of `wel.csc`.
+        seed: of the random vectors.
+        backend: "native"; the others do not compute it.
+        semantics: "paper", "corrected" or "both".
+        out: run directory; nothing is written without it.
+
+    Raises:
+        WelError: for anything in the arguments that cannot be used.
+    """
+    if backend != "native":
+        raise invalid("backend", backend, "'native', the only one that computes effective ranks")
+    images = checked_images(net, images)
+    study = _RankStudy(net, images, start, vectors, seed, backend, options or {}, Precision(dtype, memory), batch_size)
+    cells = study.cells(choose_methods(methods), semantics)
+    skipped = study.unsupported(cells)
+    if skipped and methods != "all":
+        raise UnsupportedError(next(iter(skipped.values())))
+    cells = [cell for cell in cells if cell.method.name not in skipped]
+    with tempfile.TemporaryDirectory() as scratch:
+        run = Run(Path(out or Path(scratch) / "run"), {"study": "effective-rank", **study.request(cells)}, context or {})
+        if run.finished:
+            return _read(run)
+        found = study.result(run, cells, steps or Steps(), skipped, leave_out=methods == "all")
+        run.write_text("effective_rank.csv", found.table.to_csv(index=False))
+        run.finish(skipped=found.skipped)
+    return EffectiveRankResult(found.table, found.skipped)
+
+
+def jackknife(values: np.ndarray) -> tuple[float, float]:
+    """A median over images and its standard error from the number of vectors, √((V−1)/V Σ(θ_v − θ̄)²).
+
+    values: (images, 1 + V): a number from all vectors, then from all but the first, the second, …; NaN is dropped.
+    """
+    estimate, *without = median(values)
+    with np.errstate(invalid="ignore"):  # infinite ones have no spread
+        return float(estimate), float(np.std(without) * np.sqrt(len(without) - 1))
+
+
+def median(values: np.ndarray) -> np.ndarray:
+    """The median over the last axis but one, NaN dropped; NaN where nothing else is."""
+    ordered = np.sort(values, axis=-2)  # NaN last
+    count = np.sum(~np.isnan(values), axis=-2, keepdims=True)
+    middle = [np.take_along_axis(ordered, rank, axis=-2) for rank in (np.maximum(count - 1, 0) // 2, count // 2)]
+    return np.squeeze((middle[0] + middle[1]) / 2, axis=-2)
+
+
+class _RankStudy(_Study):
+    """CSC's study with another measure."""
+
+    def cells(self, methods, semantics):
+        found = super().cells(methods, semantics)
+        for start in self.starts:
+            count = self.vectors(start, [0]).shape[1]
+            if count < 3:
+                raise invalid("vectors", count, "three or more: the error takes pairs without one of them")
+        return found
+
+    def _part(self, cell: Cell, batch: list[int]) -> dict[str, np.ndarray]:
+        request = Request(cell.method.name, cell.semantics, self.settled(cell.method))
+        vectors = {start: self.vectors(start, batch) for start in self.starts}
+        arrays = {"done": np.array(batch)}
+        for (start, layer), ratios in self.opened(cell.method).participation(request, self.images[batch], vectors).items():
+            prefix = self._prefix(start, layer)
+            arrays[f"{prefix}location"], arrays[f"{prefix}layer"] = median(ratios.locations), ratios.layer
+            arrays[f"{prefix}undefined"] = np.isnan(ratios.locations[..., 0]).mean(axis=1)
+        return arrays
+
+    def _summary(self, cell: Cell, parts: list[dict[str, np.ndarray]]) -> dict:
+        is_linear = self._linearity(cell)
+        rows = []
+        for start in self.starts:
+            for layer in reversed(self.net.graph.below(start)):
+                several = [_stripped(part, self._prefix(start, layer)) for part in parts]
+                found = {name: np.concatenate([part[name] for part in several]) for name in several[0]}
+                rows.append({**self._row(cell, start, layer), **self._measured(start, layer, is_linear(start, layer), found)})
+        return {"rows": rows, "layers": []}
+
+    def _measured(self, start: str, layer: str, linear: bool, found: dict[str, np.ndarray]) -> dict[str, Any]:
+        shape = self.net.graph[layer].shape
+        most = int(np.prod(self.net.graph[start].shape)) if linear else np.inf
+        location, location_error = jackknife(found["location"])
+        whole, whole_error = jackknife(found["layer"])
+        return {
+            "linear": linear,
+            "rank_location": location,
+            "rank_location_error": location_error,
+            "rank_layer": whole,
+            "rank_layer_error": whole_error,
+            "bound_location": int(min(shape[-1], most)),
+            "bound_layer": int(min(np.prod(shape), most)),
+            "undefined": float(found["undefined"].mean()),
+        }
+
+    def _linearity(self, cell: Cell) -> Callable[[str, str], bool]:
+        """Whether what comes from a start layer down to a layer is a linear function of the vector, by their names."""
+        graph = self.net.graph
+        rules = rules_for(graph, cell.method.name, cell.semantics, self.settled(cell.method))
+        _, bottlenecks = flow_of(graph, cell.method.name, cell.semantics)
+        bent = {name for name, pairs in rules.items() if any(isinstance(rule, NOT_LINEAR) for _, rule in pairs)}
+
+        def is_linear(start: str, layer: str) -> bool:
+            between = graph.names[graph.index(layer) : graph.index(start) + 1]
+            # a rule acts below its node, a bottleneck on what comes to it from above
+            return bent.isdisjoint(between[1:]) and bottlenecks.isdisjoint(between[:-1])
+
+        return is_linear
+
+
+def _read(run: Run) -> EffectiveRankResult:
+    table = pd.read_csv(run.folder / "effective_rank.csv", float_precision="round_trip", keep_default_na=False, na_values=[""])
+    return EffectiveRankResult(table, run.record["context"]["skipped"])

@@ -1,0 +1,286 @@
+"""Saliency maps for the eye: of the true class, of two classes beside each other, and of a network randomised stage by stage.
+
+A run directory holds `saliency_images.csv` and `saliency.csv` (`SaliencyResult.images` and `.table`), and for every method and
+semantics `maps/<method>_<semantics>.npz` with float32 arrays (n, height, width), images in the order of the study:
+
+    raw/<view>          the map with its channels reduced (`wel.metrics.reduce_channels`)
+    normalised/<view>   the same in [−1, 1], as it is drawn (`normalised`)
+    absolute/<view>     of the views of two classes only: in [0, 1], what their L1 distance is measured on (`absolute`)
+
+Views: `original`, the true class; `class_<index>`; `stage_<layer>`, the true class in the network that is randomised from its last
+layer down to that one.
+"""
+from __future__ import annotations
+
+import tempfile
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from numbers import Integral
+from pathlib import Path
+from typing import Any, Iterable, Iterator, Mapping, NamedTuple, Sequence
+from zipfile import BadZipFile
+
+import numpy as np
+import pandas as pd
+
+from wel.errors import UnsupportedError, WelError, invalid
+from wel.methods import METHODS
+from wel.metrics import reduce_channels
+from wel.network import Network
+from wel.paths import written_whole
+from wel.progress import Steps
+from wel.runs import Run
+from wel.studies.cascading import Fresh, choose_stages, fresh_layers, randomized
+from wel.studies.sanity import Cell, MapStudy
+
+ORIGINAL = "original"
+CLASS, STAGE = "class_", "stage_"  # what the names of the other views begin with
+MOST_LIKELY = 5
+DISTANCES = ("model", "method", "semantics", "backend", "image", "class_a", "class_b", "l1")
+TEXT_COLUMNS = ("model", "method", "semantics", "backend", "class_from", "top5")
+
+# (method, semantics, view) -> (n, height, width) float32
+Maps = dict[tuple[str, str, str], np.ndarray]
+
+
+@dataclass(frozen=True)
+class SaliencyResult:
+    """What the study made.
+
+    Attributes:
+        maps: (method, semantics, view) -> maps with their channels reduced, (n, height, width) float32; in the order of the study.
+        images: one row per image: model, image, true_class, class_from ("label" or "prediction"), top5 (classes, most likely first).
+        table: one row per method, semantics and image: how far the maps of two classes lie apart, `l1`; empty without two classes.
+        skipped: methods of "all" that do not apply to the network, and why.
+    """
+
+    maps: Maps
+    images: pd.DataFrame
+    table: pd.DataFrame
+    skipped: dict[str, str] = field(default_factory=dict)
+
+
+class View(NamedTuple):
+    """What a method is asked for: maps of `classes` (n,), in the network randomised down to `stage` if there is one."""
+
+    name: str
+    classes: np.ndarray
+    stage: str | None = None
+
+
+def normalised(heatmap: np.ndarray, percentile: float = 99.5) -> np.ndarray:
+    """A map for the eye, in [−1, 1]: m / max(P_p, |P_(100−p)|), cut; float32, NaN where m is.
+
+    Percentiles are those of the map's finite values. Where both are 0, whatever is not 0 lies beyond them: it becomes ±1.
+
+    Args:
+        heatmap: (height, width).
+        percentile: p, from 50 to 100.
+    """
+    low, high = _ends(heatmap, percentile)
+    return _cut(heatmap, max(high, -low)).astype("float32")
+
+
+def absolute(heatmap: np.ndarray, percentile: float = 99.5) -> np.ndarray:
+    """The strength of a map, in [0, 1]: positive values / P_p, negative ones / P_(100−p), cut; float32, NaN where m is.
+
+    A value beyond a percentile that lies on the other side of 0, or on it, becomes 1.
+    Arguments as for `normalised`. Source: Sixt, Granz & Landgraf (2020), the maps of two classes.
+    """
+    low, high = _ends(heatmap, percentile)
+    return np.abs(np.where(heatmap > 0, _cut(heatmap, high), _cut(heatmap, -low))).astype("float32")
+
+
+def class_distance(one: np.ndarray, other: np.ndarray, percentile: float = 99.5) -> float:
+    """L1 = mean |a − b| over the locations of two maps (height, width), a and b their `absolute`; in [0, 1], NaN where one holds NaN."""
+    difference = absolute(one, percentile).astype("float64") - absolute(other, percentile)
+    return float(np.abs(difference).mean())
+
+
+def _ends(heatmap: np.ndarray, percentile: float) -> tuple[float, float]:
+    finite = heatmap[np.isfinite(heatmap)].astype("float64")
+    return tuple(np.percentile(finite, [100 - percentile, percentile])) if finite.size else (0.0, 0.0)
+
+
+def _cut(heatmap: np.ndarray, scale: float) -> np.ndarray:
+    return np.clip(heatmap.astype("float64") / scale, -1, 1) if scale > 0 else np.sign(heatmap)
+
+
+def saliency(
+    net: Network,
+    images: np.ndarray,
+    methods: str | Iterable[str] = "all",
+    classes: Sequence[int | None] | None = None,
+    compare: tuple[int, int] | None = None,
+    stages: Sequence[str] | str | None = None,
+    seed: int = 0,
+    backend: str = "native",
+    semantics: str = "paper",
+    options: Mapping[str, dict] | None = None,
+    out: Path | None = None,
+    context: dict[str, Any] | None = None,
+    steps: Steps | None = None,
+) -> SaliencyResult:
+    """Makes the maps of the paper's figures 1 and 6: of every image's true class, of two classes, and stage by stage.
+
+    Randomised networks are those of `wel.cascading_randomization` with the same seed. `net` itself is randomised meanwhile;
+    afterwards it holds its own weights, whatever has happened.
+
+    Args:
+        net: from `wel.load`; its output is one vector of logits.
+        images: (n, *input shape), as the network takes them.
+        methods: "all", those of the paper's figures that apply to the network, or names.
+        classes: the true class of each image; where it is None, or by default, the top-1 prediction.
+        compare: two classes whose maps are made and compared, for every image.
+        stages: layers that the network is randomised down to: names, "all" with weights, or "paper", the zoo's (all for other networks).
+        seed: of the fresh weights and of SmoothGrad's noise.
+        backend: who computes.
+        semantics: "paper", "corrected" or "both".
+        options: {method: {option: value}}.
+        out: run directory; nothing is written without it.
+        context: kept in `run.json` beside the settings.
+        steps: is told of progress, (method × semantics × view) steps in all.
+
+    Raises:
+        WelError: for anything in the arguments that cannot be used, or a layer that cannot be randomised.
+    """
+    study = MapStudy(net, images, classes, methods, seed, backend, semantics, options)
+    views = _views(study, compare, stages)
+    fresh = fresh_layers(net, seed) if stages is not None else {}
+    request = {"study": "saliency", **study.request(), "views": [view.name for view in views]}
+    with tempfile.TemporaryDirectory() as scratch:
+        run = Run(Path(out or Path(scratch) / "run"), request, context or {})
+        if run.finished:
+            return _read(run)
+        maps = _made(study, run, views, fresh, steps or Steps())
+        result = SaliencyResult(maps, _images(study), _distances(study, maps, compare), study.skipped)
+        _write(run, result)
+    return result
+
+
+def check_compared(compare: Sequence[int], count: int | None = None) -> tuple[int, int]:
+    """Two different classes, of `count` if that is known.
+
+    Raises:
+        WelError: for anything else.
+    """
+    found = list(compare) if isinstance(compare, (Sequence, np.ndarray)) and not isinstance(compare, str) else [compare]
+    fits = all(isinstance(one, Integral) and 0 <= one and (count is None or one < count) for one in found)
+    if not fits or len(found) != 2 or found[0] == found[1]:
+        expected = "two different classes, whole numbers from 0" + (f" to {count - 1}" if count else " on")
+        raise invalid("compare", compare, expected)
+    return int(found[0]), int(found[1])
+
+
+def _views(study: MapStudy, compare, stages) -> list[View]:
+    net, true = study.net, study.classes.index
+    views = [View(ORIGINAL, true)]
+    if compare is not None:
+        for one in check_compared(compare, net.graph[net.graph.output].shape[0]):
+            views.append(View(f"{CLASS}{one}", np.full_like(true, one)))
+    if stages is not None:
+        chosen = choose_stages(net, None if stages == "paper" else stages)
+        views += [View(f"{STAGE}{net.shown(stage)}", true, stage) for stage in chosen]
+    return views
+
+
+def _made(study: MapStudy, run: Run, views: Sequence[View], fresh: Fresh, steps: Steps) -> Maps:
+    """The maps, from what an interrupted run has left and what is still to be done."""
+    steps.start(len(study.cells) * len(views))
+    maps: Maps = {}
+    for position, cell in enumerate(study.cells):
+        if cell.method.name in study.skipped:
+            steps.advance(len(views))
+            continue
+        found: Maps = {}
+        try:
+            for view, made in _views_of(study, run, f"cell{position:04d}", cell, views, fresh):
+                found[(cell.method.name, cell.semantics, view)] = made
+                steps.advance(1, cell.method.label, view)
+            maps.update(found)
+        except UnsupportedError as error:  # what only the package itself can tell
+            if not study.leave_out:
+                raise
+            study.skipped[cell.method.name] = str(error)
+            steps.advance(len(views) - len(found))
+    if not maps:
+        raise UnsupportedError(next(iter(study.skipped.values())))
+    return {key: made for key, made in maps.items() if key[0] not in study.skipped}
+
+
+def _views_of(study: MapStudy, run: Run, key: str, cell: Cell, views: Sequence[View], fresh: Fresh) -> Iterator[tuple[str, np.ndarray]]:
+    explain = study.explainer(cell)
+    for number, view in enumerate(views):
+        part = f"{key}-{number:04d}"
+        kept = run.load_parts(part)
+        if not kept:
+            with randomized(study.net, view.stage, fresh) if view.stage else nullcontext():
+                maps = explain(study.net, study.images, view.classes)
+            kept = [{"maps": reduce_channels(maps, cell.method.reduction)}]
+            run.save_part(part, kept[0])
+        yield view.name, kept[0]["maps"]
+
+
+def _images(study: MapStudy) -> pd.DataFrame:
+    logits = study.net.model.predict(study.images, verbose=0)
+    likely = np.argsort(-logits, axis=1, kind="stable")[:, :MOST_LIKELY]
+    return pd.DataFrame(
+        {
+            "model": study.net.name,
+            "image": np.arange(len(study.images)),
+            "true_class": study.classes.index,
+            "class_from": study.classes.known_from,
+            "top5": [" ".join(map(str, row)) for row in likely],
+        }
+    )
+
+
+def _distances(study: MapStudy, maps: Maps, compare: Sequence[int] | None) -> pd.DataFrame:
+    rows = []
+    for cell in study.cells if compare is not None else ():
+        if cell.method.name in study.skipped:
+            continue
+        one, other = (maps[(cell.method.name, cell.semantics, f"{CLASS}{index}")] for index in compare)
+        for image, pair in enumerate(zip(one, other)):
+            place = {"image": image, "class_a": int(compare[0]), "class_b": int(compare[1])}
+            rows.append({**study.row(cell), **place, "l1": class_distance(*pair, cell.method.map_percentile)})
+    return pd.DataFrame(rows, columns=list(DISTANCES))
+
+
+def _write(run: Run, result: SaliencyResult) -> None:
+    (run.folder / "maps").mkdir(exist_ok=True)
+    for key in dict.fromkeys(key[:2] for key in result.maps):
+        arrays = _arrays(*key, {view: maps for (*made_by, view), maps in result.maps.items() if tuple(made_by) == key})
+        with written_whole(_file(run, *key)) as path, open(path, "wb") as file:
+            np.savez(file, **arrays)
+    run.write_text("saliency_images.csv", result.images.to_csv(index=False))
+    run.write_text("saliency.csv", result.table.to_csv(index=False))
+    run.finish(skipped=result.skipped, cells=list(dict.fromkeys(key[:2] for key in result.maps)))
+
+
+def _file(run: Run, method: str, semantics: str) -> Path:
+    return run.folder / "maps" / f"{method}_{semantics}.npz"
+
+
+def _arrays(method: str, semantics: str, views: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    percentile = METHODS[method].map_percentile
+    arrays = {f"raw/{view}": maps for view, maps in views.items()}
+    for view, maps in views.items():
+        arrays[f"normalised/{view}"] = np.stack([normalised(one, percentile) for one in maps])
+        if view.startswith(CLASS):
+            arrays[f"absolute/{view}"] = np.stack([absolute(one, percentile) for one in maps])
+    return arrays
+
+
+def _read(run: Run) -> SaliencyResult:
+    exact = {"float_precision": "round_trip", "keep_default_na": False, "na_values": [""], "dtype": dict.fromkeys(TEXT_COLUMNS, str)}
+    context, maps = run.record["context"], {}
+    try:
+        for method, semantics in context["cells"]:
+            with np.load(_file(run, method, semantics)) as arrays:
+                maps.update({(method, semantics, view): arrays[f"raw/{view}"] for view in run.record["request"]["views"]})
+        images, table = (pd.read_csv(run.folder / file, **exact) for file in ("saliency_images.csv", "saliency.csv"))
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        message = f"Invalid value for `out`: '{run.folder}' lacks results of its own run, or they cannot be read."
+        raise WelError(f"{message} Expected another `out`, or the directory removed.") from error
+    return SaliencyResult(maps, images, table, context["skipped"])
