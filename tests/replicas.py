@@ -111,7 +111,8 @@ def activation_of(layer, shape) -> tuple[Callable, Callable]:
         return FUNCTIONS["elu"]
     if kind == "ReLU":
         limit = np.inf if layer.max_value is None else layer.max_value
-        return lambda x: np.clip(x, 0, limit), lambda x: 1.0 * ((x > 0) & (x < limit))
+        slope = float(layer.negative_slope or 0)
+        return lambda x: np.clip(x, 0, limit) + slope * np.minimum(x, 0), lambda x: np.where(x > 0, x < limit, slope)
     return FUNCTIONS[getattr(getattr(layer, "activation", None), "__name__", "linear")]
 
 

@@ -34,39 +34,33 @@ def case():
     return module("cases").Case.of("cifar10", 3)
 
 
-def runs(**seconds) -> pd.DataFrame:
-    """Runs of lrp_alpha1_beta0 on vgg16."""
-    rows = [("vgg16", "lrp_alpha1_beta0", name.replace("_", " "), second) for name, several in seconds.items() for second in several]
-    return pd.DataFrame(rows, columns=["network", "method", "subject", "seconds"])
+def runs(beside: str, ours: list[float], theirs: list[float], method: str = "lrp_alpha1_beta0", network: str = "vgg16") -> pd.DataFrame:
+    rows = [(network, method, beside, whose, second) for whose, several in (("ours", ours), ("theirs", theirs)) for second in several]
+    return pd.DataFrame(rows, columns=["network", "method", "beside", "whose", "seconds"])
 
 
 # --- ratios
 
 
 def test_ratios_are_those_of_medians_ours_over_the_yardstick_and_others_over_ours():
-    # medians: native 3, yardstick 2, wrapped 12, original (30 + 60) / 2 = 45; 3 / 2 > 1.2, 12 / 3 >= 3, 45 / 3 >= 10
-    found = goals.ratios(runs(native=[1, 3, 90], yardstick=[2, 2, 1], wrapped=[12, 11, 50], original=[30, 60])).set_index("subject")
-    assert found["ratio"].to_dict() == {"yardstick": 1.5, "wrapped": 4, "original": 15}
-    assert found["ours"].tolist() == [3, 3, 3] and found["theirs"].tolist() == [2, 12, 45]
+    # medians: 3 / 2 = 1.5 > 1.2; 12 / 3 = 4 >= 3; (30 + 60) / 2 / 5 = 9 < 10
+    several = [runs("yardstick", [1, 3, 90], [2, 2, 1]), runs("wrapped", [3], [12, 11, 50]), runs("original", [5, 5], [30, 60])]
+    found = goals.ratios(pd.concat(several)).set_index("beside")
+    assert found["ratio"].to_dict() == pytest.approx({"yardstick": 1.5, "wrapped": 4, "original": 9})
+    assert found["ours"].tolist() == [3, 3, 5] and found["theirs"].tolist() == [2, 12, 45]
     assert found["runs"].tolist() == [3, 3, 2]
     assert found["goal"].tolist() == [1.2, 3, 10]
-    assert found["met"].tolist() == ["no", "yes", "yes"]
+    assert found["met"].tolist() == ["no", "yes", "no"]
 
 
 def test_a_ratio_at_its_bound_meets_it():
-    found = goals.ratios(runs(native=[6], yardstick=[5], zennit=[36], sweep=[20], one_by_one=[23])).set_index("subject")
-    assert found["met"].to_dict() == {"yardstick": "yes", "zennit": "yes", "one by one": "yes"}
-
-
-def test_sweeps_and_first_results_are_compared_with_their_own_kind():
-    found = goals.ratios(runs(native=[1], sweep=[4], one_by_one=[6], first_native=[5], first_innvestigate=[100])).set_index("subject")
-    assert found["ratio"].to_dict() == {"one by one": 1.5, "first innvestigate": 20}
+    found = goals.ratios(pd.concat([runs("yardstick", [6], [5]), runs("zennit", [1], [6])]))
+    assert found["met"].tolist() == ["yes", "yes"]
 
 
 def test_networks_and_methods_are_kept_apart_and_what_has_no_partner_gives_no_ratio():
-    other = runs(native=[8], yardstick=[2]).assign(network="resnet50")
-    alone = runs(yardstick=[1]).assign(method="gradient")
-    found = goals.ratios(pd.concat([runs(native=[1], yardstick=[2]), other, alone]))
+    several = [runs("yardstick", [1], [2]), runs("yardstick", [8], [2], network="resnet50"), runs("yardstick", [], [1], "gradient")]
+    found = goals.ratios(pd.concat(several))
     assert found[["network", "method", "ratio"]].values.tolist() == [
         ["vgg16", "lrp_alpha1_beta0", 0.5],
         ["resnet50", "lrp_alpha1_beta0", 4],
@@ -74,13 +68,13 @@ def test_networks_and_methods_are_kept_apart_and_what_has_no_partner_gives_no_ra
 
 
 def test_no_runs_give_an_empty_table():
-    assert goals.ratios(runs()).empty
+    assert goals.ratios(runs("yardstick", [], [])).empty
 
 
 @pytest.mark.parametrize("network", goals.LARGE)
 @pytest.mark.parametrize("method", CSC_METHODS)
 def test_every_method_has_one_goal_beside_the_yardstick(network, method):
-    assert sum(goal.subject == "yardstick" and goal.holds_for(network, method) for goal in goals.GOALS) == 1
+    assert sum(goal.beside == "yardstick" and goal.holds_for(network, method) for goal in goals.GOALS) == 1
 
 
 # --- runs
@@ -95,35 +89,34 @@ def test_the_yardstick_is_the_gradient_of_the_vectors_that_the_native_engine_is_
 
 def test_one_round_of_one_method_gives_a_run_of_each_and_their_ratio(case, tmp_path):
     measure, subjects = module("measure"), module("subjects")
-    record, told = measure.Record(), []
-    chosen = {"native": subjects.native, "yardstick": subjects.yardstick}
-    measure.measure_rounds(record, case, "lrp_alpha1_beta0", chosen, 1, told.append)
+    record = measure.Record()
+    measure.measure_turns(record, case, "lrp_alpha1_beta0", "yardstick", (subjects.native, subjects.yardstick), 1)
     table = record.table()
-    assert list(table.columns) == ["network", "method", "subject", "seconds", "load", "peak_mb"]
-    assert table[["network", "method", "subject"]].values.tolist() == [["cifar10", "lrp_alpha1_beta0", name] for name in chosen]
-    assert (table["seconds"] > 0).all()
-    module("run").write(record, tmp_path)
-    ratio = pd.read_csv(tmp_path / "ratios.csv")["ratio"].item()
-    assert ratio == pytest.approx(table["seconds"][0] / table["seconds"][1])
+    assert list(table.columns) == ["network", "method", "beside", "whose", "seconds", "load", "peak_mb"]
+    assert sorted(table["whose"]) == ["ours", "theirs"] and (table["seconds"] > 0).all()
+    assert table[["network", "method", "beside"]].drop_duplicates().values.tolist() == [["cifar10", "lrp_alpha1_beta0", "yardstick"]]
+    module("run").show(record, tmp_path)
+    seconds = table.set_index("whose")["seconds"]
+    assert pd.read_csv(tmp_path / "ratios.csv")["ratio"].item() == pytest.approx(seconds["ours"] / seconds["theirs"])
     assert {path.name for path in tmp_path.iterdir()} == {"seconds.csv", "ratios.csv", "yardstick.png", "yardstick.svg"}
 
 
-def test_subjects_take_turns_and_a_slow_one_is_run_once(case):
+def test_two_take_turns_and_a_slow_one_is_run_once(case):
     measure = module("measure")
     record, order = measure.Record(), []
 
     def subject(name: str, seconds: float):
         return lambda case, method: nullcontext(lambda: order.append(name) or seconds)
 
-    measure.measure_rounds(record, case, "gradient", {"quick": subject("quick", 1), "slow": subject("slow", 21)}, 3, lambda text: None)
-    assert order == ["quick", "slow", "quick", "slow", "quick", "quick"]
-    assert record.table().groupby("subject")["seconds"].count().to_dict() == {"quick": 3, "slow": 1}
+    measure.measure_turns(record, case, "gradient", "original", (subject("quick", 1), subject("slow", 21)), 3)
+    assert order == ["slow", "quick", "slow", "quick", "quick", "quick"]
+    assert record.table().groupby("whose")["seconds"].count().to_dict() == {"ours": 3, "theirs": 1}
 
 
-def test_a_subject_that_lacks_the_method_is_left_out_with_its_reason(case):
+def test_who_lacks_the_method_is_left_out_with_the_reason(case):
     measure, subjects = module("measure"), module("subjects")
     record = measure.Record()
-    measure.measure_rounds(record, case, "gradient", {"zennit": subjects.zennit(sys.executable)}, 1, lambda text: None)
+    measure.measure_turns(record, case, "gradient", "zennit", (subjects.native, subjects.zennit(sys.executable)), 1)
     assert record.rows == []
     (reason,) = record.left_out.values()
     assert reason.startswith("zennit is measured for lrp_alpha1_beta0")
@@ -145,8 +138,7 @@ def test_memory_is_that_of_the_command_and_not_of_who_starts_it():
 
 
 def test_figures_show_a_panel_per_network_and_a_bar_per_ratio():
-    both = pd.concat([runs(native=[1], yardstick=[2], wrapped=[30]), runs(native=[3], yardstick=[2]).assign(network="resnet50")])
-    found = goals.ratios(both)
-    drawn = figure.bars(found[found["subject"] == "yardstick"], "title")
+    found = goals.ratios(pd.concat([runs("yardstick", [1], [2]), runs("yardstick", [3], [2], network="resnet50")]))
+    drawn = figure.bars(found, "title")
     assert [axes.get_title() for axes in drawn.axes] == ["vgg16", "resnet50"]
     assert [bar.get_width() for axes in drawn.axes for bar in axes.patches] == [0.5, 1.5]

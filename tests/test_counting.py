@@ -1,20 +1,30 @@
-"""wel.counting: |cos| counted in a graph is what wel.metrics and wel.statistics count of the same relevances."""
+"""wel.counting: |cos| counted in a graph is what wel.statistics counts of the cosines of the same relevances, on both ways to count."""
 from __future__ import annotations
+
+import gc
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.ops import script_ops
 
-from wel import counting
+from wel import counting, fast_counting
 from wel.counting import count_cosines
 from wel.errors import WelError
-from wel.metrics import pairwise_abs_cosine
 from wel.statistics import BINS, CENTRES, FINE, FINE_EDGES, CosineCounts, bin_indices
 
 pytestmark = pytest.mark.filterwarnings("error")
 
 ROUNDING = 2e-15  # of |cos|, whatever the number of channels here
 SHAPES = [(1, 5, 12, 9, 64), (3, 2, 4, 5, 3), (4, 5, 1000), (2, 3, 7, 2048), (2, 4, 2, 3, 2, 10), (1, 2, 1), (5, 3, 1, 1, 16)]
+
+
+@pytest.fixture(params=["compiled for CPUs", "in TensorFlow"], autouse=True)
+def route(request, monkeypatch):
+    """Both ways to count must do all of this, on whatever this machine computes."""
+    monkeypatch.setattr(counting, "_on_gpu", lambda: request.param == "in TensorFlow")
+    return request.param
 
 
 def relevances(shape: tuple, seed: int = 0, dtype: str = "float32") -> np.ndarray:
@@ -24,13 +34,22 @@ def relevances(shape: tuple, seed: int = 0, dtype: str = "float32") -> np.ndarra
     return (own + 10 ** rng.uniform(-2, 4, (*shape[:1], 1, *shape[2:-1], 1)) * shared).astype(dtype)
 
 
+def exact_cosines(relevance: np.ndarray) -> np.ndarray:
+    """|cos| of all pairs of vectors, from sums in extended precision: at 1000 channels those of wel.metrics are off by 2e-15."""
+    vectors = relevance.reshape(len(relevance), -1, relevance.shape[-1]).astype(np.longdouble)
+    gram = np.einsum("vlc,wlc->vwl", vectors, vectors)
+    first, second = np.triu_indices(len(relevance), 1)
+    cosines = abs(gram[first, second]) / np.sqrt(gram[first, first] * gram[second, second])
+    return np.minimum(cosines, 1).astype(np.float64)
+
+
 def expected(relevance: np.ndarray) -> list[CosineCounts]:
-    return [CosineCounts.of(row, pairwise_abs_cosine(one)) for row, one in enumerate(relevance)]
+    return [CosineCounts.of(row, exact_cosines(one)) for row, one in enumerate(relevance)]
 
 
 def received(relevance: np.ndarray, count=count_cosines) -> list[CosineCounts]:
-    counts = count(tf.constant(relevance))
-    return [counts.of([row], [row]) for row in range(len(relevance))]
+    counts = count(tf.constant(relevance), len(relevance))
+    return [replace(one, images=np.array([row])) for row, one in enumerate(counts.of([0]))]
 
 
 def ranks(counts: CosineCounts) -> np.ndarray:
@@ -53,8 +72,8 @@ def assert_same(one: CosineCounts, other: CosineCounts) -> None:
 
 
 def in_graph(signature: tf.TensorSpec):
-    function = tf.function(count_cosines, input_signature=[signature], autograph=False)
-    return lambda relevance: counting.GraphCounts(*function(relevance))
+    function = tf.function(count_cosines, input_signature=[signature, tf.TensorSpec((), tf.int32)], autograph=False)
+    return lambda relevance, groups: counting.GraphCounts(*function(relevance, groups))
 
 
 # the same as outside of a graph
@@ -88,13 +107,36 @@ def test_an_outer_function_with_unknown_sizes(dtype):
 def test_layers_of_one_graph_share_a_function():
     @tf.function(input_signature=[tf.TensorSpec((None, 3, 8, 8, 4))], autograph=False)
     def count(relevance):
-        return count_cosines(relevance), count_cosines(relevance[:, :, 0]), count_cosines(relevance[:, :, 0, 0])
+        return [count_cosines(one, 2) for one in (relevance, relevance[:, :, 0], relevance[:, :, 0, 0])]
 
     relevance = relevances((2, 3, 8, 8, 4))
     for counts, one in zip(count(relevance), [relevance, relevance[:, :, 0], relevance[:, :, 0, 0]]):
-        assert_same(counting.GraphCounts(*counts).of([1], [1]), received(one)[1])
+        assert_same(counting.GraphCounts(*counts).of([1])[1], received(one)[1])
     calls = [node for node in count.get_concrete_function().graph.as_graph_def().node if "PartitionedCall" in node.op]
     assert len(calls) == 3 and len({node.attr["f"].func.name for node in calls}) == 1
+
+
+def test_groups_are_counted_apart():
+    relevance = relevances((12, 3, 5, 4, 16))
+    relevance[4, 0] = 0  # image 1 of group 1 has one pair at each of 20 locations
+    alone, together = received(relevance), count_cosines(tf.constant(relevance), 3)
+    for group, counts in enumerate(together.of([2, 5, 6, 9])):
+        merged = CosineCounts.merged(replace(one, images=np.array([image])) for one, image in zip(alone[group::3], [2, 5, 6, 9]))
+        assert_same(counts, merged)
+    assert together.values.numpy().tolist() == [[60] * 4, [60, 20, 60, 60], [60] * 4]
+
+
+def test_a_layer_more_leaves_nothing_behind(route):
+    relevance = relevances((2, 3, 4, 5))
+    signature = tf.TensorSpec((None, 3, None, None))
+    before = received(relevance, in_graph(signature))
+    functions = script_ops._py_funcs.size()
+    tf.keras.backend.clear_session()  # and with it the graph that TensorFlow ties functions to
+    gc.collect()
+    for _ in range(3):
+        for one, other in zip(received(relevance, in_graph(signature)), before):
+            assert_same(one, other)
+    assert script_ops._py_funcs.size() <= functions
 
 
 # cases by hand
@@ -124,6 +166,7 @@ def test_every_edge_and_the_floats_around_it():
     parts = tf.function(counting._parts, autograph=False)(tf.constant(cosines), tf.constant(FINE_EDGES)).numpy()
     np.testing.assert_array_equal(parts, np.searchsorted(FINE_EDGES, cosines, side="right") - 1)
     np.testing.assert_array_equal(parts // FINE, bin_indices(cosines))
+    np.testing.assert_array_equal([fast_counting._part(cosine, *fast_counting._GRID) for cosine in cosines.tolist()], parts)
 
 
 def test_sums_by_hand():
@@ -141,13 +184,13 @@ def test_vectors_without_a_direction(dtype):
     relevance[0, 1, 1, 0] = np.nan
     relevance[0, 2, 2, 1] = -np.inf
     relevance[0, :2, 3] = [[np.inf, -np.inf], [np.nan, 0]]
-    counts = count_cosines(tf.constant(relevance))
+    counts = count_cosines(tf.constant(relevance), 2)
     # of 3 pairs at each of 4 locations, two are lost with one vector and all with two; zero is not broken
-    assert counts.values.numpy().tolist() == [3, 12] and counts.dropped.numpy().tolist() == [9, 0]
-    assert counts.broken.numpy().tolist() == [4, 0]
-    assert counts.of([0], [0]).values[0] == 3 == counts.of([0], [0]).fine_counts.sum()
+    assert counts.values.numpy().tolist() == [[3], [12]] and counts.dropped.numpy().tolist() == [[9], [0]]
+    assert counts.broken.numpy().tolist() == [[4], [0]]
+    assert counts.of([0])[0].values[0] == 3 == counts.of([0])[0].fine_counts.sum()
     nothing = count_cosines(tf.constant(relevance[:1, :, 3:]))
-    assert_same(nothing.of([0], [5]), CosineCounts.of(5, np.full(3, np.nan)))
+    assert_same(nothing.of([5])[0], CosineCounts.of(5, np.full(3, np.nan)))
 
 
 @pytest.mark.parametrize("dtype, magnitudes", [("float32", [1e-30, 1, 1e30, 3e37]), ("float64", [1e-290, 1e-160, 1, 1e160, 1e300])])
@@ -198,6 +241,8 @@ def test_batches_and_chunks_change_nothing(shape, monkeypatch):
     for chunk, parallel in [(1, 1), (3 * 16 * 7, 2), (10 ** 4, 3)]:
         monkeypatch.setattr(counting, "CHUNK_VALUES", chunk)
         monkeypatch.setattr(counting, "PARALLEL", parallel)
+        monkeypatch.setattr(fast_counting, "TASK_VALUES", chunk)
+        monkeypatch.setattr(fast_counting, "_threads", lambda: parallel)
         counting._counter.cache_clear()
         for one, other in zip(received(relevance), whole):
             assert_same(one, other)
@@ -217,4 +262,4 @@ def test_other_relevances_are_refused(shape, dtype):
 
 def test_an_unknown_number_of_vectors_is_refused():
     with pytest.raises(WelError, match="two or more vectors"):
-        in_graph(tf.TensorSpec((None, None, 4), "float32"))(tf.zeros((1, 2, 4)))
+        in_graph(tf.TensorSpec((None, None, 4), "float32"))(tf.zeros((1, 2, 4)), 1)

@@ -103,7 +103,7 @@ def test_vectors_of_different_number(opened, images):
             np.testing.assert_allclose(together[key][0].total, counts.total, rtol=1e-9)
 
 
-@pytest.mark.parametrize("method", ["gradient", "lrp_alpha1_beta0", "rectgrad"])
+@pytest.mark.parametrize("method", ["lrp_alpha1_beta0", "rectgrad"])
 def test_batches_of_any_size_give_the_same(residual, images, method):
     net = wel.load(residual)
     vectors = vectors_for(net, "dense", 3)
@@ -269,8 +269,8 @@ def test_networks_that_are_gone_leave_nothing_behind(images):
 # --- random architectures
 
 PROPERTY_METHODS = (
-    "lrp_alpha2_beta1", "lrp_z", "lrp_alpha5_beta4", "lrp_cmp_alpha2_beta1", "lrp_epsilon",
-    "deep_taylor", "rectgrad", "lrp_alpha1_beta0", "lrp_cmp_alpha1_beta0", "guided_backprop", "deconvnet",
+    "lrp_alpha2_beta1", "lrp_z", "deeplift_reveal_cancel", "lrp_alpha5_beta4", "lrp_cmp_alpha2_beta1", "lrp_epsilon", "deep_taylor",
+    "rectgrad", "lrp_alpha1_beta0", "deeplift_rescale", "lrp_cmp_alpha1_beta0", "guided_backprop", "deconvnet", "deeplift_ablation",
 )  # fmt: skip
 PROPERTY_OPTIONS = {"deep_taylor": {"low": -1.0, "high": 2.0}, "rectgrad": {"percentile": 60.0}, "lrp_epsilon": {"epsilon": 1e-3}}
 
@@ -351,7 +351,8 @@ def test_random_networks(data):
     assume(all(well_conditioned(net, Replica(net, "gradient", affine=matrices), image) for image in images))
     for method in data.draw(st.permutations(PROPERTY_METHODS))[:3]:
         semantics = data.draw(st.sampled_from(["paper", "corrected"]))
-        assert_equals_replica(opened, method, semantics, images, matrices, **PROPERTY_OPTIONS.get(method, {}))
+        options = {"reference": np.zeros(net.input_shape)} if method.startswith("deeplift_") else PROPERTY_OPTIONS.get(method, {})
+        assert_equals_replica(opened, method, semantics, images, matrices, **options)
 
 
 def float64_twin(net):

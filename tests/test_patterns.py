@@ -57,8 +57,9 @@ def fitted(net) -> Patterns:
     return Patterns(tuple(arrays), {"network": net.name}, weight_hashes(net))
 
 
+@pytest.mark.parametrize("backend", ["native", "wrapped"])
 class TestRelevance:
-    def test_hand_computed(self):
+    def test_hand_computed(self, backend):
         """x = (1, 2), W = [[1, 1], [1, -1]], b = (0.5, 0): z = (3.5, -1), so f' = (1, 0) and only R_1 = 3 goes on.
 
         a = [[2, 7], [-1, 7]]: PatternNet 3·(2, -1) = (6, -3); PatternAttribution 3·(2·1, -1·1) = (6, -3) with W as above and,
@@ -68,35 +69,34 @@ class TestRelevance:
         pattern = np.array([[2, 7], [-1, 7]], "float32")
         for corner, expected in ((1, (6, -3)), (4, (6, -12))):
             net = dense_net(np.array([[1, 1], [corner, -1]], "float32"), np.array([0.5, 0], "float32"))
-            found = {
-                name: wel.relevance(net, name, x, "output", vector, semantics="corrected", patterns=[pattern])["input"] for name in METHODS
-            }
+            settings = {"semantics": "corrected", "backend": backend, "patterns": [pattern]}
+            found = {name: wel.relevance(net, name, x, "output", vector, **settings)["input"] for name in METHODS}
             np.testing.assert_array_equal(found["pattern_net"], [[(6, -3)]])
             np.testing.assert_array_equal(found["pattern_attribution"], [[expected]])
 
     @pytest.mark.parametrize("model", ["functional", "sequential"])
-    def test_with_the_kernels_as_patterns_it_is_the_gradient(self, request, images, model):
+    def test_with_the_kernels_as_patterns_it_is_the_gradient(self, backend, request, images, model):
         net = wel.load(request.getfixturevalue(model))
-        found = input_relevance(net, "pattern_net", images, semantics="corrected", patterns=kernels(net))
-        assert relative(found, input_relevance(net, "gradient", images)) < 1e-6
+        found = input_relevance(net, "pattern_net", images, semantics="corrected", backend=backend, patterns=kernels(net))
+        assert relative(found, input_relevance(net, "gradient", images, backend=backend)) < 1e-6
 
-    def test_attribution_with_ones_as_patterns_is_the_gradient(self, net, images):
+    def test_attribution_with_ones_as_patterns_is_the_gradient(self, backend, net, images):
         ones = [np.ones_like(kernel) for kernel in kernels(net)]
-        found = input_relevance(net, "pattern_attribution", images, semantics="corrected", patterns=ones)
-        assert relative(found, input_relevance(net, "gradient", images)) < 1e-6
+        found = input_relevance(net, "pattern_attribution", images, semantics="corrected", backend=backend, patterns=ones)
+        assert relative(found, input_relevance(net, "gradient", images, backend=backend)) < 1e-6
 
-    def test_batch_normalization_is_folded_into_the_layer_before_it(self, residual, images):
+    def test_batch_normalization_is_folded_into_the_layer_before_it(self, backend, residual, images):
         net = wel.load(residual)
         assert {layer.node.name: layer.norm and layer.norm.name for layer in kernel_layers(net.graph)} == {
             "conv1": "bn1", "conv2": "bn2", "conv3": "bn3", "skip": "bn_skip", "dense": None,
         }  # fmt: skip
-        found = input_relevance(net, "pattern_net", images, semantics="corrected", patterns=kernels(net))
-        assert relative(found, input_relevance(net, "gradient", images)) < 1e-6
+        found = input_relevance(net, "pattern_net", images, semantics="corrected", backend=backend, patterns=kernels(net))
+        assert relative(found, input_relevance(net, "gradient", images, backend=backend)) < 1e-6
         ones = [np.ones_like(kernel) for kernel in kernels(net)]
-        found = input_relevance(net, "pattern_attribution", images, semantics="corrected", patterns=ones)
-        assert relative(found, input_relevance(net, "gradient", images)) < 1e-6
+        found = input_relevance(net, "pattern_attribution", images, semantics="corrected", backend=backend, patterns=ones)
+        assert relative(found, input_relevance(net, "gradient", images, backend=backend)) < 1e-6
 
-    def test_other_kinds_of_layers(self):
+    def test_other_kinds_of_layers(self, backend):
         """Depthwise with two multipliers and BatchNormalization, a fused tanh, causal and strided convolutions over time."""
         from tensorflow.keras import Model, layers
 
@@ -108,17 +108,17 @@ class TestRelevance:
         model = Model(image, layers.Dense(4, name="dense")(layers.Flatten(name="flatten")(x)), name="varied")
         net = wel.load(randomized(model, seed=8))
         images = np.random.default_rng(1).random((2, *INPUT_SHAPE), dtype="float32")
-        found = input_relevance(net, "pattern_net", images, semantics="corrected", patterns=kernels(net))
-        assert relative(found, input_relevance(net, "gradient", images)) < 1e-6
+        found = input_relevance(net, "pattern_net", images, semantics="corrected", backend=backend, patterns=kernels(net))
+        assert relative(found, input_relevance(net, "gradient", images, backend=backend)) < 1e-6
         ones = [np.ones_like(kernel) for kernel in kernels(net)]
-        found = input_relevance(net, "pattern_attribution", images, semantics="corrected", patterns=ones)
-        assert relative(found, input_relevance(net, "gradient", images)) < 1e-6
+        found = input_relevance(net, "pattern_attribution", images, semantics="corrected", backend=backend, patterns=ones)
+        assert relative(found, input_relevance(net, "gradient", images, backend=backend)) < 1e-6
 
-    def test_paper_divides_every_bottleneck_by_its_largest_value(self, net, images, fitted):
+    def test_paper_divides_every_bottleneck_by_its_largest_value(self, backend, net, images, fitted):
         """Divisors of one chain multiply, so that at each layer `paper` is `corrected` divided by its own largest value."""
         vectors = vectors_at(net, "conv2", images)
         paper, corrected = (
-            wel.relevance(net, "pattern_net", images, "conv2", vectors, semantics=semantics, patterns=fitted)
+            wel.relevance(net, "pattern_net", images, "conv2", vectors, semantics=semantics, backend=backend, patterns=fitted)
             for semantics in ("paper", "corrected")
         )
         for name in ("conv1", "input"):
@@ -126,33 +126,34 @@ class TestRelevance:
             np.testing.assert_allclose(paper[name], expected, atol=1e-6)
             assert np.abs(paper[name]).max() == 1
 
-    def test_paper_leaves_vectors_and_what_lies_beside_other_branches_as_it_is(self, residual, images):
+    def test_paper_leaves_vectors_and_what_lies_beside_other_branches_as_it_is(self, backend, residual, images):
         """Of the residual block only its input and its sum are bottlenecks; at conv3 and bn_skip R stays what the sum passed on."""
         net = wel.load(residual)
         vectors = 5 * vectors_at(net, "add", images)
-        found = wel.relevance(net, "pattern_net", images, "add", vectors, semantics="paper", patterns=kernels(net))
+        found = wel.relevance(net, "pattern_net", images, "add", vectors, semantics="paper", backend=backend, patterns=kernels(net))
         np.testing.assert_array_equal(found["bn3"], vectors)
         np.testing.assert_array_equal(found["bn_skip"], vectors)
         np.testing.assert_allclose(np.abs(found["relu1"]).max(axis=(2, 3, 4)), 1, atol=1e-6)
 
-    def test_new_weights_and_new_patterns_reach_a_graph_that_is_kept(self, images):
+    def test_new_weights_and_new_patterns_reach_a_graph_that_is_kept(self, backend, images):
         first = dense_net(np.eye(2, dtype="float32"), np.ones(2, "float32"))
         x, vector = np.ones((1, 2), "float32"), np.array([[[1, 2]]], "float32")
         for weights, pattern in (((1, 2), (3, 4)), ((5, 6), (3, 4)), ((5, 6), (7, 8))):
             first.model.layers[-1].set_weights([np.diag(weights), np.ones(2)])
             arrays = [np.diag(pattern).astype("float32")]
-            found = wel.relevance(first, "pattern_attribution", x, "output", vector, patterns=arrays, semantics="corrected")
+            settings = {"semantics": "corrected", "backend": backend, "patterns": arrays}
+            found = wel.relevance(first, "pattern_attribution", x, "output", vector, **settings)
             np.testing.assert_array_equal(found["input"], [[[weights[0] * pattern[0], 2 * weights[1] * pattern[1]]]])
 
     @pytest.mark.parametrize("method", METHODS)
-    def test_golden(self, method):
+    def test_golden(self, backend, method):
         """innvestigate 1.0.8 at every layer, from every start layer."""
         net, numbers = wel.load(GOLDEN / "tiny_vgg_keras224.h5"), Reference.load(GOLDEN / "tiny_vgg.npz")
         starts = [start for name, start in numbers.pairs if name == method]
         assert len(starts) == 4
         for start in starts:
             layers = numbers.layers(method, start)
-            found = wel.relevance(net, method, numbers.images, start, numbers.vectors[start], layers, **numbers.options[method])
+            found = wel.relevance(net, method, numbers.images, start, numbers.vectors[start], layers, backend, **numbers.options[method])
             for layer in layers:
                 assert relative(found[layer], numbers.relevance[method, start, layer]) < 1e-5, (start, layer)
 

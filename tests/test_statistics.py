@@ -181,12 +181,14 @@ def test_what_is_no_absolute_cosine_is_refused(values):
         CosineCounts.of(0, np.array(values))
 
 
-def test_counts_from_parts_of_bins():
-    # part 2500 · 40 opens the bin at 0.5, and 2500 · 40 + 39 ends it; the last part of all holds 1
-    parts, numbers = np.array([BINS * FINE - 1, 2500 * FINE + 39, 2500 * FINE]), np.array([200, 1, 2])
-    counts = CosineCounts.from_fine(np.zeros(3, int), parts, numbers, [3], [0.5], [1], [201.5002], [4])
-    values = [1.0] * 200 + [0.5, 0.5, 0.500199, *[math.nan] * 4]
-    assert_same(counts, replace(CosineCounts.of(3, values), total=np.array([201.5002])))
+def test_counts_from_bins():
+    # part 2500 · 40 opens the bin at 0.5, and 2500 · 40 + 39 ends it; the last part of all holds 1; image 4 has no values
+    bins, counts, parts, numbers = [2500, BINS - 1, 2500], [3, 200, 1], [2500 * FINE, 2500 * FINE + 39, BINS * FINE - 1], [3, 1, 200]
+    arrays = np.array(bins), np.array(counts), np.array(parts), np.array(numbers)
+    received = CosineCounts.from_bins([3, 4, 7], [2, 0, 1], *arrays, [0.5, np.nan, 0.5], [1, np.nan, 0.5], [201.500199, 0, 0.5], [4, 2, 0])
+    values = [[1.0] * 200 + [0.5, 0.5, 0.500199, *[math.nan] * 4], [math.nan] * 2, [0.5]]
+    expected = CosineCounts.merged(CosineCounts.of(image, row) for image, row in zip([3, 4, 7], values))
+    assert_same(received, replace(expected, total=received.total))
 
 
 # merging and storing

@@ -101,6 +101,32 @@ def cascading(
 
 
 @app.command()
+def saliency(
+    model: str = MODEL,
+    images: Optional[Path] = IMAGES,
+    labels: Optional[Path] = typer.Option(None, "--labels", exists=True, dir_okay=False, help="CSV with the columns file and label."),
+    limit: int = typer.Option(8, "--limit", min=1, help="Use at most so many images."),
+    methods: str = METHODS,
+    classes: Optional[str] = typer.Option(None, "--classes", help="Two classes whose maps are compared, such as 283,156."),
+    stages: Optional[str] = typer.Option(
+        None, "--stages", help="Randomise the network too, down to these layers: 'paper', 'all' with weights, or names with commas."
+    ),
+    seed: int = SEED,
+    semantics: str = typer.Option("paper", "--semantics", help="paper, corrected or both."),
+    backend: str = BACKEND,
+    weights: Optional[str] = WEIGHTS,
+    out: Optional[Path] = typer.Option(None, "--out", help="Run directory; runs/saliency-<model> by default."),
+) -> None:
+    """Draw saliency maps: images × methods, of two classes, and under randomisation; as .npz and .png.
+
+    A run that was interrupted goes on where it stopped when the same command is given again.
+    """
+    from wel.commands.saliency import run_saliency
+
+    run_saliency(model, weights, images, labels, limit, methods, classes, stages, seed, semantics, backend, out)
+
+
+@app.command()
 def train(
     model: str = typer.Argument(..., help="A network of the zoo that is trained on CIFAR-10."),
     out: Optional[Path] = typer.Option(None, "--out", help="Directory for checkpoints, weights and card; runs/train-<model> by default."),
@@ -193,6 +219,29 @@ def simulate(
     from wel.commands.simulate import run_simulate
 
     run_simulate(model, weights, samples, rows, seed, out)
+
+
+@app.command()
+def singular_values(
+    model: str = MODEL,
+    images: Optional[Path] = IMAGES,
+    limit: Optional[int] = typer.Option(None, "--limit", min=1, help="Use at most so many images."),
+    methods: str = METHODS,
+    start_layers: Optional[str] = START_LAYERS,
+    vectors: int = typer.Option(16, "--vectors", min=3, help="Random vectors per image and start layer; errors fall as 1 over it."),
+    seed: int = SEED,
+    semantics: str = typer.Option("paper", "--semantics", help="paper, corrected or both."),
+    patterns: Optional[Path] = typer.Option(None, "--patterns", help="File of patterns (.npz); the bundled ones by default."),
+    weights: Optional[str] = WEIGHTS,
+    out: Optional[Path] = typer.Option(None, "--out", help="Run directory; runs/singular-values-<model> by default."),
+) -> None:
+    """Measure how many directions are left: σ₁/σ₂ of weights and patterns, and the effective rank of any method's relevance.
+
+    A run that was interrupted goes on where it stopped when the same command is given again.
+    """
+    from wel.commands.singular_values import run_singular_values
+
+    run_singular_values(model, weights, images, limit, methods, start_layers, vectors, seed, semantics, patterns, out)
 
 
 def main(arguments: Optional[List[str]] = None) -> None:

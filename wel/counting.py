@@ -15,27 +15,31 @@ import numpy as np
 import tensorflow as tf
 
 from wel.errors import invalid
-from wel.statistics import FINE, FINE_EDGES, LINEAR_EDGES, PER_DECADE, PER_UNIT, CosineCounts
+from wel.statistics import BINS, FINE, FINE_EDGES, LINEAR_EDGES, PER_DECADE, PER_UNIT, CosineCounts
 
 CHUNK_VALUES = 2 ** 19  # relevances in a chunk, 4 MB in float64: the fastest of 2^16 … 2^22
-PARALLEL = 2  # chunks, or images, in work at a time
+PARALLEL = 2  # chunks in work at a time
 _NO_PART = len(FINE_EDGES)  # where NaN is counted
 _SPLIT = 2.0 ** 30
 _EXPONENT = 0x7FF0000000000000  # its bits in a float64
 
 
 class GraphCounts(NamedTuple):
-    """|cos| of B images, or of pairs of an image and a start layer, counted at one layer: tensors, or arrays of their values.
+    """|cos| of n images at one layer, in S groups (start layers) that are counted apart: tensors, or arrays of their values.
 
-    parts: (n, 2) int32: part of a bin as in wel.statistics, or their number for NaN, and count; each part of a row once, in no order.
-    sizes: (B,) int32, how many of `parts` belong to each row.
-    minimum, maximum, total: (B,) float64; the first two NaN for an image without values.
-    values, dropped: (B,) int64, how many |cos| were numbers and how many NaN, of a vector with norm zero or one that is broken.
-    broken: (B,) int64, how many vectors, over all locations, have an entry that is not finite.
+    bins: (any, 2) int32: bin as in wel.statistics and count, in ascending order for each image, group after group.
+    sizes: (S, n) int32, how many of `bins` belong to each image.
+    fine: (any, 2) int32: part of a bin and count over all images of a group, in ascending order, group after group.
+    fine_sizes: (S,) int32, how many of `fine` belong to each group.
+    minimum, maximum, total: (S, n) float64; the first two NaN for an image without values.
+    values, dropped: (S, n) int64, how many |cos| were numbers and how many NaN, of a vector with norm zero or one that is broken.
+    broken: (S, n) int64, how many vectors, over all locations, have an entry that is not finite.
     """
 
-    parts: tf.Tensor
+    bins: tf.Tensor
     sizes: tf.Tensor
+    fine: tf.Tensor
+    fine_sizes: tf.Tensor
     minimum: tf.Tensor
     maximum: tf.Tensor
     total: tf.Tensor
@@ -43,24 +47,26 @@ class GraphCounts(NamedTuple):
     dropped: tf.Tensor
     broken: tf.Tensor
 
-    def of(self, rows: Sequence[int], images: Sequence[int]) -> CosineCounts:
-        """What was counted in some of the B rows, as the counts of images, in ascending order."""
-        rows, sizes = np.asarray(rows), np.asarray(self.sizes)
-        ends = np.cumsum(sizes)
-        parts = np.concatenate([np.asarray(self.parts)[ends[row] - sizes[row]:ends[row]] for row in rows])
-        known = parts[:, 0] != _NO_PART
-        owners = np.repeat(np.arange(len(rows)), sizes[rows])[known]
-        fields = (np.asarray(field)[rows] for field in (self.minimum, self.maximum, self.total, self.dropped))
-        return CosineCounts.from_fine(owners, *parts[known].T, images, *fields)
+    def of(self, images: Sequence[int]) -> list[CosineCounts]:
+        """What was counted in each group, as the counts of these images, in ascending order."""
+        arrays = GraphCounts(*map(np.asarray, self))
+        bins = np.split(arrays.bins, np.cumsum(arrays.sizes.sum(axis=1))[:-1])
+        fine = np.split(arrays.fine, np.cumsum(arrays.fine_sizes)[:-1])
+        return [
+            CosineCounts.from_bins(images, sizes, *one.T, *parts.T, *per_image)
+            for sizes, one, parts, *per_image in zip(arrays.sizes, bins, fine, *arrays[4:7], arrays.dropped)
+        ]
 
 
-def count_cosines(relevance: tf.Tensor) -> GraphCounts:
+def count_cosines(relevance: tf.Tensor, groups: int = 1) -> GraphCounts:
     """Counts |cos| between the V relevance vectors of every feature-map location, over the channels, in float64.
 
     relevance: (B, V, *spatial, channels), or (B, V, channels) for a dense layer; float32 or float64 of any magnitude;
-    V, at least 2, must be known. Works eagerly and in a tf.function, where every layer calls one function that is traced once.
+    V, at least 2, must be known. B = n · groups, with the groups of an image next to each other.
+    Works eagerly and in a tf.function, where every layer calls one function that is traced once.
     |cos| = |G_ij| / √(G_ii G_jj), cut to 1, with the Gram matrix G of a location. The counts do not depend on B. Memory beyond
-    the relevance: a few chunks of CHUNK_VALUES, 4 bytes per |cos| and 8 per distinct part, and a hash table of one or two images.
+    the relevance: 4 bytes per |cos|, 8 per distinct bin or part, a table of all parts (1 MB) per group; on a GPU also a few chunks of
+    CHUNK_VALUES and a table of all bins (26 kB) per row.
     Raises WelError for another dtype and for less than two vectors.
     Source: Sixt, Granz & Landgraf (2020), cosine similarity convergence.
     """
@@ -70,7 +76,28 @@ def count_cosines(relevance: tf.Tensor) -> GraphCounts:
         raise invalid("relevance", relevance.shape.as_list(), "(B, V, ..., channels) with two or more vectors V")
     shape = tf.shape(relevance)
     located = tf.reshape(relevance, [shape[0], shape[1], tf.reduce_prod(shape[2:-1]), shape[-1]])
-    return GraphCounts(*_counter(relevance.dtype, relevance.shape[1])(located))
+    counter = _counter if _on_gpu() else _cpu_counter
+    return GraphCounts(*counter(relevance.dtype, relevance.shape[1])(located, groups))
+
+
+def _on_gpu() -> bool:
+    return bool(tf.config.get_visible_devices("GPU"))
+
+
+@lru_cache(maxsize=None)
+def _cpu_counter(dtype: tf.DType, vectors: int):
+    from wel.fast_counting import count_located  # which takes half a second to import
+
+    def compute(located, groups):
+        return count_located(located, int(groups))
+
+    # One function, as TensorFlow never forgets one that it can call.
+    @tf.function(input_signature=_signature(dtype, vectors), autograph=False)
+    def count(located, groups):
+        dtypes = [tf.int32] * 4 + [tf.float64] * 3 + [tf.int64] * 3
+        return tf.numpy_function(compute, [located, groups], dtypes, stateful=False)
+
+    return count
 
 
 @lru_cache(maxsize=None)
@@ -79,39 +106,48 @@ def _counter(dtype: tf.DType, vectors: int):
         edges = tf.constant(FINE_EDGES)  # captured, so that the 2 MB are in no graph
 
     # Not inlined: 200 layers would be 200 copies of the loops in the caller's graph.
-    @tf.function(input_signature=[tf.TensorSpec((None, vectors, None, None), dtype)], autograph=False,
-                 experimental_attributes={"_noinline": True})
-    def count(located):
-        return _count(located, edges)
+    @tf.function(input_signature=_signature(dtype, vectors), autograph=False, experimental_attributes={"_noinline": True})
+    def count(located, groups):
+        return _count(located, groups, edges)
 
     return count
 
 
-def _count(located, edges):
-    images, vectors, locations, channels = tf.unstack(tf.shape(located))
+def _signature(dtype, vectors):
+    return [tf.TensorSpec((None, vectors, None, None), dtype), tf.TensorSpec((), tf.int32)]
+
+
+def _count(located, groups, edges):
+    rows, vectors, locations, channels = tf.unstack(tf.shape(located))
     width = tf.clip_by_value(CHUNK_VALUES // (vectors * channels), 1, locations)
-    height = tf.clip_by_value(CHUNK_VALUES // (vectors * channels * locations), 1, images)  # above 1 where whole images fit in
+    height = tf.clip_by_value(CHUNK_VALUES // (vectors * channels * locations), 1, rows)  # above 1 where whole images fit in
     across = -(-locations // width)
 
     def chunk(index):
         row, column = index // across * height, index % across * width
         return _counted_chunk(located[row:row + height, :, column:column + width], edges)
 
-    chunks = -(-images // height) * across
+    chunks = -(-rows // height) * across
     parts, extremes, sums = _joined(chunk, chunks, [((None,), tf.int32), ((None, 2), tf.float64), ((None, 4), tf.int64)])
-    minimum, maximum = tf.unstack(tf.reduce_min(tf.reshape(extremes, [images, across, 2]), axis=1) * [1, -1], axis=-1)
-    high, low, values, broken = tf.unstack(tf.reduce_sum(tf.reshape(sums, [images, across, 4]), axis=1), axis=-1)
-    parts = tf.reshape(parts, [images, -1])
-
-    def distinct(image):
-        part, _, count = tf.unique_with_counts(parts[image])
-        return tf.stack([part, count], axis=1), tf.shape(part)
-
-    table, sizes = _joined(distinct, images, [((None, 2), tf.int32), ((1,), tf.int32)])
+    minimum, maximum = tf.unstack(tf.reduce_min(tf.reshape(extremes, [rows, across, 2]), axis=1) * [1, -1], axis=-1)
+    high, low, values, broken = tf.unstack(tf.reduce_sum(tf.reshape(sums, [rows, across, 4]), axis=1), axis=-1)
     total = (tf.cast(high, tf.float64) + tf.cast(low, tf.float64) / _SPLIT) / _SPLIT
     without = tf.where(values > 0, tf.constant(0, tf.float64), np.nan)
-    dropped = tf.shape(parts, tf.int64)[1] - values
-    return table, sizes, minimum + without, maximum + without, total, values, dropped, broken
+    parts = tf.transpose(tf.reshape(parts, [rows // groups, groups, -1]), [1, 0, 2])
+    dropped = tf.shape(parts, tf.int64)[2] - values
+    bins, sizes = _occupied(tf.reshape(parts // FINE, [rows, -1]), BINS)
+    fine, fine_sizes = _occupied(tf.reshape(parts, [groups, -1]), BINS * FINE)
+    per_row = (minimum + without, maximum + without, total, values, dropped, broken)
+    grouped = [tf.transpose(tf.reshape(field, [-1, groups])) for field in per_row]
+    return bins, tf.reshape(sizes, [groups, -1]), fine, fine_sizes, *grouped
+
+
+def _occupied(bins, size):
+    """Per row of `bins` those below `size`, once and in order, and their counts; how many there are in each row."""
+    counts = tf.raw_ops.DenseBincount(input=bins, size=size, weights=tf.zeros([0], tf.int32))
+    where = tf.where(counts > 0)
+    found = tf.stack([tf.cast(where[:, 1], tf.int32), tf.gather_nd(counts, where)], axis=1)
+    return found, tf.math.count_nonzero(counts, axis=1, dtype=tf.int32)
 
 
 def _joined(compute, times, kinds):

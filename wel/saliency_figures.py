@@ -8,7 +8,6 @@ from textwrap import wrap
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -21,13 +20,14 @@ from wel.studies.saliency import CLASS, ORIGINAL, STAGE, SaliencyResult, absolut
 
 COLORS = colormaps["seismic"].with_extremes(bad="#9a9a9a")
 PAGE, BLOCK = 8, 9  # images of one grid, methods below each other in the figure of two classes
-MARGIN, GAP, LINE, TITLE, LEGEND = 0.15, 0.06, 0.125, 0.55, 2.2  # inches; LINE is one of SMALL text
+MARGIN, GAP, LINE, TITLE, LEGEND = 0.15, 0.06, 0.14, 0.55, 2.2  # inches; LINE is one of SMALL text
 LEAST_WIDTH, LEAST_CELL, MOST_CELL = 7.4, 1.05, 1.8
 WIDEST, HIGHEST = 16.0, 14.0  # what all cells may take unless they are at their smallest
-SMALL, CAPTION = 7, 8  # points
-CHARACTER = 0.6  # width of one, in parts of its height
+SMALL = 8  # points
+CHARACTER = 0.58  # width of one, in parts of its height
 MOST_LINES = 3
 EDGE = "#b0b0b0"
+EMPTY = "all 0"
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,9 @@ class Pictures:
 
     def described(self, row: Any) -> tuple[str, ...]:
         """An image's name, class and most likely classes, for a row of `SaliencyResult.images`."""
-        likely = " ".join(self.named(int(index)) for index in row.top5.split())
-        return (str(self.names[row.image]), f"class: {self.named(row.true_class)} ({row.class_from})", f"top 5: {likely}")
+        likely = [self.named(int(index)) for index in row.top5.split()]
+        words = f"class: {self.named(row.true_class)} ({row.class_from})", f"top {len(likely)}: {' '.join(likely)}"
+        return (str(self.names[row.image]), *words)
 
 
 def maps_figure(result: SaliencyResult, methods: Mapping[str, Any], pictures: Pictures, semantics: str, images: Sequence[int]) -> Figure:
@@ -81,11 +82,11 @@ def maps_figure(result: SaliencyResult, methods: Mapping[str, Any], pictures: Pi
     names = _drawn(result, methods, semantics)
     panels = []
     for row, image in enumerate(images):
-        panels.append(Panel(row, 0, pictures.pixels[image], below=pictures.described(_row(result, image))))
-        for column, name in enumerate(names, start=1):
+        panels.append(Panel(row, 1, pictures.pixels[image], left=pictures.described(_row(result, image))))
+        for column, name in enumerate(names, start=2):
             above = () if row else (methods[name].label,)
             panels.append(Panel(row, column, _for_the_eye(result, methods, (name, semantics, ORIGINAL), image), above=above))
-    return _figure(panels, _title(result, "maps of the true class", semantics), _caption([methods[name] for name in names]))
+    return _figure(panels, _title(result, "maps of each image's class", semantics), _caption([methods[name] for name in names]))
 
 
 def stages_figure(result: SaliencyResult, methods: Mapping[str, Any], pictures: Pictures, semantics: str, image: int) -> Figure:
@@ -102,7 +103,7 @@ def stages_figure(result: SaliencyResult, methods: Mapping[str, Any], pictures: 
             above = () if row > 1 else (view.removeprefix(STAGE),)
             left = () if column > 1 else (methods[name].label,)
             panels.append(Panel(row, column, _for_the_eye(result, methods, (name, semantics, view), image), above=above, left=left))
-    caption = "Columns: the trained network, then the same with that layer and all later ones randomised. "
+    caption = "Columns: the untouched network, then the same with that layer and all later ones randomised. "
     return _figure(panels, _title(result, "maps under randomisation", semantics), caption + _caption([methods[name] for name in names]))
 
 
@@ -123,7 +124,7 @@ def classes_figure(result: SaliencyResult, methods: Mapping[str, Any], pictures:
         block, row = divmod(number, BLOCK)
         for column, pixels in enumerate((*maps, maps[0] - maps[1])):
             left = () if column else (methods[name].label,)
-            below = (f"L1 = {distances[name]:.4f}",) if column == 2 else ()
+            below = ("L1 undefined" if np.isnan(distances[name]) else f"L1 = {distances[name]:.3g}",) if column == 2 else ()
             above = () if row else (headings[column],)
             panels.append(Panel(row + 1, 4 * block + column + 1, pixels, above, below, left))
     chosen = [methods[name] for name in names]
@@ -216,7 +217,7 @@ def _caption(methods: Sequence[Any], two_classes: bool = False) -> str:
     exact = [method.label for method in methods if method.map_percentile == 100]
     ends = "P is the 99.5th percentile of a map, Q its mirror, the 0.5th" + (f" (100th and 0th for {', '.join(exact)})" if exact else "")
     if two_classes:
-        scaled = "absolute values: positive ones divided by P, negative ones by Q, cut to [0, 1]; a − b is their difference, L1 its mean |a − b|"
+        scaled = "a and b: positive values divided by P, negative ones by Q, cut to [0, 1]; L1 is the mean of |a − b|"
     else:
         scaled = "values divided by the larger of P and |Q|, cut to [−1, 1]"
     return f"Channels: {channels}. {ends}; {scaled}. Colour map: seismic, −1 blue, 0 white, 1 red; grey where undefined."
@@ -234,6 +235,8 @@ def _figure(panels: Sequence[Panel], title: str, caption: str) -> Figure:
             axes.imshow(panel.pixels, cmap=COLORS, vmin=-1, vmax=1)
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set(visible=True, linewidth=0.5, color=EDGE)
+            if panel.pixels.ndim == 2 and not panel.pixels.any():
+                axes.text(0.5, 0.5, EMPTY, transform=axes.transAxes, ha="center", va="center", fontsize=SMALL, color="#777777")
             _write_around(axes, panel, layout)
         _draw_legend(figure, layout)
     return figure
@@ -251,12 +254,13 @@ class _Layout:
         self.step = cell + GAP
         self.width = max(LEAST_WIDTH, 2 * MARGIN + self.columns * self.step)
         self.characters = int(72 * cell / (CHARACTER * SMALL))
-        self.caption = wrap(caption, int(72 * (self.width - LEGEND - 2 * MARGIN) / (0.56 * CAPTION)))
+        self.caption = wrap(caption, int(72 * (self.width - LEGEND - 2 * MARGIN) / (CHARACTER * SMALL)))
         self.tops, below = [], TITLE
         for row in range(rows):
-            above, under = (self._most_lines(panels, row, side) for side in ("above", "below"))
-            self.tops.append(below + LINE * above)
-            below = self.tops[-1] + self.cell_height + LINE * under + GAP
+            above, under, beside = (self._most_lines(panels, row, side) for side in ("above", "below", "left"))
+            surplus = max(0, beside - self.cell_height)
+            self.tops.append(below + above + surplus / 2)
+            below = self.tops[-1] + self.cell_height + surplus / 2 + under + GAP
         self.legend_top = below + 0.2
         self.height = self.legend_top + max(0.45, 0.155 * len(self.caption)) + 0.1
         self.left = (self.width - self.columns * self.step + GAP) / 2
@@ -275,8 +279,9 @@ class _Layout:
         return left / self.width, 1 - (top + height) / self.height, width / self.width, height / self.height
 
     def _most_lines(self, panels: Sequence[Panel], row: int, side: str) -> float:
+        """The height of the highest text on one side of a row's panels."""
         lines = max(len(self.wrapped(getattr(panel, side))) for panel in panels if panel.row == row)
-        return lines + 0.5 if lines else 0
+        return LINE * (lines + 0.5) if lines else 0
 
 
 def _write_around(axes: Axes, panel: Panel, layout: _Layout) -> None:
@@ -300,5 +305,5 @@ def _draw_legend(figure: Figure, layout: _Layout) -> None:
     bar.grid(False)
     bar.spines[:].set(visible=True, linewidth=0.5, color=EDGE)
     figure.text(
-        (LEGEND + MARGIN) / layout.width, 1 - layout.legend_top / layout.height, "\n".join(layout.caption), fontsize=CAPTION, va="top",
+        (LEGEND + MARGIN) / layout.width, 1 - layout.legend_top / layout.height, "\n".join(layout.caption), fontsize=SMALL, va="top",
     )

@@ -9,7 +9,7 @@ over all images; the bootstrap, which needs counts per image, uses the bins them
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,20 +109,22 @@ class CosineCounts:
         low, high = (kept.min(), kept.max()) if kept.size else (np.nan, np.nan)
         if low < 0 or high > 1:
             raise invalid("cosines", [float(low), float(high)], "absolute cosines in [0, 1] or NaN")
-        parts = _fine_indices(kept, bin_indices(kept))
-        single = {"images": image, "minimum": low, "maximum": high, "total": kept.sum(), "dropped": cosines.size - kept.size}
-        return cls.from_fine(np.zeros_like(parts), parts, np.ones_like(parts), **{name: np.array([one]) for name, one in single.items()})
+        fine = _tallied(_fine_indices(kept, bin_indices(kept)), np.ones(kept.size))
+        bins, counts = _tallied(fine[0] // FINE, fine[1])
+        per_image = ([one] for one in (low, high, kept.sum(), cosines.size - kept.size))
+        return cls.from_bins([image], [len(bins)], bins, counts, *fine, *per_image)
 
     @classmethod
-    def from_fine(cls, rows: np.ndarray, fine_bins: np.ndarray, fine_counts: np.ndarray, images: np.ndarray, minimum: np.ndarray,
-                  maximum: np.ndarray, total: np.ndarray, dropped: np.ndarray) -> CosineCounts:
-        """From counts in parts of the bins, 0 to FINE · BINS - 1, in any order; `rows` says which of the sorted images each belongs to."""
-        counts = sparse.csr_matrix((fine_counts, (rows, fine_bins // FINE)), shape=(len(images), BINS), dtype=np.int64)
-        values = np.asarray(counts.sum(axis=1)).ravel()
-        pooled_bins, pooled_counts = _tallied(fine_bins, fine_counts)
-        return cls(images=np.asarray(images, np.int64), counts=counts.astype(np.min_scalar_type(counts.max())),
+    def from_bins(cls, images: Sequence[int], sizes: np.ndarray, bins: np.ndarray, counts: np.ndarray,
+                  fine_bins: np.ndarray, fine_counts: np.ndarray, minimum: np.ndarray, maximum: np.ndarray, total: np.ndarray,
+                  dropped: np.ndarray) -> CosineCounts:
+        """From counts in bins, ascending, `sizes` of them for each of the sorted images, and in parts of bins over all images, ascending."""
+        indptr, cumulative = np.append(0, np.cumsum(sizes)), np.append(0, np.cumsum(counts, dtype=np.int64))
+        data = np.asarray(counts, np.min_scalar_type(np.max(counts, initial=0)))
+        return cls(images=np.asarray(images, np.int64), counts=sparse.csr_matrix((data, bins, indptr), shape=(len(images), BINS)),
                    minimum=np.asarray(minimum, np.float64), maximum=np.asarray(maximum, np.float64), total=np.asarray(total, np.float64),
-                   values=values, dropped=np.asarray(dropped, np.int64), fine_bins=pooled_bins, fine_counts=pooled_counts)
+                   values=np.diff(cumulative[indptr]), dropped=np.asarray(dropped, np.int64),
+                   fine_bins=np.asarray(fine_bins, np.uint32), fine_counts=np.asarray(fine_counts, np.int64))
 
     @classmethod
     def merged(cls, parts: Iterable[CosineCounts]) -> CosineCounts:

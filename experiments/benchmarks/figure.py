@@ -16,7 +16,7 @@ TITLES = {"yardstick": "Time beside a batched gradient", "faster": "How many tim
 
 def write_bars(ratios: pd.DataFrame, folder: Path) -> list[Path]:
     """Writes `yardstick` (our time as a multiple of a gradient's) and `faster` (others' time as a multiple of ours), PNG and SVG."""
-    beside = ratios["subject"] == "yardstick"
+    beside = ratios["beside"] == "yardstick"
     groups = {"yardstick": ratios[beside], "faster": ratios[~beside]}
     return [path for name, rows in groups.items() if len(rows) for path in write_figure(bars(rows, TITLES[name]), folder / name)]
 
@@ -39,8 +39,8 @@ def _draw(axes: Axes, network: str, rows: pd.DataFrame) -> None:
     for place, ratio in zip(places, rows["ratio"]):
         axes.annotate(f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}", (ratio, place), (3, 0), textcoords="offset points", va="center")
     names = [METHODS[method].label for method in rows["method"]]
-    others = [f"{name}, {subject}" for name, subject in zip(names, rows["subject"])]
-    axes.set_yticks(places, names if set(rows["subject"]) == {"yardstick"} else others)
+    others = [f"{name}, {beside}" for name, beside in zip(names, rows["beside"])]
+    axes.set_yticks(places, names if set(rows["beside"]) == {"yardstick"} else others)
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     axes.margins(x=0.15)

@@ -23,29 +23,18 @@ ONE_TERM = (
 TWO_TERM = ("lrp_alpha2_beta1", "lrp_alpha5_beta4", "lrp_cmp_alpha2_beta1", "deeplift_reveal_cancel", "deeplift_ablation")
 LARGE = ("vgg16", "resnet50")
 
-# subject -> the subject of ours that it is compared with
-AGAINST = {
-    "yardstick": "native",
-    "wrapped": "native",
-    "original": "native",
-    "zennit": "native",
-    "first innvestigate": "first native",
-    "one by one": "sweep",
-}
-
-
 @dataclass(frozen=True)
 class Goal:
-    """How fast we want to be beside a subject.
+    """How fast we want to be beside somebody.
 
     Attributes:
-        subject: key of `AGAINST`.
+        beside: "yardstick", "wrapped", "original", "zennit", "one by one" or "first innvestigate".
         bound: the ratio that is wanted; of the yardstick at most, of others at least.
         methods, networks: what it holds for; all if empty.
         aim: a ratio that would be better still.
     """
 
-    subject: str
+    beside: str
     bound: float
     methods: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
@@ -71,33 +60,28 @@ GOALS = (
 
 
 def ratios(seconds: pd.DataFrame) -> pd.DataFrame:
-    """Ratios of the medians of one run, and the goals that they are held to.
+    """Ratios of the medians of two that took turns, and the goals that they are held to.
 
     Of the yardstick ours / its: our time as a multiple of a gradient's. Of others theirs / ours: how many times as fast we are.
 
     Args:
-        seconds: network, method, subject, seconds; a row per counted run.
+        seconds: network, method, beside, whose ("ours" or "theirs"), seconds; a row per counted run.
 
     Returns:
-        network, method, subject, ours, theirs (medians in s), runs (theirs), ratio, goal, aim, met; the last three empty without a goal.
+        network, method, beside, ours, theirs (medians in s), runs (theirs), ratio, goal, aim, met; the last three empty without a goal.
     """
-    medians = seconds.groupby(["network", "method", "subject"], sort=False)["seconds"].agg(["median", "count"])
     rows = []
-    for (network, method, subject), theirs in medians.iterrows():
-        ours = (network, method, AGAINST.get(subject))
-        if ours not in medians.index:
-            continue
-        quotient = medians.loc[ours, "median"] / theirs["median"]
-        ratio = quotient if subject == "yardstick" else 1 / quotient
-        row = {"network": network, "method": method, "subject": subject, "ours": medians.loc[ours, "median"], "theirs": theirs["median"]}
-        rows.append({**row, "runs": int(theirs["count"]), "ratio": ratio, **_held(subject, network, method, ratio)})
-    columns = ["network", "method", "subject", "ours", "theirs", "runs", "ratio", "goal", "aim", "met"]
-    return pd.DataFrame(rows, columns=columns)
+    for key, runs in seconds.groupby(["network", "method", "beside"], sort=False):
+        ours, theirs = (runs.loc[runs["whose"] == whose, "seconds"] for whose in ("ours", "theirs"))
+        if len(ours) and len(theirs):
+            rows.append((*key, ours.median(), theirs.median(), len(theirs), *_held(*key, ours.median() / theirs.median())))
+    return pd.DataFrame(rows, columns=["network", "method", "beside", "ours", "theirs", "runs", "ratio", "goal", "aim", "met"])
 
 
-def _held(subject: str, network: str, method: str, ratio: float) -> dict:
+def _held(network: str, method: str, beside: str, quotient: float) -> tuple:
+    ratio = quotient if beside == "yardstick" else 1 / quotient
     for goal in GOALS:
-        if goal.subject == subject and goal.holds_for(network, method):
-            met = ratio <= goal.bound if subject == "yardstick" else ratio >= goal.bound
-            return {"goal": goal.bound, "aim": np.nan if goal.aim is None else goal.aim, "met": "yes" if met else "no"}
-    return {"goal": np.nan, "aim": np.nan, "met": ""}
+        if goal.beside == beside and goal.holds_for(network, method):
+            met = ratio <= goal.bound if beside == "yardstick" else ratio >= goal.bound
+            return ratio, goal.bound, np.nan if goal.aim is None else goal.aim, "yes" if met else "no"
+    return ratio, np.nan, np.nan, ""

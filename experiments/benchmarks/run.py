@@ -12,11 +12,12 @@ from typing import Annotated, Callable, Optional, Sequence
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import pandas as pd  # noqa: E402
 import typer  # noqa: E402
 from cases import NETWORKS, Case  # noqa: E402
 from figure import write_bars  # noqa: E402
 from goals import ratios  # noqa: E402
-from measure import LONG, Record, measure_first, measure_rounds, measure_study  # noqa: E402
+from measure import STUDIES, Record, measure_first, measure_study, measure_turns  # noqa: E402
 from rich.table import Table  # noqa: E402
 from subjects import Subject, native, one_by_one, original, sweep, wrapped, yardstick, zennit  # noqa: E402
 
@@ -26,11 +27,11 @@ from wel.methods import CSC_METHODS, choose_methods  # noqa: E402
 from wel.paths import written_whole  # noqa: E402
 from wel.progress import progress  # noqa: E402
 
-COMPARISONS = ("yardstick", "wrapped", "original", "zennit", "sweep", "first", "study")
+COMPARISONS = ("yardstick", "wrapped", "original", "zennit", "one by one", "first innvestigate", "study")
 QUICK_METHODS = "gradient,lrp_alpha1_beta0,lrp_alpha2_beta1,rectgrad"
-# what is compared with others than the yardstick, which only asks for minutes, unless --full
+# without --full: what is compared with other software, and with itself
 FEW = ("gradient", "guided_backprop", "lrp_z", "lrp_alpha1_beta0", "lrp_alpha2_beta1", "lrp_cmp_alpha1_beta0", "deeplift_rescale")
-SWEPT = ("lrp_alpha1_beta0",)
+ONE = ("lrp_alpha1_beta0",)
 # innvestigate takes up to a quarter of an hour to build a ResNet-50
 SLOW_BUILDS = ("resnet50",)
 
@@ -48,24 +49,20 @@ def main(
 ) -> None:
     """Measures times and memory, and holds them to our goals."""
     if quick:
-        networks, methods, compare, rounds = "cifar10,vgg16", QUICK_METHODS, "yardstick,sweep", 1
-    plan = _Plan(listed(compare) if not full else list(COMPARISONS), rounds, full, torch_python)
-    chosen, record = (_known("networks", listed(networks), NETWORKS), _methods(methods)), Record()
-    try:
-        plan.run(record, *chosen, vectors)
-    finally:  # what an interrupted run has measured is worth having
-        if record.rows:
-            write(record, out)
+        networks, methods, compare, rounds = "cifar10,vgg16", QUICK_METHODS, "yardstick,one by one", 1
+    plan = _Plan(COMPARISONS if full else listed(compare), rounds, full, torch_python, out)
+    plan.run(_known("networks", listed(networks), NETWORKS), _methods(methods), vectors)
 
 
 class _Plan:
     """What is compared with what."""
 
-    def __init__(self, compare: Sequence[str], rounds: int, full: bool, torch_python: str | None):
-        self.compare, self.rounds, self.full = _known("compare", compare, COMPARISONS), rounds, full
+    def __init__(self, compare: Sequence[str], rounds: int, full: bool, torch_python: str | None, out: Path):
+        self.compare, self.rounds, self.full, self.out = _known("compare", compare, COMPARISONS), rounds, full, out
         self.torch_python = torch_python or (sys.executable if find_spec("zennit") else None)
 
-    def run(self, record: Record, networks: Sequence[str], methods: Sequence[str], vectors: int) -> None:
+    def run(self, networks: Sequence[str], methods: Sequence[str], vectors: int) -> None:
+        record = Record()
         with progress() as bar:
             task = bar.add_task("", total=len(networks) * len(methods))
             for network in networks:
@@ -73,40 +70,52 @@ class _Plan:
                 for method in methods:
                     self._method(record, case, method, lambda text: bar.update(task, description=text))
                     bar.advance(task)
-                if "study" in self.compare and network in LONG:
+                if "study" in self.compare and network in STUDIES:
                     bar.update(task, description=f"wel csc --model {network}")
                     measure_study(record, network)
+        show(record, self.out)
 
     def _method(self, record: Record, case: Case, method: str, tell: Callable[[str], None]) -> None:
-        measure_rounds(record, case, method, self._subjects(method), self.rounds, tell)
-        if "sweep" in self.compare and (self.full or method in SWEPT):
-            measure_rounds(record, case, method, {"sweep": sweep, "one by one": one_by_one}, self.rounds, tell)
-        if "first" in self.compare:
-            tell(f"{case.net.name} {method}: first result")
-            measure_first(record, case, method, self.full or method in SWEPT and case.net.name not in SLOW_BUILDS)
+        for beside, pair in self._pairs(method).items():
+            tell(f"{case.net.name} {method} beside {beside}")
+            measure_turns(record, case, method, beside, pair, self.rounds)
+            write_tables(record, self.out)  # hours of work, should it be interrupted
+        if "first innvestigate" in self.compare:
+            tell(f"{case.net.name} {method}, first result")
+            measure_first(record, case, method, self.full or method in ONE and case.net.name not in SLOW_BUILDS)
+            write_tables(record, self.out)
 
-    def _subjects(self, method: str) -> dict[str, Subject]:
-        others = {"wrapped": wrapped, "original": original}
-        if self.torch_python:
-            others["zennit"] = zennit(self.torch_python)
-        chosen = {"native": native, "yardstick": yardstick, **(others if self.full or method in FEW else {})}
-        return {name: subject for name, subject in chosen.items() if name == "native" or name in self.compare}
+    def _pairs(self, method: str) -> dict[str, tuple[Subject, Subject]]:
+        pairs = {"yardstick": (native, yardstick)}
+        if self.full or method in FEW:
+            pairs.update({"wrapped": (native, wrapped), "original": (native, original)})
+            if self.torch_python:
+                pairs["zennit"] = native, zennit(self.torch_python)
+        if self.full or method in ONE:
+            pairs["one by one"] = sweep, one_by_one
+        return {beside: pair for beside, pair in pairs.items() if beside in self.compare}
 
 
-def write(record: Record, folder: Path) -> None:
-    """Writes `seconds.csv`, `ratios.csv` and the figures, and prints the ratios."""
+def write_tables(record: Record, folder: Path) -> pd.DataFrame:
+    """Writes `seconds.csv` and `ratios.csv`, of which it gives the second."""
     folder.mkdir(parents=True, exist_ok=True)
     runs = record.table()
     found = ratios(runs)
     for name, table in (("seconds", runs), ("ratios", found)):
         with written_whole(folder / f"{name}.csv") as temporary:
             table.to_csv(temporary, index=False)
+    return found
+
+
+def show(record: Record, folder: Path) -> None:
+    """Writes tables and figures, and prints what was found."""
+    runs, found = record.table(), write_tables(record, folder)
     figures = write_bars(found, folder)
     screen = console()
     screen.print(_printable(found))
     memory = runs.dropna(subset="peak_mb")
     for row in memory.itertuples():
-        screen.print(f"{row.network}, {row.method}, {row.subject}: {row.seconds:.1f} s, {row.peak_mb:.0f} MiB", soft_wrap=True)
+        screen.print(f"{row.network} {row.method}, {row.beside}, {row.whose}: {row.seconds:.1f} s, {row.peak_mb:.0f} MiB", soft_wrap=True)
     for reason in dict.fromkeys(record.left_out.values()):
         keys = [" ".join(key) for key, why in record.left_out.items() if why == reason]
         screen.print(f"Left out: {', '.join(keys)}. {reason}", markup=False, soft_wrap=True)
@@ -114,14 +123,14 @@ def write(record: Record, folder: Path) -> None:
     screen.print(f"Tables: {folder}/seconds.csv, {folder}/ratios.csv\nFigures: {', '.join(map(str, figures))}", soft_wrap=True)
 
 
-def _printable(found) -> Table:
+def _printable(found: pd.DataFrame) -> Table:
     table = Table("network", "method", "beside", title="Ratios of medians: to the yardstick ours/theirs, else theirs/ours")
     for heading in ("ours s", "theirs s", "runs", "ratio", "goal", "aim", "met"):
         table.add_column(heading, justify="right")
     for row in found.itertuples():
         numbers = [f"{row.ours:.3f}", f"{row.theirs:.3f}", str(row.runs), f"{row.ratio:.2f}"]
         bounds = ["" if number != number else f"{number:g}" for number in (row.goal, row.aim)]
-        table.add_row(row.network, row.method, row.subject, *numbers, *bounds, row.met)
+        table.add_row(row.network, row.method, row.beside, *numbers, *bounds, row.met)
     return table
 
 

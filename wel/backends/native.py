@@ -17,6 +17,7 @@ from wel.graph import Graph
 from wel.network import Network
 from wel.participation import Ratios, participation
 from wel.patterns import kernel_layers
+from wel.rules.fast import accelerated
 from wel.statistics import CosineCounts
 
 # options that reach a compiled sweep with every call
@@ -90,11 +91,9 @@ class NativeNetwork:
         found = {}
         sweep, read = self._run(request, images, vectors, self._below(vectors), _counted)
         for name, counts in read.items():
-            counts = counts._replace(**{field: tensor.numpy() for field, tensor in counts._asdict().items()})
-            above = sweep.starts_above(name)
-            for position, start in enumerate(above):
-                rows = range(position, len(images) * len(above), len(above))
-                found[start, name] = counts.of(rows, numbers), int(counts.broken[rows].sum())
+            broken = counts.broken.numpy().sum(axis=1)
+            for start, several, vectors_broken in zip(sweep.starts_above(name), counts.of(numbers), broken):
+                found[start, name] = several, int(vectors_broken)
         return found
 
     def participation(self, request: Request, images: np.ndarray, vectors: Mapping[str, np.ndarray]) -> dict[tuple[str, str], Ratios]:
@@ -141,7 +140,7 @@ class NativeNetwork:
         (count,) = set(rows.values())
         sweep = Sweep(
             self._graph,
-            rules_for(self._graph, request.method, request.semantics, request.options),
+            accelerated(rules_for(self._graph, request.method, request.semantics, request.options)),
             frozenset(rows),
             count,
             frozenset(at),
@@ -196,7 +195,7 @@ def _whole(name: str, relevance: tf.Tensor) -> tf.Tensor:
 
 
 def _counted(name: str, relevance: tf.Tensor):
-    return count_cosines(tf.reshape(relevance, [-1, *relevance.shape[2:]]))
+    return count_cosines(tf.reshape(relevance, [-1, *relevance.shape[2:]]), groups=relevance.shape[1])
 
 
 def _participation(name: str, relevance: tf.Tensor):

@@ -8,12 +8,67 @@ from rich.table import Table
 from wel.cifar10 import CLASSES
 from wel.commands.console import PLAIN, console, listed, printable
 from wel.commands.csc import context
-from wel.commands.sanity import checked, described
+from wel.commands.sanity import _checked, _described
 from wel.data import load_images
-from wel.errors import invalid
 from wel.loading import load
 from wel.methods import METHODS
 from wel.network import Network
 from wel.progress import bar_steps
-from wel.studies.cascading import choose_stages
 from wel.studies.saliency import SaliencyResult, check_compared, saliency
+
+
+def run_saliency(model, weights, images, labels, limit, methods, classes, stages, seed, semantics, backend, out) -> None:
+    """`wel saliency`: computes, writes maps and figures, prints how far the maps of two classes lie apart and where the files are."""
+    chosen = _checked(methods, semantics, backend)
+    compare = None if classes is None else parse_classes(classes)
+    net = load(model, weights, seed=seed)
+    if compare:
+        check_compared(compare, net.graph[net.graph.output].shape[-1], "classes")
+    pictures = load_images(net, images, labels, limit)
+    folder = out or Path("runs") / f"saliency-{net.name}"
+    screen = console()
+    screen.print(f"{net.name}: {_described(pictures)}", **PLAIN)
+    wanted = "paper" if stages == "paper" else listed(stages)
+    settings = {"methods": chosen, "classes": pictures.labels, "compare": compare, "stages": wanted, "seed": seed}
+    settings.update(backend=backend, semantics=semantics, out=folder, context=context(net, pictures))
+    with bar_steps("saliency") as steps:
+        result = saliency(net, pictures.inputs, **settings, steps=steps)
+    from wel.saliency_figures import Pictures, write_saliency_figures  # matplotlib takes a second
+
+    figures = write_saliency_figures(result, METHODS, Pictures(pictures.names, pictures.pixels, class_names(net)), folder / "figures")
+    for method, reason in result.skipped.items():
+        screen.print(f"Left out: {method}. {reason}", **PLAIN)
+    if compare:
+        screen.print(_distances(result))
+    screen.print(f"Maps: {folder / 'maps'} (.npz), {folder / 'figures' / 'maps'} (.png)", **PLAIN)
+    screen.print(f"Figure: {figures[0]} (and {len(figures) - 1} more)", **PLAIN)
+
+
+def parse_classes(text: str) -> tuple[int, int]:
+    """"283,156" as two numbers.
+
+    Raises:
+        WelError: for anything else.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    return check_compared([int(part) if part.isdecimal() else part for part in parts], argument="classes")
+
+
+def class_names(net: Network) -> tuple[str, ...] | None:
+    """What the classes of a network of the zoo are called, None where wel does not know."""
+    known = net.architecture and net.architecture.samples == "cifar10" and net.graph[net.graph.output].shape == (len(CLASSES),)
+    return CLASSES if known else None
+
+
+def _distances(result: SaliencyResult) -> Table:
+    several = result.table["semantics"].nunique() > 1
+    rows = []
+    for (method, semantics), group in result.table.groupby(["method", "semantics"], sort=False):
+        name = f"{method} ({semantics})" if several else method
+        values = group["l1"].dropna()
+        numbers = [f"{value:.3g}" for value in (values.mean(), values.min(), values.max())] if len(values) else ["–"] * 3
+        rows.append((name, *numbers, f"{len(values)} of {len(group)}"))
+    found = printable(("method", "mean", "least", "most", "defined for"), rows)
+    one, other = result.table[["class_a", "class_b"]].iloc[0]
+    found.title = f"L1 distance of the maps of classes {one} and {other}"
+    return found

@@ -60,13 +60,13 @@ class AlphaBeta(Rule):
         plus, minus = zip(*(_by_sign(x, site.part.nonnegative_inputs) for x in site.inputs))
         activators = _denominator(site.part, plus, minus, signs.up, signs.down, signs.activator_bias)
         inhibitors = _denominator(site.part, plus, minus, signs.down, signs.up, signs.inhibitor_bias) if self.beta else None
-        return plus, minus, activators, inhibitors
+        return plus, minus, activators / self.alpha, None if inhibitors is None else inhibitors / -self.beta
 
     def apply(self, site, prepared, R):
         plus, minus, activators, inhibitors = prepared
         signs = site.parameters
-        p = self.alpha * R / per_image(activators)
-        q = None if inhibitors is None else -self.beta * R / per_image(inhibitors)
+        p = R / per_image(activators)
+        q = None if inhibitors is None else R / per_image(inhibitors)
         on_plus = _back(site.part, (p, signs.up), (q, signs.down))
         on_minus = [None] * len(plus) if minus[0] is None else _back(site.part, (p, signs.down), (q, signs.up))
         return [_total(_times(x, a), _times(y, b)) for x, y, a, b in zip(plus, minus, on_plus, on_minus)]
@@ -150,23 +150,3 @@ class Clipped(Rule):
 
     def apply(self, site, prepared, R):
         return [tf.clip_by_value(r, *CLIP) for r in self.rule.apply(site, prepared, R)]
-
-
-# Speed alone, from here on: what a rule does to each number by itself is one factor.
-
-
-@dataclass(frozen=True)
-class Factor(Rule):
-    """A rule for a diagonal layer, as R_in = F ⊙ R with F what the rule makes of ones."""
-
-    rule: Rule
-
-    def parameters(self, part, pattern=None):
-        return self.rule.parameters(part, pattern)
-
-    def prepare(self, site):
-        ones = per_image(tf.ones_like(site.output))
-        return [factor[:, 0] for factor in self.rule.apply(site, self.rule.prepare(site), ones)]
-
-    def apply(self, site, prepared, R):
-        return [R * per_image(factor) for factor in prepared]

@@ -67,7 +67,8 @@ def effective_rank(
     is an effective dimension of the results, and nothing is said about a matrix.
 
     Standard errors are from the jackknife over vectors, one left out for all images at once, so they cover the choice of the
-    vectors, not that of the images. They err on the large side, by √2 where the spectrum is flat (Efron & Stein 1981).
+    vectors, not that of the images. They err on the large side, by √2 where the spectrum is flat (Efron & Stein 1981), and by more than
+    the estimate's bias.
     float32 relevance ends at p − 1 of about 1e-14.
 
     Args:

@@ -92,7 +92,12 @@ def absolute(heatmap: np.ndarray, percentile: float = 99.5) -> np.ndarray:
 
 
 def class_distance(one: np.ndarray, other: np.ndarray, percentile: float = 99.5) -> float:
-    """L1 = mean |a − b| over the locations of two maps (height, width), a and b their `absolute`; in [0, 1], NaN where one holds NaN."""
+    """L1 = mean |a − b| over the locations of two maps (height, width), a and b their `absolute`; in [0, 1].
+
+    NaN where a map holds NaN, or nothing but 0: two empty maps are equal, but say nothing of the classes.
+    """
+    if not (one.any() and other.any()):
+        return np.nan
     difference = absolute(one, percentile).astype("float64") - absolute(other, percentile)
     return float(np.abs(difference).mean())
 
@@ -158,17 +163,17 @@ def saliency(
     return result
 
 
-def check_compared(compare: Sequence[int], count: int | None = None) -> tuple[int, int]:
+def check_compared(compare: Sequence[int], count: int | None = None, argument: str = "compare") -> tuple[int, int]:
     """Two different classes, of `count` if that is known.
 
     Raises:
-        WelError: for anything else.
+        WelError: for anything else; it names the argument.
     """
     found = list(compare) if isinstance(compare, (Sequence, np.ndarray)) and not isinstance(compare, str) else [compare]
     fits = all(isinstance(one, Integral) and 0 <= one and (count is None or one < count) for one in found)
     if not fits or len(found) != 2 or found[0] == found[1]:
         expected = "two different classes, whole numbers from 0" + (f" to {count - 1}" if count else " on")
-        raise invalid("compare", compare, expected)
+        raise invalid(argument, compare, expected)
     return int(found[0]), int(found[1])
 
 
@@ -179,9 +184,14 @@ def _views(study: MapStudy, compare, stages) -> list[View]:
         for one in check_compared(compare, net.graph[net.graph.output].shape[0]):
             views.append(View(f"{CLASS}{one}", np.full_like(true, one)))
     if stages is not None:
-        chosen = choose_stages(net, None if stages == "paper" else stages)
-        views += [View(f"{STAGE}{net.shown(stage)}", true, stage) for stage in chosen]
+        views += [View(f"{STAGE}{net.shown(stage)}", true, stage) for stage in _stages(net, stages)]
     return views
+
+
+def _stages(net: Network, names: Sequence[str] | str) -> list[str]:
+    if names in ("paper", "all"):
+        return choose_stages(net, None if names == "paper" else names)
+    return choose_stages(net, [net.find(name, "stages") for name in ([names] if isinstance(names, str) else names)])
 
 
 def _made(study: MapStudy, run: Run, views: Sequence[View], fresh: Fresh, steps: Steps) -> Maps:
@@ -203,9 +213,10 @@ def _made(study: MapStudy, run: Run, views: Sequence[View], fresh: Fresh, steps:
                 raise
             study.skipped[cell.method.name] = str(error)
             steps.advance(len(views) - len(found))
+    maps = {key: made for key, made in maps.items() if key[0] not in study.skipped}
     if not maps:
         raise UnsupportedError(next(iter(study.skipped.values())))
-    return {key: made for key, made in maps.items() if key[0] not in study.skipped}
+    return maps
 
 
 def _views_of(study: MapStudy, run: Run, key: str, cell: Cell, views: Sequence[View], fresh: Fresh) -> Iterator[tuple[str, np.ndarray]]:

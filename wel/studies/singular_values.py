@@ -23,7 +23,8 @@ class SingularValuesResult:
     Attributes:
         table: from the output down, one row per `quantity` ("weights" W, "patterns" A, "pattern_weights" A ⊙ W), `matrix` ("tap" or
             "full") and `place`: "layer", or "between" a `layer` and the next one `below`. `inputs` and `outputs` are the matrix's size,
-            `sigma1` and `sigma2` its largest singular values, `ratio` σ₁/σ₂ (NaN for a single one), `product` that of the ratios so far.
+            `sigma1` and `sigma2` its largest singular values, `ratio` σ₁/σ₂ (NaN for a single one), `product` that of the ratios so
+            far (NaN where the layers are no single path).
         missing: what could not be computed, "patterns" or "between", and why.
     """
 
@@ -49,15 +50,15 @@ def singular_values(net: Network, patterns: Patterns | Path | str | Sequence[np.
     quantities = _quantities(net, patterns)
     missing = {} if "patterns" in quantities else {"patterns": f"There are no patterns for the weights of {net.name}."}
     taps = {quantity: array_taps(net.graph, arrays) for quantity, arrays in quantities.items()}
-    parts = [part for quantity in taps for part in _layers(net, quantity, taps[quantity], quantities[quantity])]
+    rows = [row for quantity in taps for row in _layers(net, quantity, taps[quantity], quantities[quantity])]
     try:
         for quantity, several in taps.items():
             check_chain(net.graph, several)
-            parts.append(_between(net, quantity, several))
+            rows += _between(net, quantity, several)
     except UnsupportedError as error:
         missing["between"] = str(error)
-    table = pd.concat([part.assign(product=part["ratio"].cumprod()) for part in parts], ignore_index=True)
-    table.insert(0, "model", net.name)
+    table = pd.DataFrame(rows)
+    table["product"] = np.nan if "between" in missing else table.groupby(["quantity", "matrix", "place"])["ratio"].cumprod()
     return SingularValuesResult(table, missing)
 
 
@@ -70,27 +71,29 @@ def _quantities(net: Network, patterns) -> dict[str, list[np.ndarray]]:
     return {"weights": weights, "patterns": given, "pattern_weights": [a * w for a, w in zip(given, weights)]}
 
 
-def _layers(net: Network, quantity: str, taps: Sequence[Tap], arrays: Sequence[np.ndarray]) -> list[pd.DataFrame]:
+def _layers(net: Network, quantity: str, taps: Sequence[Tap], arrays: Sequence[np.ndarray]) -> list[dict[str, Any]]:
     full = [array.reshape(-1, array.shape[-1]).astype("float64") for array in reversed(arrays)]
     kinds = {"tap": [tap.matrix for tap in taps], "full": full}
     return [
-        pd.DataFrame([_row(net, quantity, kind, "layer", tap.layer, "", matrix) for tap, matrix in zip(taps, matrices)])
+        _row(net, quantity, kind, "layer", tap.layer, "", matrix)
         for kind, matrices in kinds.items()
+        for tap, matrix in zip(taps, matrices)
     ]
 
 
-def _between(net: Network, quantity: str, taps: Sequence[Tap]) -> pd.DataFrame:
+def _between(net: Network, quantity: str, taps: Sequence[Tap]) -> list[dict[str, Any]]:
     split = [np.linalg.svd(tap.matrix, full_matrices=False) for tap in taps]
     rows = []
     for above, below, (u, s, _), (_, t, vt) in zip(taps, taps[1:], split, split[1:]):
         passed = np.sqrt(t)[:, None] * (vt @ u) * np.sqrt(s)
         rows.append(_row(net, quantity, "tap", "between", above.layer, net.shown(below.layer), passed))
-    return pd.DataFrame(rows, columns=list(_row(net, quantity, "tap", "between", taps[0].layer, "", np.eye(2))))
+    return rows
 
 
 def _row(net: Network, quantity: str, kind: str, place: str, layer: str, below: str, matrix: np.ndarray) -> dict[str, Any]:
     first, second = (*np.linalg.svd(matrix, compute_uv=False), np.nan)[:2]
     return {
+        "model": net.name,
         "quantity": quantity,
         "matrix": kind,
         "place": place,
