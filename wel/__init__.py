@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from wel.arithmetic import ORIGINAL_SUMS, prefer
+
 __version__ = "0.1.0"
+
+prefer(ORIGINAL_SUMS)
 
 # TensorFlow takes seconds to import, so a name is looked up when it is first used
 _PUBLIC = {

@@ -8,6 +8,7 @@ from typing import List, Optional
 
 import typer
 
+from wel.arithmetic import FASTEST_SUMS
 from wel.errors import WelError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -134,6 +135,7 @@ def train(
     epochs: Optional[int] = typer.Option(None, "--epochs", help="Length of the schedule; the recipe's by default."),
 ) -> None:
     """Train a bundled network on CIFAR-10; goes on after the last finished epoch."""
+    os.environ.update(FASTEST_SUMS)
     from wel.commands.networks import run_train
 
     run_train(model, out, seed, epochs)

@@ -10,7 +10,7 @@ squared singular values of J: p is an effective rank of J. Where it is not, p is
 Estimate from V vectors: p̂ = Σ |R_v|² |R_w|² / Σ (R_v · R_w)² over all pairs v ≠ w. Both sums are unbiased, since E |R_v|² |R_w|² =
 tr(S)² and E (R_v · R_w)² = tr(S²), so p̂ is not limited by V, as one from the eigenvalues of the Gram matrix would be. Of their ratio
 the relative error is about 2/V for a flat spectrum. It is a little too large, where f is linear by the share
-8/V (tr S⁴/tr(S²)² − tr S³/(tr S tr S²)) + O(1/V²): nothing at V = 16 for a flat spectrum, 10 % for λ_k = 1/k.
+8/V (tr S⁴/tr(S²)² − tr S³/(tr S tr S²)) + O(1/V²): at V = 16 some 2 % for a flat spectrum, 15 % for λ_k = 1/k.
 1/p̂ is the mean of cos² over the pairs, weighted with |R_v|² |R_w|²: cosine similarity 1 and effective rank 1 are the same
 statement. Results that were brought to norm 1 would give the unweighted mean, which is no function of J's singular values alone;
 hence they keep their norms.

@@ -6,6 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wel.arithmetic import ORIGINAL_SUMS
 from wel.backends.process import Worker, own_worker
 from wel.backends.wrapped import WrappedBackend
 from wel.errors import UnsupportedError, WelError, invalid, one_of
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from wel.backends.native import NativeBackend
 
 WRAPPED = ("innvestigate", "deeplift")
-# TensorFlow 2.14 then adds up in the order of 1.13, without fused multiply-add: last bits, and so ReLU masks, are the original's
-ORIGINAL_SUMS = {"TF_ENABLE_ONEDNN_OPTS": "0", "TENSORFLOW_USE_CUSTOM_CONTRACTION_KERNEL": "false"}
 BACKENDS = ("native", "wrapped", *WRAPPED, "original")
 
 

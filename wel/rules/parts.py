@@ -11,6 +11,7 @@ from typing import Any, Callable, NamedTuple, Sequence
 import tensorflow as tf
 
 from wel.graph import Graph, Node
+from wel.rules.onednn import conv2d_transpose
 
 LINEAR, ACTIVATION, OTHER = "linear", "activation", "other"
 ACTIVATION_LAYERS = frozenset({"Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "ThresholdedReLU"})
@@ -313,7 +314,9 @@ def _as_it_is(node, xs, kernels):
 
 
 def _dense_transposed(part, R, kernels):
-    return [tf.tensordot(R, kernels[0], [[-1], [1]])]
+    flat = tf.reshape(R, [-1, R.shape[-1]])
+    back = tf.matmul(flat, kernels[0], transpose_b=True)
+    return [tf.reshape(back, [-1, *part.input_shapes[0]])]
 
 
 def _convolution_transposed(part, R, kernels):
@@ -321,8 +324,8 @@ def _convolution_transposed(part, R, kernels):
     if layer.groups > 1 or max(layer.dilation_rate) > 1 or layer.data_format != "channels_last":
         return part.derivative(lambda xs: _convolution(part.node, xs, kernels), R)
     shape = tf.concat([tf.shape(R)[:1], part.input_shapes[0]], 0)
-    settings = {"padding": layer.padding.upper(), "dilations": layer.dilation_rate}
-    return [tf.nn.conv2d_transpose(R, kernels[0], shape, layer.strides, **settings)]
+    back = conv2d_transpose(R, kernels[0], shape, layer.strides, layer.padding.upper())
+    return [tf.ensure_shape(back, [None, *part.input_shapes[0]])]
 
 
 def _sum_transposed(part, R, kernels):
