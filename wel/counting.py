@@ -74,10 +74,8 @@ def count_cosines(relevance: tf.Tensor, groups: int = 1) -> GraphCounts:
         raise invalid("relevance", relevance.dtype.name, "float32 or float64")
     if (relevance.shape[1] or 0) < 2:
         raise invalid("relevance", relevance.shape.as_list(), "(B, V, ..., channels) with two or more vectors V")
-    shape = tf.shape(relevance)
-    located = tf.reshape(relevance, [shape[0], shape[1], tf.reduce_prod(shape[2:-1]), shape[-1]])
     counter = _counter if _on_gpu() else _cpu_counter
-    return GraphCounts(*counter(relevance.dtype, relevance.shape[1])(located, groups))
+    return GraphCounts(*counter(relevance.dtype, relevance.shape[1])(relevance, groups))
 
 
 def _on_gpu() -> bool:
@@ -86,16 +84,16 @@ def _on_gpu() -> bool:
 
 @lru_cache(maxsize=None)
 def _cpu_counter(dtype: tf.DType, vectors: int):
-    from wel.fast_counting import count_located  # which takes half a second to import
+    from wel.fast_counting import count_located  # takes half a second to import
 
-    def compute(located, groups):
-        return count_located(located, int(groups))
+    def compute(relevance, groups):
+        return count_located(relevance.reshape(len(relevance), vectors, -1, relevance.shape[-1]), int(groups))
 
-    # One function, as TensorFlow never forgets one that it can call.
-    @tf.function(input_signature=_signature(dtype, vectors), autograph=False)
-    def count(located, groups):
+    # One for all layers, as TensorFlow never forgets a function of numpy's.
+    @tf.function(input_signature=_signature(dtype), autograph=False)
+    def count(relevance, groups):
         dtypes = [tf.int32] * 4 + [tf.float64] * 3 + [tf.int64] * 3
-        return tf.numpy_function(compute, [located, groups], dtypes, stateful=False)
+        return tf.numpy_function(compute, [relevance, groups], dtypes, stateful=False)
 
     return count
 
@@ -106,15 +104,16 @@ def _counter(dtype: tf.DType, vectors: int):
         edges = tf.constant(FINE_EDGES)  # captured, so that the 2 MB are in no graph
 
     # Not inlined: 200 layers would be 200 copies of the loops in the caller's graph.
-    @tf.function(input_signature=_signature(dtype, vectors), autograph=False, experimental_attributes={"_noinline": True})
-    def count(located, groups):
-        return _count(located, groups, edges)
+    @tf.function(input_signature=_signature(dtype), autograph=False, experimental_attributes={"_noinline": True})
+    def count(relevance, groups):
+        shape = tf.shape(relevance)
+        return _count(tf.reshape(relevance, [shape[0], vectors, -1, shape[-1]]), groups, edges)
 
     return count
 
 
-def _signature(dtype, vectors):
-    return [tf.TensorSpec((None, vectors, None, None), dtype), tf.TensorSpec((), tf.int32)]
+def _signature(dtype):
+    return [tf.TensorSpec(None, dtype), tf.TensorSpec((), tf.int32)]
 
 
 def _count(located, groups, edges):

@@ -82,7 +82,7 @@ class Sweep:
                 here = here._replace(rows=rows)
             if name in self.starts:
                 here = self._joined(here, name, vectors[name])
-            if here.starts and name != self.graph.input:
+            if here.starts and self._leads_on(name):
                 self._pass_on(name, here, ends, parameters, arrivals)
         return kept
 
@@ -98,7 +98,11 @@ class Sweep:
     @cached_property
     def passed(self) -> list[tuple[Part, Rule]]:
         """The parts that relevance passes, with their rules."""
-        return [pair for name in self._on_the_way for pair in self.rules.get(name, ())]
+        return [pair for name in self._on_the_way if self._leads_on(name) for pair in self.rules[name]]
+
+    def _leads_on(self, name: str) -> bool:
+        """Whether relevance goes on from a node."""
+        return not set(self._on_the_way).isdisjoint(self.graph[name].inputs)
 
     @cached_property
     def _ordered(self) -> list[str]:

@@ -52,24 +52,24 @@ def csc_figure(table: pd.DataFrame, methods: Mapping[str, Any], start: str) -> F
         WelError: `start`, a method or a semantics is unknown, there are two models, or a layer occurs twice for one method.
     """
     rows = table[table["start"] == start]
-    _check_rows(table, rows, methods, start)
+    check_rows(table, rows, methods, start)
     layers = rows.drop_duplicates("layer_index").set_index("layer_index")["layer"].sort_index(ascending=False)
     semantics = [name for name in SEMANTICS if name in set(rows["semantics"])]
-    curves = _curves(rows, methods, layers.index, dict(zip(semantics, LINE_STYLES)))
+    curves = curves_of(rows, methods, layers.index, dict(zip(semantics, LINE_STYLES)))
     baseline = rows.groupby("layer_index")["baseline"].first().reindex(layers.index).to_numpy()
     with style():
-        figure = new_figure((12.6, max(5.2, 1.4 + 0.2 * len(methods))), _csc_title(rows, start, semantics))
+        figure = new_figure((12.6, max(5.2, 1.4 + 0.2 * len(methods))), table_title(rows, start, semantics))
         linear, nines = figure.subplots(1, 2)
         top, reaches_one = _nines_top(curves)
-        _draw_curves(linear, curves, baseline, lambda values: values)
-        _draw_curves(nines, curves, baseline, lambda values: _nines(values, top))
+        draw_curves(linear, curves, baseline, lambda values: values)
+        draw_curves(nines, curves, baseline, lambda values: _nines(values, top))
         linear.set(ylim=(0, 1), yticks=np.linspace(0, 1, 11), ylabel="median |cos|")
         _label_nines(nines, top, reaches_one)
         for axes in (linear, nines):
-            _label_layers(axes, [shown(layer, 22) for layer in layers])
+            label_layers(axes, [shown(layer, 22) for layer in layers])
         first, last = shown(start, 30), shown(layers.iloc[-1], 30)
         figure.supxlabel(f"layers below {first}, down to {last}: relevance flows from left to right", fontsize=9)
-        figure.legend(handles=_legend(curves, methods, semantics), loc="outside right center", frameon=False, handlelength=3)
+        figure.legend(handles=legend_of(curves, methods, semantics), loc="outside right center", frameon=False, handlelength=3)
     return figure
 
 
@@ -138,7 +138,8 @@ def write_csc_figures(
     return written
 
 
-def _check_rows(table: pd.DataFrame, rows: pd.DataFrame, methods: Mapping[str, Any], start: str) -> None:
+def check_rows(table: pd.DataFrame, rows: pd.DataFrame, methods: Mapping[str, Any], start: str) -> None:
+    """Raises WelError unless the rows of a start layer can be drawn: one model, known methods, each layer once."""
     if rows.empty:
         raise invalid("start", start, one_of(table["start"].unique()))
     _check_methods(rows["method"].unique(), methods)
@@ -157,7 +158,8 @@ def _check_methods(names: Iterable[str], methods: Mapping[str, Any]) -> None:
             raise invalid("method", name, one_of(methods))
 
 
-def _curves(rows: pd.DataFrame, methods: Mapping[str, Any], layers: pd.Index, line_styles: Mapping[str, str]) -> list[Curve]:
+def curves_of(rows: pd.DataFrame, methods: Mapping[str, Any], layers: pd.Index, line_styles: Mapping[str, str]) -> list[Curve]:
+    """The curves of a table's rows, layers in the order of `layers`."""
     groups = {key: group.set_index("layer_index").reindex(layers) for key, group in rows.groupby(["semantics", "method"])}
     keys = [(semantics, name) for semantics in line_styles for name in methods if (semantics, name) in groups]
     curves = []
@@ -176,7 +178,8 @@ def _marked(median: np.ndarray, phase: float) -> np.ndarray:
     return np.union1d(spread, alone).astype(int)
 
 
-def _csc_title(rows: pd.DataFrame, start: str, semantics: Sequence[str]) -> str:
+def table_title(rows: pd.DataFrame, start: str, semantics: Sequence[str]) -> str:
+    """A figure's title: model, start layer, counts and semantics."""
     counted = f"{_count(rows['images'], 'image')}, {_count(rows['vectors'], 'vector')}"
     return f"{shown(rows['model'].iloc[0], 40)} · start layer {shown(start, 30)}\n{counted} · {' and '.join(semantics)} semantics"
 
@@ -198,7 +201,8 @@ def _nines_top(curves: Sequence[Curve]) -> tuple[int, bool]:
     return int(np.ceil(_nines(below, 20))) + reaches_one, reaches_one
 
 
-def _draw_curves(axes: Axes, curves: Sequence[Curve], baseline: np.ndarray, scaled: Callable[[np.ndarray], np.ndarray]) -> None:
+def draw_curves(axes: Axes, curves: Sequence[Curve], baseline: np.ndarray, scaled: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Draws curves, with bands and marks, and the random baseline on a scale of the caller's."""
     places = np.arange(len(baseline))
     for curve in curves:
         color = curve.method.color
@@ -221,7 +225,8 @@ def _label_nines(axes: Axes, top: int, reaches_one: bool) -> None:
     axes.set_yticks(range(top + 1), labels)
 
 
-def _label_layers(axes: Axes, names: Sequence[str]) -> None:
+def label_layers(axes: Axes, names: Sequence[str]) -> None:
+    """Labels the x axis with layer names, as many as there is room for."""
     places = _thinned(len(names))
     axes.set_xticks(places, [names[place] for place in places], rotation=90)
     axes.set_xlim(-0.5, len(names) - 0.5)
@@ -234,7 +239,8 @@ def _thinned(count: int) -> list[int]:
     return places + [count - 1]
 
 
-def _legend(curves: Sequence[Curve], methods: Mapping[str, Any], semantics: Sequence[str]) -> list[Line2D]:
+def legend_of(curves: Sequence[Curve], methods: Mapping[str, Any], semantics: Sequence[str]) -> list[Line2D]:
+    """The legend's entries: methods, baseline and, if there are several, semantics."""
     drawn = [curve.method for curve in curves]
     handles = [
         Line2D([], [], color=method.color, marker=marker(method.mark), label=shown(method.label, 28), path_effects=HALO)

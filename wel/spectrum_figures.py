@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from wel.drawing import BASELINE_COLOR, file_names, new_figure, shown, style, write_figure
-from wel.figures import LINE_STYLES, SEMANTICS, _check_rows, _csc_title, _curves, _draw_curves, _label_layers, _legend
+from wel.figures import LINE_STYLES, SEMANTICS, check_rows, curves_of, draw_curves, label_layers, legend_of, table_title
 from wel.methods import BLACK, BLUE, RED
 
 QUANTITIES = {
@@ -45,7 +45,7 @@ def singular_values_figure(table: pd.DataFrame) -> Figure:
             for quantity, group in groups.items():
                 axes.plot(np.arange(len(group)), group["ratio"], **QUANTITIES[quantity], markersize=6.5, markeredgecolor="white")
             pairs = zip(group["layer"], group["below"].fillna(""))
-            _label_layers(axes, [shown(f"{layer} · {below}" if below else layer, 22) for layer, below in pairs])
+            label_layers(axes, [shown(f"{layer} · {below}" if below else layer, 22) for layer, below in pairs])
             axes.set(yscale="log", title=PANELS[key])
         for axes in figure.axes:
             _tidy_log(axes, 0.9, 1.15 * table["ratio"].max())
@@ -72,30 +72,30 @@ def effective_rank_figure(table: pd.DataFrame, methods: Mapping[str, Any], start
         WelError: as for `wel.figures.csc_figure`.
     """
     rows = table[table["start"] == start]
-    _check_rows(table, rows, methods, start)
+    check_rows(table, rows, methods, start)
     layers = rows.drop_duplicates("layer_index").set_index("layer_index")["layer"].sort_index(ascending=False)
     semantics = [name for name in SEMANTICS if name in set(rows["semantics"])]
     styles = dict(zip(semantics, LINE_STYLES))
-    curves = {kind: _curves(_with_band(rows, f"rank_{kind}"), methods, layers.index, styles) for kind in ("location", "layer")}
+    curves = {kind: curves_of(_with_band(rows, f"rank_{kind}"), methods, layers.index, styles) for kind in ("location", "layer")}
     bounds = {kind: rows.groupby("layer_index")[f"bound_{kind}"].min().reindex(layers.index).to_numpy(float) for kind in curves}
     with style():
-        figure = new_figure((16.4, max(5.2, 1.4 + 0.2 * len(methods))), f"effective rank · {_csc_title(rows, start, semantics)}")
+        figure = new_figure((16.4, max(5.2, 1.4 + 0.2 * len(methods))), f"effective rank · {table_title(rows, start, semantics)}")
         location, distance, layer = figure.subplots(1, 3)
         for axes, kind in ((location, "location"), (layer, "layer")):
-            _draw_curves(axes, curves[kind], bounds[kind], lambda ranks: ranks)
+            draw_curves(axes, curves[kind], bounds[kind], lambda ranks: ranks)
             axes.set_yscale("log")
             _tidy_log(axes, 0.85, 1.3 * max(bounds[kind].max(), *(np.nanmax(curve.high, initial=1) for curve in curves[kind])))
-        _draw_curves(distance, curves["location"], bounds["location"], lambda ranks: np.maximum(ranks - 1, SMALLEST))
+        draw_curves(distance, curves["location"], bounds["location"], lambda ranks: np.maximum(ranks - 1, SMALLEST))
         nearest = min(np.nanmin(curve.median, initial=2) for curve in curves["location"]) - 1
         distance.set(yscale="log", ylim=(max(nearest, SMALLEST) / 4, location.get_ylim()[1]))
         location.set(title="per feature-map location, median", ylabel="effective rank")
         distance.set(title="per feature-map location, distance from 1", ylabel="effective rank − 1")
         layer.set(title="whole layer", ylabel="effective rank")
         for axes in (location, distance, layer):
-            _label_layers(axes, [shown(name, 22) for name in layers])
+            label_layers(axes, [shown(name, 22) for name in layers])
         last = shown(layers.iloc[-1], 30)
         figure.supxlabel(f"layers below {shown(start, 30)}, down to {last}: relevance flows from left to right", fontsize=9)
-        handles = _legend(curves["location"], methods, semantics)
+        handles = legend_of(curves["location"], methods, semantics)
         next(handle for handle in handles if handle.get_label() == "random baseline").set_label("most for a linear method")
         figure.legend(handles=handles, loc="outside right center", frameon=False, handlelength=3)
     return figure
@@ -117,7 +117,7 @@ def write_effective_rank_figures(table: pd.DataFrame, methods: Mapping[str, Any]
 
 
 def _with_band(rows: pd.DataFrame, column: str) -> pd.DataFrame:
-    """The rows with what `_curves` draws: a rank, and what lies two standard errors below and above, not below 1."""
+    """The rows with what `curves_of` draws: a rank, and what lies two standard errors below and above, not below 1."""
     rank, error = (rows[name].replace(np.inf, np.nan) for name in (column, f"{column}_error"))
     return rows.assign(median=rank, ci_low=np.maximum(rank - ERRORS * error, 1), ci_high=rank + ERRORS * error)
 

@@ -118,7 +118,7 @@ class CosineCounts:
     def from_bins(cls, images: Sequence[int], sizes: np.ndarray, bins: np.ndarray, counts: np.ndarray,
                   fine_bins: np.ndarray, fine_counts: np.ndarray, minimum: np.ndarray, maximum: np.ndarray, total: np.ndarray,
                   dropped: np.ndarray) -> CosineCounts:
-        """From counts in bins, ascending, `sizes` of them for each of the sorted images, and in parts of bins over all images, ascending."""
+        """From counts in bins, ascending, `sizes` of them for each of the sorted images, and in parts of bins over all images."""
         indptr, cumulative = np.append(0, np.cumsum(sizes)), np.append(0, np.cumsum(counts, dtype=np.int64))
         data = np.asarray(counts, np.min_scalar_type(np.max(counts, initial=0)))
         return cls(images=np.asarray(images, np.int64), counts=sparse.csr_matrix((data, bins, indptr), shape=(len(images), BINS)),

@@ -59,7 +59,7 @@ class NativeNetwork:
         self._graph = graph
         self._dtype, self._memory = precision
         self._compiled = compiled
-        self._parameters: tuple[Any, dict, dict] | None = None
+        self._parameters: tuple[tuple, tuple[dict, dict]] | None = None
 
     def relevance(
         self, request: Request, images: np.ndarray, start: str, vectors: np.ndarray, at: Iterable[str]
@@ -151,9 +151,11 @@ class NativeNetwork:
 
     def _made(self, request: Request, sweep: Sweep) -> tuple[dict, dict]:
         """The weights of the parts, and what the rules make of them; those of the last request are kept."""
-        if self._parameters is None or self._parameters[0] is not sweep:
-            self._parameters = sweep, *tensors_for(sweep, request.options)
-        return self._parameters[1:]
+        made_for, tensors = self._parameters or ((None, None), None)
+        if made_for[0] is not sweep or made_for[1] is not request.options.get("patterns"):
+            tensors = tensors_for(sweep, request.options)
+            self._parameters = (sweep, request.options.get("patterns")), tensors
+        return tensors
 
 
 class Compiled:

@@ -8,7 +8,7 @@ from rich.table import Table
 from wel.cifar10 import CLASSES
 from wel.commands.console import PLAIN, console, listed, printable
 from wel.commands.csc import context
-from wel.commands.sanity import _checked, _described
+from wel.commands.sanity import checked, described
 from wel.data import load_images
 from wel.loading import load
 from wel.methods import METHODS
@@ -19,7 +19,7 @@ from wel.studies.saliency import SaliencyResult, check_compared, saliency
 
 def run_saliency(model, weights, images, labels, limit, methods, classes, stages, seed, semantics, backend, out) -> None:
     """`wel saliency`: computes, writes maps and figures, prints how far the maps of two classes lie apart and where the files are."""
-    chosen = _checked(methods, semantics, backend)
+    chosen = checked(methods, semantics, backend)
     compare = None if classes is None else parse_classes(classes)
     net = load(model, weights, seed=seed)
     if compare:
@@ -27,7 +27,7 @@ def run_saliency(model, weights, images, labels, limit, methods, classes, stages
     pictures = load_images(net, images, labels, limit)
     folder = out or Path("runs") / f"saliency-{net.name}"
     screen = console()
-    screen.print(f"{net.name}: {_described(pictures)}", **PLAIN)
+    screen.print(f"{net.name}: {described(pictures)}", **PLAIN)
     wanted = "paper" if stages == "paper" else listed(stages)
     settings = {"methods": chosen, "classes": pictures.labels, "compare": compare, "stages": wanted, "seed": seed}
     settings.update(backend=backend, semantics=semantics, out=folder, context=context(net, pictures))

@@ -23,12 +23,12 @@ from wel.studies.sanity import SanityResult, choose_map_methods
 
 def run_random_logit(model, weights, images, labels, limit, methods, seed, semantics, backend, out) -> None:
     """`wel random-logit`: computes, writes tables and the figure, prints the medians and where the files are."""
-    chosen = _checked(methods, semantics, backend)
+    chosen = checked(methods, semantics, backend)
     net = load(model, weights, seed=seed)
     pictures = load_images(net, images, labels, limit)
     folder = out or Path("runs") / f"random-logit-{net.name}"
     screen = console()
-    screen.print(f"{net.name}: {_described(pictures)}", **PLAIN)
+    screen.print(f"{net.name}: {described(pictures)}", **PLAIN)
     settings = {"methods": chosen, "classes": pictures.labels, "seed": seed, "backend": backend, "semantics": semantics}
     with bar_steps("random-logit") as steps:
         result = random_logit(net, pictures.inputs, **settings, out=folder, context=context(net, pictures), steps=steps)
@@ -40,14 +40,14 @@ def run_random_logit(model, weights, images, labels, limit, methods, seed, seman
 
 def run_cascading(model, weights, images, labels, limit, methods, layers, seed, semantics, backend, out) -> None:
     """`wel cascading`: computes, writes tables and the figure, prints the medians and where the files are."""
-    chosen = _checked(methods, semantics, backend)
+    chosen = checked(methods, semantics, backend)
     net = load(model, weights, seed=seed)
     stages = choose_stages(net, listed(layers))
     pictures = load_images(net, images, labels, limit)
     folder = out or Path("runs") / f"cascading-{net.name}"
     screen = console()
     shown = ", ".join(map(net.shown, stages))
-    screen.print(f"{net.name}: {_described(pictures)}; randomised down to {shown}", **PLAIN)
+    screen.print(f"{net.name}: {described(pictures)}; randomised down to {shown}", **PLAIN)
     settings = {"methods": chosen, "layers": stages, "classes": pictures.labels, "seed": seed, "backend": backend, "semantics": semantics}
     with bar_steps("cascading") as steps:
         result = cascading_randomization(net, pictures.inputs, **settings, out=folder, context=context(net, pictures), steps=steps)
@@ -57,7 +57,7 @@ def run_cascading(model, weights, images, labels, limit, methods, layers, seed, 
     _report(screen, result, _stage_medians(result.table), folder, "cascading", figures)
 
 
-def _checked(methods: str, semantics: str, backend: str):
+def checked(methods: str, semantics: str, backend: str):
     """What can be refused before TensorFlow is imported; gives the methods as the studies take them."""
     chosen = listed(methods)
     choose_map_methods(chosen)
@@ -66,7 +66,7 @@ def _checked(methods: str, semantics: str, backend: str):
     return chosen
 
 
-def _described(pictures: ImageSet) -> str:
+def described(pictures: ImageSet) -> str:
     """How many images, where they come from, and where their classes do."""
     known = Counter(label is not None for label in pictures.labels)
     words = {True: "the true label", False: "the top-1 prediction"}

@@ -65,9 +65,13 @@ class _DifferenceRule(Rule):
     """A rule whose forward pass carries differences."""
 
     def forward(self, part, weights, inputs):
-        value = part.forward([x.value for x in inputs], weights)
-        reference = part.forward([x.reference for x in inputs], weights)
+        value = self.value(part, weights, [x.value for x in inputs])
+        reference = self.value(part, weights, [x.reference for x in inputs])
         return Difference(value, reference, *self.contributions(part, weights, inputs, value - reference))
+
+    def value(self, part, weights, inputs) -> tf.Tensor:
+        """The output for tensors."""
+        return part.forward(inputs, weights)
 
     def contributions(self, part, weights, inputs, total) -> tuple:
         """Δ⁺ and Δ⁻ of the output."""
@@ -116,6 +120,9 @@ class ScaledDifference(_DifferenceRule):
     def parameters(self, part, pattern=None):
         (scale,) = part.weights().kernels
         return scale, tf.maximum(scale, 0), tf.minimum(scale, 0)
+
+    def value(self, part, weights, inputs):
+        return part.map(inputs, weights)  # sx + shift, rounded as the package does it
 
     def contributions(self, part, weights, inputs, total):
         (x,), (scale,) = inputs, weights.kernels

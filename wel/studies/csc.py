@@ -94,7 +94,7 @@ def csc(
         WelError: for anything in the arguments that cannot be used.
     """
     images = checked_images(net, images)
-    study = _Study(net, images, start, vectors, seed, backend, options or {}, Precision(dtype, memory), batch_size)
+    study = CosineStudy(net, images, start, vectors, seed, backend, options or {}, Precision(dtype, memory), batch_size)
     cells = study.cells(choose_methods(methods), semantics)
     skipped = study.unsupported(cells)
     if skipped and methods != "all":
@@ -132,7 +132,7 @@ def chosen_semantics(name: str) -> tuple[str, ...]:
     return SEMANTICS if name == "both" else (name,)
 
 
-class _Study:
+class CosineStudy:
     """The settings that all cells share, and how a cell is computed from them."""
 
     def __init__(self, net, images, start, vectors, seed, backend, options, precision, batch_size):
@@ -280,7 +280,7 @@ class _Study:
         rows, layers = [], []
         for start in self.starts:
             for layer in reversed(self.net.graph.below(start)):
-                several = [_stripped(part, self._prefix(start, layer)) for part in parts]
+                several = [stripped(part, self._prefix(start, layer)) for part in parts]
                 counts = CosineCounts.merged(map(CosineCounts.from_arrays, several))
                 rows.append({**self._row(cell, start, layer), **counts.summary(self.seed), **self._chance(layer)})
                 broken = int(sum(part["broken"] for part in several))
@@ -312,7 +312,7 @@ def _sha256(arrays: Iterable[np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def _stripped(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+def stripped(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     return {key[len(prefix) :]: array for key, array in arrays.items() if key.startswith(prefix)}
 
 

@@ -18,7 +18,7 @@ from wel.progress import Steps
 from wel.rules.lrp import Clipped
 from wel.rules.rectifier import Deconvolved, Guided, Rectified
 from wel.runs import Run
-from wel.studies.csc import Cell, _stripped, _Study
+from wel.studies.csc import Cell, CosineStudy, stripped
 from wel.studies.injection import checked_images
 
 VECTORS = 16  # a relative error of about 2/16 for one image and location, less for medians over them
@@ -120,7 +120,7 @@ def median(values: np.ndarray) -> np.ndarray:
     return np.squeeze((middle[0] + middle[1]) / 2, axis=-2)
 
 
-class _RankStudy(_Study):
+class _RankStudy(CosineStudy):
     """CSC's study with another measure."""
 
     def cells(self, methods, semantics):
@@ -146,7 +146,7 @@ class _RankStudy(_Study):
         rows = []
         for start in self.starts:
             for layer in reversed(self.net.graph.below(start)):
-                several = [_stripped(part, self._prefix(start, layer)) for part in parts]
+                several = [stripped(part, self._prefix(start, layer)) for part in parts]
                 found = {name: np.concatenate([part[name] for part in several]) for name in several[0]}
                 rows.append({**self._row(cell, start, layer), **self._measured(start, layer, is_linear(start, layer), found)})
         return {"rows": rows, "layers": []}
