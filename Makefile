@@ -9,7 +9,7 @@ COMPILE = "$(UV)" pip compile --quiet --generate-hashes --python-version 3.11 --
 PIP_INSTALL = bin/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint lock original clean
+.PHONY: help demo test paper bench lint lock original clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ demo: $(VENV)/.installed ## CSC of the bundled CIFAR-10 network on 50 bundled im
 
 test: $(VENV)/.installed ## run the tests
 	$(VENV)/bin/python -m pytest
+
+paper: $(VENV)/.installed ## all figures and claims of the paper, quickly, as runs/paper/index.html; options: make paper PAPER="--full"
+	$(VENV)/bin/python experiments/make_paper.py --out runs/paper $(PAPER)
 
 bench: $(VENV)/.installed ## times beside other software, into runs/bench; options: make bench BENCH="--quick"
 	$(VENV)/bin/python experiments/benchmarks/run.py --out runs/bench $(BENCH)

@@ -1,14 +1,16 @@
-"""Figure 6: maps of all methods on a residual network, untouched and with its last k layers randomised, and maps of two classes.
-
-ResNet-50 with `--weights`, else the bundled ResNet-20.
-"""
+"""Figure 6: maps of all methods on ResNet-50 (`--weights`; else on the bundled ResNet-20)."""
 from __future__ import annotations
 
-from figure1_saliency import CLASSES
-from paper import RUNS, STAND_INS, Images, Out, Quick, Sheet, Weights, start, subject
-
-import wel
+from paper import RUNS, TWO_CLASSES, Images, Out, Quick, Sheet, Weights, start, subject
 
 
 def main(quick: Quick = False, weights: Weights = None, images: Images = None, out: Out = RUNS / "figure6_saliency_resnet50") -> None:
-    """Maps of all methods: of the true class, stage by stage while the network is randomised, and of two classes."""
+    """Figure 1 on a residual network."""
+    sheet = Sheet(out, "Figure 6", "Maps of a residual network: untouched, randomised from the last layer down, and for two classes", quick)
+    residual = subject("resnet50", weights, images, 4 if quick else 10, stand_in=True)
+    sheet.saliency(residual, methods="all", compare=TWO_CLASSES[residual.net.name], stages="paper", seed=0)
+    sheet.close()
+
+
+if __name__ == "__main__":
+    start(main)

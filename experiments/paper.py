@@ -24,10 +24,16 @@ from wel.methods import METHODS  # noqa: E402
 from wel.paths import written_whole  # noqa: E402
 from wel.progress import bar_steps  # noqa: E402
 from wel.saliency_figures import Pictures, write_saliency_figures  # noqa: E402
+from wel.sanity_figures import write_cascading_figure, write_random_logit_figure  # noqa: E402
+from wel.simulation_figures import write_simulation_figures  # noqa: E402
+from wel.spectrum_figures import write_singular_values_figure  # noqa: E402
 from wel.studies.saliency import ORIGINAL, STAGE, SaliencyResult  # noqa: E402
 
 RUNS = Path("runs/paper")
 STAND_INS = {"vgg16": "cifar10", "resnet50": "resnet20"}  # trained networks of the same kind, bundled with wel
+TWO_CLASSES = {  # on pictures with both animals, and for CIFAR-10 on any picture
+    "vgg16": (283, 156), "resnet50": (283, 156), "cifar10": (3, 5), "resnet20": (3, 5),  # cat and dog
+}
 SMALL = (96, 96, 3)  # what networks with random weights take
 TRAINED, RANDOM = "trained", "random"
 
@@ -82,31 +88,59 @@ class Sheet:
         self.record = {"figure": figure, "title": title, "quick": quick, "runs": []}
         out.mkdir(parents=True, exist_ok=True)
 
+    def csc(self, of: Subject, histograms: bool = False, **settings: Any) -> None:
+        """`wel.csc`, drawn as lines per start layer, or as histograms at the input."""
+        with self._study("csc", of) as kept:
+            result = wel.csc(of.net, of.inputs, **settings, **kept)
+        written = write_csc_figures(result.table, METHODS, self.folder / "figures", result.histograms)
+        self.draw([path for path in written if path.stem.startswith("histogram_") == histograms])
+
+    def random_logit(self, of: Subject, **settings: Any) -> None:
+        """`wel.random_logit` and its box plot."""
+        with self._study("random_logit", of) as kept:
+            result = wel.random_logit(of.net, of.inputs, classes=of.labels, **settings, **kept)
+        self.draw(write_random_logit_figure(result.table, result.images, METHODS, self.folder / "figures"))
+
+    def cascading(self, of: Subject, **settings: Any) -> None:
+        """`wel.cascading_randomization` and its curves."""
+        with self._study("cascading", of) as kept:
+            result = wel.cascading_randomization(of.net, of.inputs, classes=of.labels, **settings, **kept)
+        self.draw(write_cascading_figure(result.table, METHODS, self.folder / "figures"))
+
+    def saliency(self, of: Subject, **settings: Any) -> None:
+        """`wel.saliency` and its maps; `correlations.csv` if the network was randomised."""
+        with self._study("saliency", of) as kept:
+            result = wel.saliency(of.net, of.inputs, classes=of.labels, **settings, **kept)
+        pictures = Pictures(of.pictures.names, of.pictures.pixels, class_names(of.net))
+        self.draw(write_saliency_figures(result, METHODS, pictures, self.folder / "figures"))
+        if "stages" in settings:
+            self.table("correlations", correlations(result))
+
+    def simulate(self, of: Subject, **settings: Any) -> None:
+        """`wel.simulate` and its two figures; learned chains have the subject's weights."""
+        with self._study("simulation", of, settings["samples"]) as kept:
+            result = wel.simulate(of.net, **settings, **kept)
+        self.draw(write_simulation_figures(result.table, self.folder / "figures"))
+
+    def singular_values(self, of: Subject, patterns: Path | None = None) -> None:
+        """`wel.singular_values`, its table and its figure."""
+        with self._study("singular_values", of):
+            result = wel.singular_values(of.net, patterns)
+        self.table("singular_values", result.table)
+        self.draw(write_singular_values_figure(result.table, self.folder / "figures"))
+
     @contextmanager
-    def study(self, name: str, of: Subject) -> Iterator[dict[str, Any]]:
+    def _study(self, name: str, of: Subject, count: int | None = None) -> Iterator[dict[str, Any]]:
         """Gives what a study takes beside its settings: run directory, context and progress. An interrupted one goes on."""
-        folder = self.out / f"{name}-{of.net.name}-{of.weights}-{len(of.inputs)}"
-        self.record["runs"].append({"study": name, "network": of.net.name, "weights": of.weights, "folder": folder.name, "figures": []})
+        folder = f"{name}-{of.net.name}-{of.weights}-{count or len(of.inputs)}"
+        self.record["runs"].append({"study": name, "network": of.net.name, "weights": of.weights, "folder": folder, "figures": []})
         with bar_steps(f"{self.record['figure']}, {of.net.name}") as steps:
-            yield {"out": folder, "context": context(of.net, of.pictures), "steps": steps}
+            yield {"out": self.folder, "context": context(of.net, of.pictures), "steps": steps}
 
     @property
     def folder(self) -> Path:
         """The run directory of the last study."""
         return self.out / self.record["runs"][-1]["folder"]
-
-    def csc(self, result: Any, histograms: bool = False) -> None:
-        """Draws what the last study, CSC, found: lines, or histograms at the input."""
-        written = write_csc_figures(result.table, METHODS, self.folder / "figures", result.histograms)
-        self.draw([path for path in written if path.stem.startswith("histogram_") == histograms])
-
-    def saliency(self, of: Subject, result: SaliencyResult) -> None:
-        """Draws what the last study, saliency, found, and writes `correlations.csv` if the network was randomised."""
-        pictures = Pictures(of.pictures.names, of.pictures.pixels, class_names(of.net))
-        self.draw(write_saliency_figures(result, METHODS, pictures, self.folder / "figures"))
-        found = correlations(result)
-        if len(found):
-            self.table("correlations", found)
 
     def table(self, name: str, table: pd.DataFrame) -> None:
         """Writes a table into the last study's run directory."""

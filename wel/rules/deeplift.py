@@ -98,10 +98,13 @@ class LinearDifference(_DifferenceRule):
     def contributions(self, part, weights, inputs, total):
         if not self.split:
             return total, None
-        whole = weights._replace(bias=None)
-        a = part.map([x.total for x in inputs], whole)
-        b = part.map([tf.abs(x.total) for x in inputs], whole.absolute())
-        return (a + b) / 2, (a - b) / 2
+        up, down = ([keep(x.total, 0) for x in inputs] for keep in (tf.maximum, tf.minimum))
+        positive, negative = weights.part(tf.maximum), weights.part(tf.minimum)
+        return self._paired(part, (up, positive), (down, negative)), self._paired(part, (down, positive), (up, negative))
+
+    def _paired(self, part, *pairs) -> tf.Tensor:
+        # sums of one sign: half of W Δx ± |W| |Δx| would be noise where they cancel
+        return tf.add_n([part.map(inputs, weights) for inputs, weights in pairs if weights.kernels is not None])
 
     def apply(self, site, prepared, m):
         whole, absolute = site.parameters

@@ -1,0 +1,132 @@
+"""One page with all figures, the claims table and the settings, and the claims as a Markdown table for the README."""
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from dataclasses import dataclass
+from io import BytesIO
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Sequence
+
+import pandas as pd
+from claims import Finding, Run, findings
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from judges import HOLDS, UNTESTABLE
+from PIL import Image
+
+from wel import __version__
+from wel.paths import written_whole
+
+FOLDER = Path(__file__).resolve().parent
+# what else than a study's own table (<study>.csv) claims are judged by
+OTHER_TABLES = {"saliency": ("correlations",)}
+SHOWN_SETTINGS = {  # key of a run's request -> how the page calls it
+    "images": "images", "vectors": "vectors", "start_layers": "start layers", "stages": "randomised down to", "views": "maps of",
+    "samples": "samples", "rows": "rows", "semantics": "semantics", "backend": "backend", "dtype": "precision", "seed": "seed",
+    "weights_sha256": "sha256 of weights",
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as the page holds it: a data URI, its size in pixels, and its title for those who cannot see it."""
+
+    uri: str
+    width: int
+    height: int
+    title: str
+
+
+def picture(path: Path) -> Picture:
+    """Reads a PNG, with 256 colours, a third of the bytes; its title is what `wel.drawing.write_figure` wrote into it."""
+    with Image.open(path) as image:
+        (width, height), title = image.size, image.info.get("Title", path.stem)
+        held = BytesIO()
+        image.convert("RGB").quantize(256).save(held, "PNG", optimize=True)
+    return Picture("data:image/png;base64," + b64encode(held.getvalue()).decode(), width, height, title)
+
+
+def write_page(out: Path, folders: Sequence[Path]) -> Path:
+    """Writes `index.html` and `claims.md` from the sheets that there are; gives the page's path.
+
+    Args:
+        out: directory of the two files.
+        folders: one per figure; those without a `sheet.json` are named as missing.
+    """
+    sheets = {folder: json.loads((folder / "sheet.json").read_text("utf-8")) for folder in folders if (folder / "sheet.json").is_file()}
+    found = findings([run for folder, sheet in sheets.items() for record in sheet["runs"] for run in _runs(folder, record)])
+    content = {
+        "version": __version__,
+        "quick": any(sheet["quick"] for sheet in sheets.values()),
+        "sheets": [_shown(folder, sheet) for folder, sheet in sheets.items()],
+        "missing": [folder.name for folder in folders if folder not in sheets],
+        "claims": [(claim, list(group)) for claim, group in groupby(found, lambda finding: finding.claim)],
+        "tally": tally(found),
+        "versions": _versions(folder / record["folder"] for folder, sheet in sheets.items() for record in sheet["runs"]),
+    }
+    environment = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined)
+    out.mkdir(parents=True, exist_ok=True)
+    _write(out / "index.html", environment.get_template("page.html.j2").render(content))
+    _write(out / "claims.md", markdown(found))
+    return out / "index.html"
+
+
+def tally(found: Sequence[Finding]) -> dict[str, tuple[int, int]]:
+    """{network: (claims that hold, claims that could be tested)}."""
+    tested = [finding for finding in found if finding.verdict != UNTESTABLE]
+    verdicts: dict[str, list[bool]] = {}
+    for finding in tested:
+        verdicts.setdefault(finding.network.partition(",")[0], []).append(finding.verdict == HOLDS)
+    return {network: (sum(several), len(several)) for network, several in verdicts.items()}
+
+
+def markdown(found: Sequence[Finding]) -> str:
+    """The findings as a Markdown table."""
+    rows = [("the paper says", "figure", "on", "", "measured"), ("---",) * 5]
+    for claim, group in groupby(found, lambda finding: finding.claim):
+        first = f"**{claim.number}** {claim.words} *({claim.test})*", claim.figure
+        for finding in group:
+            rows.append((*first, finding.network, finding.verdict, finding.measured))
+            first = "", ""
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows) + "\n"
+
+
+def _runs(folder: Path, record: dict[str, Any]) -> list[Run]:
+    studies = (record["study"], *OTHER_TABLES.get(record["study"], ()))
+    paths = {study: folder / record["folder"] / f"{study}.csv" for study in studies}
+    return [Run(study, record["network"], record["weights"], pd.read_csv(path)) for study, path in paths.items() if path.is_file()]
+
+
+def _shown(folder: Path, sheet: dict[str, Any]) -> dict[str, Any]:
+    runs = [_shown_run(folder, record) for record in sheet["runs"]]
+    return {"name": folder.name, "figure": sheet["figure"], "title": sheet["title"], "runs": runs}
+
+
+def _shown_run(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
+    kept = _record(folder / record["folder"])
+    request, context = kept.get("request", {}), kept.get("context", {})
+    settings = {shown: _words(request[key]) for key, shown in SHOWN_SETTINGS.items() if request.get(key) is not None}
+    if "images_source" in context:
+        settings["images from"] = context["images_source"]
+    pictures = [picture(folder / file) for file in record["figures"]]
+    return {**record, "settings": settings, "pictures": pictures, "skipped": context.get("skipped", {})}
+
+
+def _words(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    """What a run says of itself; the study of singular values, which is done in no time, has no such file."""
+    path = folder / "run.json"
+    return json.loads(path.read_text("utf-8")) if path.is_file() else {}
+
+
+def _versions(folders) -> dict[str, str]:
+    return {name: number for folder in folders for name, number in _record(folder).get("versions", {}).items()}
+
+
+def _write(path: Path, text: str) -> None:
+    with written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
