@@ -137,12 +137,15 @@ def fastest(table: pd.DataFrame) -> Outcome:
     names = [name for name in FASTEST if name in passed]
     nearest = {name: 1 - rows.loc[rows["method"] == name, "median"].max() for name in names}
     earliest = min(passed.values())
-    numbers = [f"{METHODS[name].label} down to {nearest[name]:.1e}, past {CONVERGED} after {passed[name]} layers" for name in names]
+    numbers = [f"{METHODS[name].label} down to {nearest[name]:.1e}, past {CONVERGED} after {_layers(passed[name])}" for name in names]
     holds = all(nearest[name] < ROUNDING and passed[name] == earliest for name in names)
-    others = [METHODS[name].label for name, count in passed.items() if count == earliest and name not in names]
-    also = f" As early: {', '.join(others)}." if others and all(passed[name] == earliest for name in names) else ""
-    first = "" if all(passed[name] == earliest for name in names) else f" First: {', '.join(others)} after {earliest}."
-    return _outcome(holds, f"1 − |cos|: {'; '.join(numbers)}.{also}{first}")
+    others = ", ".join(METHODS[name].label for name, count in passed.items() if count == earliest and name not in names)
+    words = f" Past it after {_layers(earliest)}: {others}." if others else ""
+    return _outcome(holds, f"1 − |cos|: {'; '.join(numbers)}.{words}")
+
+
+def _layers(count: int) -> str:
+    return f"{count} layer{'' if count == 1 else 's'}"
 
 
 def alpha5_converges_less(table: pd.DataFrame) -> Outcome:
@@ -162,13 +165,19 @@ def less_pronounced(table: pd.DataFrame, plain: pd.DataFrame) -> Outcome:
 
 
 def jumps_at_input(table: pd.DataFrame) -> Outcome:
-    """Claim 3, three channels: methods that do not converge, and chance itself, are more parallel at the input than one layer above."""
+    """Claim 3, three channels: methods that do not converge, and chance, are more parallel there than one layer above (padding is none)."""
     rows = from_output(table)
-    ends = {name: group["median"].iloc[[-2, -1]].tolist() for name, group in rows.groupby("method") if name in UNCONVERGED}
-    ends["chance"] = rows[rows["method"] == rows["method"].iloc[0]]["baseline"].iloc[[-2, -1]].tolist()
-    label = {name: METHODS[name].label if name in METHODS else name for name in ends}
-    words = ", ".join(f"{label[name]} {shown(above)} → {shown(below)}" for name, (above, below) in ends.items())
+    of_method = {name: group for name, group in rows.groupby("method") if name in UNCONVERGED}
+    ends = {METHODS[name].label: _at_jump(group, "median") for name, group in of_method.items()}
+    ends["chance"] = _at_jump(rows[rows["method"] == rows["method"].iloc[0]], "baseline")
+    words = ", ".join(f"{label} {shown(above)} → {shown(below)}" for label, (above, below) in ends.items())
     return _outcome(all(below > above for above, below in ends.values()), f"{words[0].upper()}{words[1:]}.")
+
+
+def _at_jump(rows: pd.DataFrame, column: str) -> tuple[float, float]:
+    """A column at the last layer with other channels than the input, and at the first with the input's."""
+    above = int((rows["channels"] != rows["channels"].iloc[-1]).to_numpy().nonzero()[0][-1])
+    return tuple(rows[column].iloc[[above, above + 1]])
 
 
 def apart_in_dense_layers(table: pd.DataFrame) -> Outcome:

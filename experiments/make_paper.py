@@ -29,7 +29,7 @@ SCRIPTS = {  # in the page's order -> the network whose ImageNet weights it take
     "appendix_maps": "vgg16",
     "appendix_singular_values": "vgg16",
 }
-INTERRUPTED = 130
+INTERRUPTED = 130  # typer's exit code after Ctrl-C
 
 
 def main(
@@ -66,6 +66,7 @@ def main(
 if __name__ == "__main__":
     try:
         start(main)
-    except KeyboardInterrupt:
-        print("Interrupted. The same command goes on where it stopped.", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            print("Interrupted. The same command goes on where it stopped.", file=sys.stderr)
+        raise

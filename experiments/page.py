@@ -83,7 +83,7 @@ def tally(found: Sequence[Finding]) -> dict[str, tuple[int, int]]:
 
 def markdown(found: Sequence[Finding]) -> str:
     """The findings as a Markdown table."""
-    rows = [("the paper says", "figure", "on", "", "measured"), ("---",) * 5]
+    rows = [("the paper says", "figure", "on", "verdict", "measured"), ("---",) * 5]
     for claim, group in groupby(found, lambda finding: finding.claim):
         first = f"**{claim.number}** {claim.words} *({claim.test})*", claim.figure
         for finding in group:
@@ -107,7 +107,7 @@ def _shown_run(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
     kept = _record(folder / record["folder"])
     request, context = kept.get("request", {}), kept.get("context", {})
     settings = {shown: _words(request[key]) for key, shown in SHOWN_SETTINGS.items() if request.get(key) is not None}
-    if "images_source" in context:
+    if "images" in settings:
         settings["images from"] = context["images_source"]
     pictures = [picture(folder / file) for file in record["figures"]]
     return {**record, "settings": settings, "pictures": pictures, "skipped": context.get("skipped", {})}

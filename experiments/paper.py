@@ -34,6 +34,7 @@ STAND_INS = {"vgg16": "cifar10", "resnet50": "resnet20"}  # trained networks of 
 TWO_CLASSES = {  # on pictures with both animals, and for CIFAR-10 on any picture
     "vgg16": (283, 156), "resnet50": (283, 156), "cifar10": (3, 5), "resnet20": (3, 5),  # cat and dog
 }
+SALIENCY_FIGURES = ("stages", "classes", "maps")  # what their names begin with, in the order in which they are shown
 SMALL = (96, 96, 3)  # what networks with random weights take
 TRAINED, RANDOM = "trained", "random"
 
@@ -112,7 +113,8 @@ class Sheet:
         with self._study("saliency", of) as kept:
             result = wel.saliency(of.net, of.inputs, classes=of.labels, **settings, **kept)
         pictures = Pictures(of.pictures.names, of.pictures.pixels, class_names(of.net))
-        self.draw(write_saliency_figures(result, METHODS, pictures, self.folder / "figures"))
+        written = write_saliency_figures(result, METHODS, pictures, self.folder / "figures")
+        self.draw(sorted(written, key=lambda path: SALIENCY_FIGURES.index(path.stem.partition("_")[0])))
         if "stages" in settings:
             self.table("correlations", correlations(result))
 

@@ -9,6 +9,8 @@ import os
 import numpy as np
 import pytest
 
+import wel  # noqa: E402,F401  (before TensorFlow, whose order of summation it chooses)
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 INPUT_SHAPE = (8, 8, 3)

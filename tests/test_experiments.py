@@ -9,6 +9,7 @@ from base64 import b64decode
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -41,9 +42,8 @@ def path(method: str, medians: list[float], start: str = "fc6", layers: str = "f
     """A CSC table's rows of one method and start layer: medians from the top layer down."""
     names = layers.split()[-len(medians) :]
     index = np.arange(len(medians))[::-1]
-    return pd.DataFrame(
-        {"method": method, "start": start, "layer": names, "layer_index": index, "median": medians, "baseline": 0.6 - 0.1 * index}
-    )
+    place = {"method": method, "start": start, "layer": names, "layer_index": index, "channels": np.where(index > 0, 64, 3)}
+    return pd.DataFrame({**place, "median": medians, "baseline": 0.6 - 0.1 * index})
 
 
 def cosines(**medians: list[float]) -> pd.DataFrame:
@@ -127,10 +127,10 @@ def test_fastest():
     """Counted is how many layers lie before the first with |cos| > 0.99: for α1β0 one, for the gradient, which never is there, all."""
     near = 1 - 1e-7
     table = cosines(lrp_alpha1_beta0=[0.5, 0.995, near], deep_taylor=[0.6, near, 0.999], gradient=[0.1, 0.2, 0.3])
-    words = "LRP α1β0 down to 1.0e-07, past 0.99 after 1 layers; Deep Taylor down to 1.0e-07, past 0.99 after 1 layers"
+    words = "LRP α1β0 down to 1.0e-07, past 0.99 after 1 layer; Deep Taylor down to 1.0e-07, past 0.99 after 1 layer"
     assert judges.fastest(table) == (HOLDS, f"1 − |cos|: {words}.")
     earlier = pd.concat([table, path("rectgrad", [0.999, 0.5, 0.5])])
-    assert judges.fastest(earlier) == (FAILS, f"1 − |cos|: {words}. First: RectGrad after 0.")
+    assert judges.fastest(earlier) == (FAILS, f"1 − |cos|: {words}. Past it after 0 layers: RectGrad.")
     assert judges.fastest(table.assign(median=table["median"] - 1e-5)).verdict == FAILS
 
 
@@ -150,6 +150,13 @@ def test_jump_at_the_input():
     words = "Gradient 0.400 → 0.700, chance 0.500 → 0.600."
     assert judges.jumps_at_input(cosines(gradient=[0.9, 0.4, 0.7])) == (HOLDS, words)
     assert judges.jumps_at_input(cosines(gradient=[0.9, 0.4, 0.3])).verdict == FAILS
+
+
+def test_jump_is_measured_above_padding():
+    """Padding has the image's three channels: conv2, conv1 (as if it were padding), input."""
+    table = cosines(gradient=[0.4, 0.7, 0.7])
+    table.loc[1, "channels"] = 3
+    assert judges.jumps_at_input(table) == (HOLDS, "Gradient 0.400 → 0.700, chance 0.400 → 0.500.")
 
 
 def test_cmp():
@@ -270,7 +277,7 @@ def written(tmp_path):
     title.add_itxt("Title", NASTY)
     Image.fromarray(np.full((3, 4, 3), 200, "uint8")).save(run / "picture.png", pnginfo=title)
     sanity({"deep_taylor": 0.9}).to_csv(run / "random_logit.csv", index=False)
-    record = {"request": {"seed": 0, "stages": ["a", NASTY]}, "context": {"images_source": NASTY, "skipped": {"pattern_net": NASTY}}}
+    record = {"request": {"images": 20, "stages": ["a", NASTY]}, "context": {"images_source": NASTY, "skipped": {"pattern_net": NASTY}}}
     (run / "run.json").write_text(json.dumps({**record, "versions": {"wel": NASTY}}))
     entry = {"study": "random_logit", "network": "cifar10", "weights": "trained", "folder": run.name}
     entry["figures"] = [f"{run.name}/picture.png"]
@@ -332,6 +339,24 @@ def test_make_paper_runs_every_figure():
     assert files == set(make_paper.SCRIPTS)
 
 
+def test_make_paper_gives_each_script_its_weights_and_names_those_that_fail(tmp_path, monkeypatch, capfd):
+    commands = {}
+
+    def run(command, **_):
+        commands[Path(command[1]).stem] = command[2:]
+        return SimpleNamespace(returncode=2 * ("figure3" in command[1]))
+
+    monkeypatch.setattr(make_paper.subprocess, "run", run)
+    with pytest.raises(SystemExit) as stopped:
+        make_paper.main(full=False, vgg16="a.h5", images=Path("pictures"), out=tmp_path)
+    assert stopped.value.code == 1 and capfd.readouterr().err == "Did not run to their ends: figure3_csc\n"
+    assert list(commands) == list(make_paper.SCRIPTS) and (tmp_path / "index.html").is_file()
+    given = {name: "vgg16" for name, options in commands.items() if "a.h5" in options}
+    assert given.items() == {pair for pair in make_paper.SCRIPTS.items() if pair[1] == "vgg16"}
+    assert commands["figure5_resnet50"] == ["--quick", "--images", "pictures", "--out", str(tmp_path / "figure5_resnet50")]
+    assert commands["appendix_cifar10"] == ["--quick", "--out", str(tmp_path / "appendix_cifar10")]
+
+
 @pytest.mark.parametrize("name", [*make_paper.SCRIPTS, "make_paper"])
 def test_script_tells_its_options(name):
     application = Typer()
@@ -340,6 +365,36 @@ def test_script_tells_its_options(name):
     assert told.exit_code == 0
     options = {"--full", "--vgg16", "--resnet50"} if name == "make_paper" else {"--quick", "--weights"}
     assert {option for option in (*options, "--images", "--out") if option not in told.output} == set()
+
+
+LOADED = [  # (network, weights, whether random ones are no use) -> (what is loaded, its weights, its input shape), the subject's weights
+    (("vgg16", None, True), ("cifar10", None, None), "trained"),
+    (("resnet50", None, True), ("resnet20", None, None), "trained"),
+    (("resnet50", None, False), ("resnet50", "random", (96, 96, 3)), "random"),
+    (("vgg16", "a.h5", True), ("vgg16", "a.h5", None), "trained"),
+    (("vgg16", "imagenet", False), ("vgg16", "imagenet", None), "trained"),
+    (("cifar10", None, False), ("cifar10", None, None), "trained"),
+]
+
+
+@pytest.mark.parametrize("wanted, loaded, weights", LOADED)
+def test_network_of_a_figure(wanted, loaded, weights, monkeypatch):
+    name, given, stand_in = wanted
+    monkeypatch.setattr(paper.wel, "load", lambda name, weights, input_shape: (name, weights, input_shape))
+    monkeypatch.setattr(paper, "load_images", lambda net, images, limit: (images, limit))
+    assert paper.subject(name, given, None, 3, stand_in) == paper.Subject(loaded, (None, 3), weights)
+
+
+def test_sheet_is_what_the_page_shows(tmp_path):
+    sheet = paper.Sheet(tmp_path / "figure2", "Figure 2", "One method", quick=True)
+    sheet.random_logit(paper.subject("cifar10", None, None, 2), methods=["deep_taylor"], seed=0)
+    sheet.close()
+    (run,) = json.loads((tmp_path / "figure2" / "sheet.json").read_text("utf-8"))["runs"]
+    assert (run["network"], run["weights"], run["folder"]) == ("cifar10", "trained", "random_logit-cifar10-trained-2")
+    text = page.write_page(tmp_path, [tmp_path / "figure2"]).read_text("utf-8")
+    assert '<h2 id="figure2">' in text and text.count("data:image/png;base64,") == len(run["figures"]) == 1
+    median = pd.read_csv(sheet.folder / "random_logit.csv")["median"].item()
+    assert f"As claimed: Deep Taylor {median:.3f}." in text
 
 
 def test_bad_weights_end_in_one_sentence(tmp_path, capsys, monkeypatch):
