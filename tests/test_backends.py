@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from wel.backends.process import Worker
 from wel.errors import UnsupportedError, WelError
 from wel.methods import find_method
 
+relevance = partial(wel.relevance, backend="wrapped")
 ROOT = Path(__file__).parents[1]
 SEMANTICS = ("paper", "corrected")
 LRP = [name for name in METHODS if name.startswith("lrp_")]
@@ -94,7 +96,7 @@ def matrices() -> dict:
 
 def assert_equals_replica(net, method: str, semantics: str, images, start: str, matrices: dict) -> None:
     options, vectors = options_of(method), vectors_for(net, start)
-    found = wel.relevance(net, method, images, start, vectors, semantics=semantics, **options)
+    found = relevance(net, method, images, start, vectors, semantics=semantics, **options)
     expected = Replica(net, method, semantics, matrices, **options).relevance(images, start, vectors)
     assert [net.find(name) for name in found] == list(expected)
     for name, array in found.items():
@@ -118,7 +120,7 @@ def test_every_start_layer_equals_the_naive_replica(varied, pictures, matrices):
 def test_gradient_methods_are_the_same_in_both_semantics(functional, images, method):
     net = wel.load(functional)
     vectors = vectors_for(net, "dense", images=3)
-    paper, corrected = (wel.relevance(net, method, images, vectors=vectors, semantics=one) for one in SEMANTICS)
+    paper, corrected = (relevance(net, method, images, vectors=vectors, semantics=one) for one in SEMANTICS)
     for name in paper:
         np.testing.assert_array_equal(paper[name], corrected[name])
 
@@ -147,7 +149,7 @@ def dense(weights, bias, name: str = "dense"):
 )
 def test_alpha1_beta0_with_a_bias_by_hand(semantics, expected):
     net = dense([[1], [-1]], [-1])
-    found = wel.relevance(net, "lrp_alpha1_beta0", np.ones((1, 2)), vectors=[[[-1]]], semantics=semantics)
+    found = relevance(net, "lrp_alpha1_beta0", np.ones((1, 2)), vectors=[[[-1]]], semantics=semantics)
     np.testing.assert_allclose(found["input"], [[expected]], rtol=1e-6)
 
 
@@ -156,7 +158,7 @@ def test_alpha2_beta1_with_both_biases_by_hand():
     # corrected: y0: z+ = 1 + 2 + 1 = 4, no inhibitor; y1: z+ = 2, z- = -2 - 1 = -3
     # R0 = 2·1/4 - 1·(-2)/(-3) = 1/2 - 2/3 = -1/6; R1 = 2·2/4 + 2·2/2 = 3
     net = dense([[1, -2], [1, 1]], [1, -1])
-    found = wel.relevance(net, "lrp_alpha2_beta1", np.array([[1, 2]]), vectors=[[[1, 1]]], semantics="corrected")
+    found = relevance(net, "lrp_alpha2_beta1", np.array([[1, 2]]), vectors=[[[1, 1]]], semantics="corrected")
     np.testing.assert_allclose(found["input"], [[[-1 / 6, 3]]], rtol=1e-6)
 
 
@@ -179,7 +181,7 @@ def test_add_under_alpha1_beta0_by_hand(semantics, arriving, expected):
     branches = [layers.Dense(1, use_bias=False, name=name)(x) for name in ("one", "three")]
     model = Model(x, layers.Add(name="sum")(branches))
     model.set_weights([np.full((1, 1), 1.0), np.full((1, 1), 3.0)])
-    found = wel.relevance(wel.load(model), "lrp_alpha1_beta0", np.ones((1, 1)), vectors=[[[arriving]]], semantics=semantics)
+    found = relevance(wel.load(model), "lrp_alpha1_beta0", np.ones((1, 1)), vectors=[[[arriving]]], semantics=semantics)
     np.testing.assert_allclose([found["one"].item(), found["three"].item()], expected, rtol=1e-6)
 
 
@@ -220,17 +222,17 @@ def test_lrp_z_is_gradient_times_input_without_biases(unbiased, pictures):
     # eq. 5 of the paper; LRP starts from logit × v where the gradient starts from v, at every layer
     values = {name: np.asarray(array)[:, None] for name, array in outputs(unbiased, pictures).items()}
     vectors = vectors_for(unbiased, "dense")
-    gradient = wel.relevance(unbiased, "gradient", pictures, vectors=vectors)
+    gradient = relevance(unbiased, "gradient", pictures, vectors=vectors)
     for semantics in SEMANTICS:
-        lrp = wel.relevance(unbiased, "lrp_z", pictures, vectors=vectors * values["dense"], semantics=semantics)
+        lrp = relevance(unbiased, "lrp_z", pictures, vectors=vectors * values["dense"], semantics=semantics)
         for name in lrp:
             assert relative(lrp[name], values[unbiased.find(name)] * gradient[name]) <= 1e-5, name
 
 
 def test_alpha1_beta0_is_z_plus_without_biases_and_negative_inputs(unbiased, nonnegative):
     vectors = vectors_for(unbiased, "dense")
-    paper, corrected = (wel.relevance(unbiased, "lrp_alpha1_beta0", nonnegative, vectors=vectors, semantics=one) for one in SEMANTICS)
-    z_plus = wel.relevance(unbiased, "deep_taylor", nonnegative, vectors=vectors, semantics="corrected")
+    paper, corrected = (relevance(unbiased, "lrp_alpha1_beta0", nonnegative, vectors=vectors, semantics=one) for one in SEMANTICS)
+    z_plus = relevance(unbiased, "deep_taylor", nonnegative, vectors=vectors, semantics="corrected")
     for name in corrected:
         assert relative(paper[name], corrected[name]) <= 1e-6
         assert name == "input" or relative(z_plus[name], corrected[name]) <= 1e-6  # Deep Taylor has a rule of its own at the input
@@ -239,7 +241,7 @@ def test_alpha1_beta0_is_z_plus_without_biases_and_negative_inputs(unbiased, non
 @pytest.mark.parametrize("method", ["lrp_z", "lrp_alpha1_beta0", "lrp_alpha2_beta1"])
 def test_relevance_is_conserved_without_biases(unbiased, nonnegative, method):
     vectors = vectors_for(unbiased, "dense")
-    for name, array in wel.relevance(unbiased, method, nonnegative, vectors=vectors, semantics="corrected").items():
+    for name, array in relevance(unbiased, method, nonnegative, vectors=vectors, semantics="corrected").items():
         arrived = array.reshape(2, 2, -1)
         np.testing.assert_array_less(np.abs(arrived.sum(-1) - vectors.sum(-1)), 1e-5 * np.abs(arrived).sum(-1), err_msg=name)
 
@@ -247,9 +249,9 @@ def test_relevance_is_conserved_without_biases(unbiased, nonnegative, method):
 @pytest.mark.parametrize("method", ["gradient", "guided_backprop", "lrp_z", "lrp_alpha2_beta1"])
 def test_what_is_injected_inside_a_branch_leaves_the_other_branch_alone(residual, images, method):
     net = wel.load(residual)
-    both = wel.relevance(net, method, images, "add", vectors_for(net, "add", images=3), at=["bn3", "bn_skip", "relu1", "input"])
-    main = wel.relevance(net, method, images, "bn3", both["bn3"], at=["relu1", "input"])
-    skip = wel.relevance(net, method, images, "bn_skip", both["bn_skip"], at=["relu1", "input"])
+    both = relevance(net, method, images, "add", vectors_for(net, "add", images=3), at=["bn3", "bn_skip", "relu1", "input"])
+    main = relevance(net, method, images, "bn3", both["bn3"], at=["relu1", "input"])
+    skip = relevance(net, method, images, "bn_skip", both["bn_skip"], at=["relu1", "input"])
     assert all(np.abs(part["relu1"]).max() > 0 for part in (main, skip))
     assert relative(main["relu1"] + skip["relu1"], both["relu1"]) <= 1e-5
     if method != "guided_backprop":  # a ReLU on relevance is not linear: below relu1 the branches no longer add up
@@ -260,7 +262,7 @@ def test_what_is_injected_inside_a_branch_leaves_the_other_branch_alone(residual
 def test_residual_networks_have_finite_relevance_everywhere(residual, images, method):
     net = wel.load(residual)
     for semantics in SEMANTICS:
-        found = wel.relevance(net, method, images, vectors=vectors_for(net, "dense", images=3), semantics=semantics)
+        found = relevance(net, method, images, vectors=vectors_for(net, "dense", images=3), semantics=semantics)
         assert len(found) == 14 and all(np.isfinite(array).all() for array in found.values())
         assert np.abs(found["add"]).max() > 0
 
@@ -285,10 +287,10 @@ def test_live_models_and_files_give_the_same(request, images, tmp_path, kind):
     live = wel.load(model)
     vectors = vectors_for(live, "dense", images=3)
     for method in ("gradient", "lrp_alpha1_beta0"):
-        expected = wel.relevance(live, method, images, vectors=vectors)
+        expected = relevance(live, method, images, vectors=vectors)
         for suffix in (".h5", ".keras"):
             model.save(tmp_path / f"model{suffix}")
-            found = wel.relevance(wel.load(tmp_path / f"model{suffix}"), method, images, vectors=vectors)
+            found = relevance(wel.load(tmp_path / f"model{suffix}"), method, images, vectors=vectors)
             assert list(found) == list(expected)
             for name in found:
                 np.testing.assert_array_equal(found[name], expected[name])
@@ -312,14 +314,14 @@ def heads(name: str):
 def test_gradients_of_unusual_networks(pictures, name):
     net = wel.load(conditioned(heads(name), seed=4))
     vectors = vectors_for(net, net.graph.output)
-    found = wel.relevance(net, "gradient", pictures, vectors=vectors, at="input")["input"]
+    found = relevance(net, "gradient", pictures, vectors=vectors, at="input")["input"]
     assert relative(found, tape_gradients(net.model, pictures, vectors)) <= 1e-6
 
 
 def test_deep_taylor_has_no_relu_at_the_output(pictures):
     # a negative logit keeps its map: innvestigate appends a ReLU, which would leave nothing
     net = dense([[-1], [-2]], [-1])
-    found = wel.relevance(net, "deep_taylor", np.ones((1, 2)), vectors=[[[1]]], low=0, high=2)
+    found = relevance(net, "deep_taylor", np.ones((1, 2)), vectors=[[[1]]], low=0, high=2)
     # z^B: x w - l w+ - h w- = (-1 + 2, -2 + 4) = (1, 2), which share R = 1
     np.testing.assert_allclose(found["input"], [[[1 / 3, 2 / 3]]], rtol=1e-6)
 
@@ -327,9 +329,9 @@ def test_deep_taylor_has_no_relu_at_the_output(pictures):
 def test_weights_are_read_when_a_study_starts(pictures):
     net = dense([[1], [2]], [0])
     ones = np.ones((1, 2))
-    first = wel.relevance(net, "gradient", ones, vectors=[[[1]]])["input"]
+    first = relevance(net, "gradient", ones, vectors=[[[1]]])["input"]
     net.model.set_weights([np.array([[3], [4]]), np.zeros(1)])
-    second = wel.relevance(net, "gradient", ones, vectors=[[[1]]])["input"]
+    second = relevance(net, "gradient", ones, vectors=[[[1]]])["input"]
     np.testing.assert_array_equal([first.ravel(), second.ravel()], [[1, 2], [3, 4]])
 
 
@@ -339,7 +341,7 @@ def test_methods_for_relu_networks_refuse_others(method):
 
     net = wel.load(Sequential([layers.Input(3), layers.Dense(2, activation="tanh", name="soft"), layers.Dense(2)]))
     with pytest.raises(UnsupportedError, match=rf"^Method '{method}' .* layer 'soft' has tanh\.$"):
-        wel.relevance(net, method, np.ones((1, 3)), vectors=np.ones((1, 1, 2)))
+        relevance(net, method, np.ones((1, 3)), vectors=np.ones((1, 1, 2)))
 
 
 @pytest.mark.parametrize("method", ["deep_taylor", *LRP])
@@ -348,7 +350,7 @@ def test_relevance_methods_refuse_layers_without_a_rule(method):
 
     net = wel.load(Sequential([layers.Input(3), layers.LayerNormalization(name="norm"), layers.Dense(2)]))
     with pytest.raises(UnsupportedError, match=rf"^Method '{method}' has no rule for layer 'norm' \(LayerNormalization\)\.$"):
-        wel.relevance(net, method, np.ones((1, 3)), vectors=np.ones((1, 1, 2)))
+        relevance(net, method, np.ones((1, 3)), vectors=np.ones((1, 1, 2)))
 
 
 @pytest.mark.parametrize("method", ["deep_taylor", "lrp_alpha1_beta0", "lrp_cmp_alpha2_beta1"])
@@ -357,7 +359,7 @@ def test_methods_that_split_kernels_by_sign_refuse_separable_convolutions(pictur
 
     net = wel.load(Sequential([layers.Input(SHAPE), layers.SeparableConv2D(4, 3, name="separable"), layers.Flatten(), layers.Dense(2)]))
     with pytest.raises(UnsupportedError, match="layer 'separable'"):
-        wel.relevance(net, method, pictures, vectors=np.ones((2, 1, 2)))
+        relevance(net, method, pictures, vectors=np.ones((2, 1, 2)))
 
 
 def test_an_activation_that_is_a_layer_is_no_relu():
@@ -365,7 +367,7 @@ def test_an_activation_that_is_a_layer_is_no_relu():
 
     net = wel.load(Sequential([layers.Input(3), layers.Dense(2, activation=layers.LeakyReLU(), name="leaky"), layers.Dense(2)]))
     with pytest.raises(UnsupportedError, match="layer 'leaky' has LeakyReLU"):
-        wel.relevance(net, "guided_backprop", np.ones((1, 3)), vectors=np.ones((1, 1, 2)))
+        relevance(net, "guided_backprop", np.ones((1, 3)), vectors=np.ones((1, 1, 2)))
 
 
 # --- the caller's process
@@ -378,7 +380,7 @@ def test_eager_models_of_the_caller_keep_working(images):
     model = Sequential([layers.Input((8, 8, 3)), layers.Flatten(), layers.Dense(4)])
     before = model.predict(images, verbose=0)
     net = wel.load(model)
-    wel.relevance(net, "gradient", images, vectors=np.ones((3, 1, 4)))
+    relevance(net, "gradient", images, vectors=np.ones((3, 1, 4)))
     assert tf.executing_eagerly()
     np.testing.assert_array_equal(model.predict(images, verbose=0), before)
     model.compile(optimizers.SGD(0.01), "mse")
@@ -392,7 +394,7 @@ def test_one_process_serves_all_calls(functional, images):
     folder = worker.folder
     before = sorted(folder.iterdir())
     for method in ("gradient", "lrp_z"):
-        wel.relevance(wel.load(functional), method, images, vectors=np.ones((3, 1, 4)))
+        relevance(wel.load(functional), method, images, vectors=np.ones((3, 1, 4)))
         assert worker.folder == folder and sorted(folder.iterdir()) == before  # no network, no job is left behind
 
 
@@ -404,7 +406,7 @@ from wel.methods import METHODS
 
 model = tf.keras.Sequential([tf.keras.layers.Input(2), tf.keras.layers.Dense(1)])
 model.set_weights([np.array([[3.0], [4.0]]), np.zeros(1)])
-found = wel.relevance(wel.load(model), "gradient", np.ones((1, 2)), vectors=[[[1]]])
+found = wel.relevance(wel.load(model), "gradient", np.ones((1, 2)), vectors=[[[1]]], backend="wrapped")
 print(found["input"].ravel().tolist(), tf.executing_eagerly(), model.predict(np.ones((1, 2)), verbose=0).tolist())
 print(find_backend("wrapped", METHODS["gradient"]).worker.folder)
 """

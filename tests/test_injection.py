@@ -94,7 +94,7 @@ def test_options_reach_the_method(net, images, method, option, one, other):
         ({"at": "dense"}, "Invalid value for `at`: 'dense'. Expected a layer below 'dense'."),
         ({"semantics": "original"}, "Invalid value for `semantics`: 'original'. Expected 'paper' or 'corrected'."),
         ({"semantics": "both"}, "Invalid value for `semantics`: 'both'. Expected 'paper' or 'corrected'."),
-        ({"backend": "torch"}, "Invalid value for `backend`: 'torch'. Expected one of wrapped, "),
+        ({"backend": "torch"}, "Invalid value for `backend`: 'torch'. Expected one of native, "),
         ({"epsilon": 1}, "Invalid value for `options`: 'epsilon'. Expected for gradient: none."),
         ({"vectors": None}, r"Invalid value for `vectors`: None. Expected an array of shape \(3, V, "),
         ({"vectors": vectors(3, 4)}, r"Invalid value for `vectors`: an array of shape \(3, 4\). Expected shape \(3, n, 4\)."),

@@ -38,7 +38,12 @@ class NativeBackend:
         self._registrations = registrations()
 
     def open(self, net: Network, precision: Precision = Precision()) -> NativeNetwork:
-        """The network with the weights that it has now."""
+        """The network with the weights that it has now.
+
+        Raises:
+            WelError: when one of them is not finite.
+        """
+        _check_finite(net.graph)
         graph = net.graph.in_dtype(precision.dtype)
         if self._registrations != registrations():
             self.close()
@@ -174,6 +179,12 @@ class Compiled:
         flexible = tf.nest.map_structure(lambda tensor: tf.TensorSpec([None, *tensor.shape[1:]], self._dtype), (images, vectors, reference))
         fixed = tf.nest.map_structure(lambda leaf: leaf if leaf is None else tf.TensorSpec.from_tensor(leaf), (weights, parameters))
         return (*flexible, *fixed)
+
+
+def _check_finite(graph: Graph) -> None:
+    for node in graph.nodes:
+        if not all(tf.reduce_all(tf.math.is_finite(weight)) for weight in node.layer.weights if weight.dtype.is_floating):
+            node.weights()  # raises, with the layer's name
 
 
 def tensors_for(sweep: Sweep, options: Mapping[str, Any]) -> tuple[dict, dict]:

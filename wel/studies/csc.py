@@ -99,6 +99,7 @@ def csc(
     skipped = study.unsupported(cells)
     if skipped and methods != "all":
         raise UnsupportedError(next(iter(skipped.values())))
+    skipped = {name: reason.partition(" Expected ")[0] for name, reason in skipped.items()}
     cells = [cell for cell in cells if cell.method.name not in skipped]
     request = {"study": "csc", **study.request(cells)}
     with tempfile.TemporaryDirectory() as scratch:
@@ -215,7 +216,7 @@ class CosineStudy:
                 check_applies(method, self.backend, self.net.graph)
                 self.settled(method)
             except UnsupportedError as error:
-                reasons[method.name] = str(error).partition(" Expected ")[0]
+                reasons[method.name] = str(error)
         return reasons
 
     def result(self, run: Run, cells: Sequence[Cell], steps: Steps, skipped: dict[str, str], leave_out: bool) -> CSCResult:
