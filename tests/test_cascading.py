@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import randomized as seeded
+from interruption import Interrupting
 
 import wel
 from wel.errors import UnsupportedError, WelError
 from wel.initialization import initialize
 from wel.maps import attribution
 from wel.metrics import ssim
-from wel.progress import Steps
 from wel.studies.cascading import cascade, choose_stages, fresh_layers, randomized
 from wel.studies.sanity import similarity
 
@@ -371,35 +371,20 @@ def test_maps_that_vanish_are_counted_and_not_measured(images):
 # --- runs
 
 
-class Counting(Steps):
-    """Counts steps, and plays Ctrl-C after so many."""
-
-    def __init__(self, after: int | None = None):
-        self.after, self.total, self.done = after, 0, 0
-
-    def start(self, total: int) -> None:
-        self.total = total
-
-    def advance(self, count: int, *words: str) -> None:
-        self.done += count
-        if self.after is not None and self.done >= self.after:
-            raise KeyboardInterrupt
-
-
 ARGUMENTS = {"methods": ["gradient", "lrp_z"], "layers": ["dense", "conv2", "conv1"], "seed": 1, "semantics": "both"}
 FILES = ("cascading.csv", "cascading_images.csv")
 
 
 def test_an_interrupted_run_goes_on_and_ends_in_the_same_files(net, images, tmp_path):
-    whole, before = Counting(), net.weights_hash()
+    whole, before = Interrupting(), net.weights_hash()
     wel.cascading_randomization(net, images, **ARGUMENTS, out=tmp_path / "whole", steps=whole)
     assert (whole.total, whole.done) == (12, 12)  # 2 methods × 2 semantics × 3 stages
     for after in (1, 5, 6, 12):
         with pytest.raises(KeyboardInterrupt):
-            wel.cascading_randomization(net, images, **ARGUMENTS, out=tmp_path / "parts", steps=Counting(after))
+            wel.cascading_randomization(net, images, **ARGUMENTS, out=tmp_path / "parts", steps=Interrupting(after))
         assert net.weights_hash() == before
         assert not any((tmp_path / "parts" / file).exists() for file in FILES)
-    steps = Counting()
+    steps = Interrupting()
     wel.cascading_randomization(net, images, **ARGUMENTS, out=tmp_path / "parts", steps=steps)
     assert steps.done == 12
     for file in FILES:
@@ -411,7 +396,6 @@ KILLED = """
 import json, os, signal, sys
 import numpy as np
 import wel
-from wel.progress import Steps
 
 model, images, out, arguments = sys.argv[1:]
 
@@ -436,7 +420,7 @@ def test_a_run_that_was_killed_goes_on_and_ends_in_the_same_files(functional, im
     done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert len(list((tmp_path / "killed" / "parts").glob("*.json"))) == 4
-    steps = Counting()
+    steps = Interrupting()
     wel.cascading_randomization(net, images, **ARGUMENTS, out=tmp_path / "killed", steps=steps)
     wel.cascading_randomization(net, images, **ARGUMENTS, out=tmp_path / "whole")
     assert steps.done == 12
@@ -446,7 +430,7 @@ def test_a_run_that_was_killed_goes_on_and_ends_in_the_same_files(functional, im
 
 def test_a_finished_run_is_read_again(net, images, tmp_path):
     first = wel.cascading_randomization(net, images, **ARGUMENTS, out=tmp_path / "run")
-    again = wel.cascading_randomization(net, images, **ARGUMENTS, out=tmp_path / "run", steps=Counting(after=0))  # nothing is computed
+    again = wel.cascading_randomization(net, images, **ARGUMENTS, out=tmp_path / "run", steps=Interrupting(after=0))  # nothing is computed
     pd.testing.assert_frame_equal(again.table, first.table, check_exact=True)
     pd.testing.assert_frame_equal(again.images, first.images, check_exact=True)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from interruption import Interrupting
 from replicas import METHODS
 
 import wel
 from wel.errors import UnsupportedError, WelError
 from wel.metrics import chance_level
-from wel.progress import Steps
 from wel.vectors import random_vectors
 
 COLUMNS = (
@@ -153,21 +153,6 @@ def test_the_order_of_start_layers_does_not_matter(net, images):
 
 
 # --- runs
-
-
-class Interrupting(Steps):
-    """Counts images, and plays Ctrl-C after so many."""
-
-    def __init__(self, after: int | None = None):
-        self.after, self.total, self.done = after, 0, 0
-
-    def start(self, total: int) -> None:
-        self.total = total
-
-    def advance(self, count: int, *words: str) -> None:
-        self.done += count
-        if self.after is not None and self.done >= self.after:
-            raise KeyboardInterrupt
 
 
 ARGUMENTS = {"methods": ["gradient", "lrp_alpha1_beta0"], "start": ["dense", "pool"], "vectors": 3, "seed": 1, "batch_size": 2}

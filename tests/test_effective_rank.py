@@ -4,12 +4,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from interruption import Interrupting
 from test_participation import ratio
 
 import wel
 from wel.cli import main
 from wel.errors import UnsupportedError, WelError
-from wel.progress import Steps
 from wel.studies.effective_rank import jackknife
 from wel.studies.effective_rank import median as median_of_columns
 from wel.vectors import random_vectors
@@ -165,21 +165,6 @@ def test_errors_fall_with_the_number_of_vectors(net, images):
 
 
 # --- the same numbers every way
-
-
-class Interrupting(Steps):
-    """Counts, and plays Ctrl-C after so many."""
-
-    def __init__(self, after: int | None = None):
-        self.after, self.total, self.done = after, 0, 0
-
-    def start(self, total: int) -> None:
-        self.total = total
-
-    def advance(self, count: int, *words: str) -> None:
-        self.done += count
-        if self.done == self.after:
-            raise KeyboardInterrupt
 
 
 def test_an_interrupted_run_goes_on_and_ends_in_the_same_table(net, images, tmp_path):

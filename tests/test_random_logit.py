@@ -6,13 +6,13 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from interruption import Interrupting
 from scipy import stats
 
 import wel
 from wel.errors import UnsupportedError, WelError
 from wel.maps import attribution
 from wel.metrics import ssim
-from wel.progress import Steps
 from wel.studies.random_logit import other_classes
 
 COLUMNS = "model method semantics backend images values nan_fraction median mean ci_low ci_high".split()
@@ -138,34 +138,19 @@ def test_both_semantics_are_each_alone(residual, images):
 # --- runs
 
 
-class Counting(Steps):
-    """Counts steps, and plays Ctrl-C after so many."""
-
-    def __init__(self, after: int | None = None):
-        self.after, self.total, self.done = after, 0, 0
-
-    def start(self, total: int) -> None:
-        self.total = total
-
-    def advance(self, count: int, *words: str) -> None:
-        self.done += count
-        if self.after is not None and self.done >= self.after:
-            raise KeyboardInterrupt
-
-
 ARGUMENTS = {"methods": ["gradient", "lrp_alpha1_beta0", "smoothgrad"], "seed": 1, "options": {"smoothgrad": {"samples": 2}}}
 FILES = ("random_logit.csv", "random_logit_images.csv")
 
 
 def test_an_interrupted_run_goes_on_and_ends_in_the_same_files(net, images, tmp_path):
-    whole = Counting()
+    whole = Interrupting()
     wel.random_logit(net, images, **ARGUMENTS, out=tmp_path / "whole", steps=whole)
     assert (whole.total, whole.done) == (3, 3)
     for after in (1, 2, 3):
         with pytest.raises(KeyboardInterrupt):
-            wel.random_logit(net, images, **ARGUMENTS, out=tmp_path / "parts", steps=Counting(after))
+            wel.random_logit(net, images, **ARGUMENTS, out=tmp_path / "parts", steps=Interrupting(after))
         assert not any((tmp_path / "parts" / file).exists() for file in FILES)
-    steps = Counting()
+    steps = Interrupting()
     wel.random_logit(net, images, **ARGUMENTS, out=tmp_path / "parts", steps=steps)
     assert steps.done == 3
     for file in FILES:
@@ -175,7 +160,7 @@ def test_an_interrupted_run_goes_on_and_ends_in_the_same_files(net, images, tmp_
 
 def test_a_finished_run_is_read_again(net, images, tmp_path):
     first = wel.random_logit(net, images, **ARGUMENTS, out=tmp_path / "run")
-    again = wel.random_logit(net, images, **ARGUMENTS, out=tmp_path / "run", steps=Counting(after=0))  # nothing is computed
+    again = wel.random_logit(net, images, **ARGUMENTS, out=tmp_path / "run", steps=Interrupting(after=0))  # nothing is computed
     pd.testing.assert_frame_equal(again.table, first.table, check_exact=True)
     pd.testing.assert_frame_equal(again.images, first.images, check_exact=True)
 

@@ -8,12 +8,12 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
+from interruption import Interrupting
 
 import wel
 from wel.cli import main
 from wel.errors import UnsupportedError, WelError
 from wel.patterns import kernel_layers
-from wel.progress import Steps
 from wel.simulation_figures import FLOOR, alpha_beta_figure, kinds_figure, write_simulation_figures
 from wel.studies import simulation
 from wel.studies.simulation import CHAINS, LARGEST_RATIO, VGG16_SHAPES, simulate
@@ -270,21 +270,6 @@ def test_the_seed_decides_and_the_order_of_chains_does_not(monkeypatch):
     turned = simulate(samples=2, rows=4, seed=1).table
     keys = ["chain", "product"]
     pd.testing.assert_frame_equal(turned.sort_values(keys, ignore_index=True), one.sort_values(keys, ignore_index=True))
-
-
-class Interrupting(Steps):
-    """Counts samples, and plays Ctrl-C after so many."""
-
-    def __init__(self, after: int | None = None):
-        self.after, self.total, self.done = after, 0, 0
-
-    def start(self, total: int) -> None:
-        self.total = total
-
-    def advance(self, count: int, *words: str) -> None:
-        self.done += count
-        if self.done == self.after:
-            raise KeyboardInterrupt
 
 
 def test_an_interrupted_run_goes_on_and_ends_in_the_same_table(net, tmp_path, monkeypatch):

@@ -40,19 +40,19 @@ DEEPLIFT = (
 ) - {"Masking", "Cropping3D", "UpSampling3D", "ZeroPadding3D", "SpatialDropout3D"}
 
 
-def why_not(method: Method, graph: Graph, backend: str = "native") -> str | None:
-    """Why a backend cannot compute a method for a network, in one sentence; None if it can."""
-    return _why_no_rule(method, graph) if backend == "native" else _why_not_wrapped(method, graph)
+def why_not(method: Method, graph: Graph) -> str | None:
+    """Why the native engine cannot compute a method for a network, in one sentence; None if it can."""
+    try:
+        _check_rules(method, graph)
+    except UnsupportedError as error:
+        return error.reason
+    return None
 
 
-def _why_no_rule(method: Method, graph: Graph) -> str | None:
+def _check_rules(method: Method, graph: Graph) -> None:
     from wel.composites import rules_for  # imports TensorFlow
 
-    try:
-        rules_for(graph, method.name, "paper", method.options)
-    except UnsupportedError as error:
-        return str(error)
-    return None
+    rules_for(graph, method.name, "paper", method.options)
 
 
 def _why_not_wrapped(method: Method, graph: Graph) -> str | None:
@@ -89,8 +89,9 @@ def check_applies(method: Method, backend: str, graph: Graph) -> None:
         UnsupportedError: saying what stands in the way.
     """
     name = find_backend(backend, method).name
-    reason = None if name == "original" else why_not(method, graph, name)
-    if reason:
+    if name == "native":
+        _check_rules(method, graph)
+    elif name != "original" and (reason := _why_not_wrapped(method, graph)):
         raise UnsupportedError(reason)
 
 

@@ -98,7 +98,7 @@ def rules_for(graph: Graph, method: str, semantics: str, options: Mapping[str, A
     chosen = _choices(method, setting)
     missing = _without_rule(chosen)
     if missing is not None:
-        raise UnsupportedError(_refusal(method, missing, setting))
+        raise _refusal(method, missing, setting)
     return chosen
 
 
@@ -124,14 +124,12 @@ def _without_rule(choices: Mapping[str, Iterable[tuple[Part, Rule | None]]]) -> 
     return next((part for several in choices.values() for part, rule in several if rule is None), None)
 
 
-def _refusal(method: str, part: Part, setting: _Setting) -> str:
+def _refusal(method: str, part: Part, setting: _Setting) -> UnsupportedError:
     others = {name: replace(setting, options={}) for name in CSC_METHODS}
     applying = [name for name, other in others.items() if _without_rule(_choices(name, other)) is None]
     kind = _registered_as(part)
-    return (
-        f"Method '{method}' has no rule for layer '{part.node.name}' ({kind}). Expected {one_of(applying)}, "
-        f"or a rule of your own: wel.register_rule({kind!r}, rule)."
-    )
+    reason = f"Method '{method}' has no rule for layer '{part.node.name}' ({kind})."
+    return UnsupportedError(reason, f"Expected {one_of(applying)}, or a rule of your own: wel.register_rule({kind!r}, rule).")
 
 
 def described(pairs: Iterable[tuple[Part, Rule]]) -> str:

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Integral
 from pathlib import Path
 from typing import Callable, Iterable, Sequence
 
@@ -10,7 +9,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageOps
 
-from wel.errors import WelError, invalid
+from wel.errors import WelError, check_whole, invalid
 from wel.network import Network
 from wel.paths import models_folder
 
@@ -64,8 +63,8 @@ def load_images(net: Network, source: Path | None = None, labels: Path | None = 
         WelError: when there is no such directory or file, no image in it, an image cannot be read, or the CSV holds
             other columns, labels that are no class of the network, or none of the images.
     """
-    if limit is not None and (not isinstance(limit, Integral) or limit < 1):
-        raise invalid("limit", limit, "a whole number from 1 on")
+    if limit is not None:
+        check_whole("limit", limit, 1)
     if len(net.input_shape) != 3 or net.input_shape[2] != 3:
         message = f"Invalid value for `model`: '{net.name}' takes inputs of shape {net.input_shape}."
         raise WelError(f"{message} Expected (height, width, 3) for images.")

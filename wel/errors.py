@@ -1,6 +1,7 @@
 """The error that a user's mistake ends in: one sentence, no traceback, exit code 2."""
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Iterable
 
 
@@ -9,12 +10,26 @@ class WelError(ValueError):
 
 
 class UnsupportedError(WelError):
-    """A method that cannot be computed for a network; the message says why."""
+    """A method that cannot be computed for a network; the message says why.
+
+    Attributes:
+        reason: the message without advice on what to do.
+    """
+
+    def __init__(self, reason: str, advice: str = ""):
+        super().__init__(f"{reason} {advice}" if advice else reason)
+        self.reason = reason
 
 
 def invalid(name: str, received: object, expected: str) -> WelError:
     """The error for a bad argument, worded as Keras words it: "Invalid value for `x`: … Expected …"."""
     return WelError(f"Invalid value for `{name}`: {received!r}. Expected {expected}.")
+
+
+def check_whole(name: str, value: object, least: int, why: str = "") -> None:
+    """Raises WelError unless a value is a whole number from `least` on."""
+    if not isinstance(value, Integral) or value < least:
+        raise invalid(name, value, f"a whole number from {least} on{why}")
 
 
 def one_of(names: Iterable[str], limit: int = 40) -> str:

@@ -12,13 +12,12 @@ Dropout is at work, drawn anew from the seed for every image and layer.
 from __future__ import annotations
 
 import hashlib
-from numbers import Integral
 from typing import NamedTuple, Sequence
 
 import numpy as np
 
 from wel.applicability import REGULARIZERS
-from wel.errors import invalid, one_of
+from wel.errors import check_whole, invalid, one_of
 from wel.graph import Graph, Node
 from wel.network import Network
 from wel.patterns import KernelLayer, Patterns, consumers_of, is_linear, kernel_layers, linear_map
@@ -90,10 +89,9 @@ def _check(images, estimator: str, batch_size, seed) -> None:
         raise invalid("estimator", estimator, one_of(ESTIMATORS))
     if not len(images):
         raise invalid("images", "no images", "one or more")
-    if batch_size is not None and (not isinstance(batch_size, Integral) or batch_size < 1):
-        raise invalid("batch_size", batch_size, "a whole number from 1 on")
-    if not isinstance(seed, Integral) or seed < 0:
-        raise invalid("seed", seed, "a whole number from 0 on")
+    if batch_size is not None:
+        check_whole("batch_size", batch_size, 1)
+    check_whole("seed", seed, 0)
 
 
 def _images_at_once(graph: Graph) -> int:

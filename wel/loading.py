@@ -7,11 +7,10 @@ import os
 import random
 import zipfile
 from contextlib import contextmanager
-from numbers import Integral
 from pathlib import Path
 from typing import Any, Iterator
 
-from wel.errors import WelError, invalid
+from wel.errors import WelError, check_whole, invalid
 from wel.imagenet import imagenet_file, load_by_name
 from wel.initialization import initialize
 from wel.logits import without_final_activation
@@ -86,8 +85,7 @@ def _refuse_settings(**settings: Any) -> None:
 
 def _from_zoo(arch: Architecture, weights, input_shape, classes, seed: int) -> Network:
     if weights == "random":
-        if not isinstance(seed, Integral) or seed < 0:
-            raise invalid("seed", seed, "a whole number from 0 on")
+        check_whole("seed", seed, 0)
         model = _built(arch, input_shape, classes)
         initialize(model, seed)
         return Network(model, arch.name, arch)
@@ -98,8 +96,8 @@ def _from_zoo(arch: Architecture, weights, input_shape, classes, seed: int) -> N
 
 
 def _built(arch: Architecture, input_shape, classes):
-    if classes is not None and not (isinstance(classes, Integral) and classes > 0):
-        raise invalid("classes", classes, "a whole number from 1 on")
+    if classes is not None:
+        check_whole("classes", classes, 1)
     try:
         return arch.build(tuple(input_shape or arch.input_shape), classes or arch.classes)
     except (ValueError, TypeError) as error:

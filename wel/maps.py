@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any, Callable, Iterator, Sequence
 
 import numpy as np
@@ -25,7 +24,7 @@ from wel.applicability import check_applies
 from wel.backends import find_backend
 from wel.backends.request import Request
 from wel.backends.wrapped import OpenNetwork
-from wel.errors import UnsupportedError, WelError, invalid
+from wel.errors import UnsupportedError, WelError, check_whole, invalid
 from wel.graph import Node
 from wel.methods import Method, find_method
 from wel.network import Network
@@ -70,8 +69,7 @@ def attribution(
     """
     chosen = find_method(method, maps=True)
     check_semantics(semantics)
-    if not isinstance(seed, Integral) or seed < 0:
-        raise invalid("seed", seed, "a whole number from 0 on")
+    check_whole("seed", seed, 0)
     images = checked_images(net, images)
     settled = options if chosen.csc else settle_options(chosen, options, images)
     head = class_vectors(net, chosen, images, classes)

@@ -3,12 +3,12 @@ from __future__ import annotations
 
 import hashlib
 import math
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
-from wel.errors import UnsupportedError, invalid, one_of
+from wel.errors import UnsupportedError, check_whole, invalid, one_of
 from wel.methods import METHODS, Method
 
 # what numeric options may be
@@ -72,8 +72,7 @@ def _number(option: str, value: Any) -> float:
 
 
 def _count(option: str, value: Any) -> int:
-    if not isinstance(value, Integral) or value < 1:
-        raise invalid(option, value, "a whole number from 1 on")
+    check_whole(option, value, 1)
     return int(value)
 
 

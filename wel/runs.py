@@ -8,10 +8,11 @@ import shutil
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterator, Sequence
 from zipfile import BadZipFile
 
 import numpy as np
+import pandas as pd
 
 from wel import __version__
 from wel.errors import WelError, invalid
@@ -83,6 +84,15 @@ class Run:
         """Writes a result file, whole or not at all."""
         with self._written(name) as path:
             path.write_text(text, encoding="utf-8")
+
+    def write_table(self, name: str, table: pd.DataFrame) -> None:
+        """Writes a table as csv, whole or not at all."""
+        self.write_text(name, table.to_csv(index=False))
+
+    def read_table(self, name: str, text: Sequence[str] = ()) -> pd.DataFrame:
+        """A table that `write_table` wrote, the same to the last bit; the columns `text` hold text only."""
+        dtype = dict.fromkeys(text, str)
+        return pd.read_csv(self.folder / name, float_precision="round_trip", keep_default_na=False, na_values=[""], dtype=dtype)
 
     @contextmanager
     def _written(self, name: str) -> Iterator[Path]:

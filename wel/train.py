@@ -5,7 +5,6 @@ import json
 import tempfile
 import time
 from dataclasses import asdict, dataclass, replace
-from numbers import Integral
 from pathlib import Path
 from typing import Iterator
 
@@ -14,7 +13,7 @@ import numpy as np
 from wel import __version__
 from wel.cifar10 import Cifar10, Split, load_cifar10
 from wel.data import preprocess
-from wel.errors import invalid, one_of
+from wel.errors import check_whole, invalid, one_of
 from wel.paths import file_sha256, written_whole
 from wel.progress import progress
 from wel.runs import Run
@@ -62,10 +61,9 @@ def train(name: str, out: Path, seed: int = 0, epochs: int | None = None) -> dic
     """
     if name not in RECIPES:
         raise invalid("model", name, one_of(RECIPES))
-    if epochs is not None and (not isinstance(epochs, Integral) or epochs < 1):
-        raise invalid("epochs", epochs, "a whole number from 1 on")
-    if not isinstance(seed, Integral) or seed < 0:
-        raise invalid("seed", seed, "a whole number from 0 on")
+    if epochs is not None:
+        check_whole("epochs", epochs, 1)
+    check_whole("seed", seed, 0)
     recipe = replace(RECIPES[name], epochs=epochs or RECIPES[name].epochs)
     run = Run(out, {"study": "train", "network": name, "recipe": asdict(recipe), "seed": seed}, {})
     if not run.finished:

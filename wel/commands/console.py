@@ -1,7 +1,7 @@
 """What all commands print with, and how they read lists."""
 from __future__ import annotations
 
-from typing import Sequence
+from typing import Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -14,6 +14,12 @@ def listed(names: str | None) -> str | list[str] | None:
     if names is None or names == "all":
         return names
     return [name.strip() for name in names.split(",") if name.strip()]
+
+
+def print_left_out(screen: Console, reasons: Mapping[str, str]) -> None:
+    """A line for everything that was left out, and why."""
+    for name, reason in reasons.items():
+        screen.print(f"Left out: {name}. {reason}", **PLAIN)
 
 
 def console() -> Console:

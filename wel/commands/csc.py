@@ -8,7 +8,7 @@ import pandas as pd
 from rich.table import Table
 
 from wel.backends import check_backend
-from wel.commands.console import PLAIN, console, listed
+from wel.commands.console import PLAIN, console, listed, print_left_out
 from wel.data import ImageSet, load_images
 from wel.errors import invalid
 from wel.loading import load
@@ -42,8 +42,7 @@ def run_csc(
     from wel.figures import write_csc_figures  # matplotlib takes a second
 
     figures = write_csc_figures(result.table, METHODS, folder / "figures", result.histograms)
-    for method, reason in result.skipped.items():
-        screen.print(f"Left out: {method}. {reason}", markup=False)
+    print_left_out(screen, result.skipped)
     for (method, under, start), layer in result.non_finite.items():
         screen.print(f"Not finite: {method} ({under}) from {start} has infinite or undefined relevance from {layer} on.", **PLAIN)
     screen.print(_medians_at_input(result))

@@ -126,9 +126,8 @@ def _share(relative: float) -> str:
 
 
 def _applies(method: Method, net: Network) -> str:
-    """"yes", or why not, without what the row says already and the advice that follows."""
-    reason, _, _ = (why_not(method, net.graph) or "yes").partition(" Expected ")
-    return reason.removeprefix(f"Method '{method.name}' has ")
+    """"yes", or why not, without what the row says already."""
+    return (why_not(method, net.graph) or "yes").removeprefix(f"Method '{method.name}' has ")
 
 
 def _backends(method: Method) -> str:

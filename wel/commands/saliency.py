@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.table import Table
 
 from wel.cifar10 import CLASSES
-from wel.commands.console import PLAIN, console, listed, printable
+from wel.commands.console import PLAIN, console, listed, print_left_out, printable
 from wel.commands.csc import context
 from wel.commands.sanity import checked, described
 from wel.data import load_images
@@ -36,8 +36,7 @@ def run_saliency(model, weights, images, labels, limit, methods, classes, stages
     from wel.saliency_figures import Pictures, write_saliency_figures  # matplotlib takes a second
 
     figures = write_saliency_figures(result, METHODS, Pictures(pictures.names, pictures.pixels, class_names(net)), folder / "figures")
-    for method, reason in result.skipped.items():
-        screen.print(f"Left out: {method}. {reason}", **PLAIN)
+    print_left_out(screen, result.skipped)
     if compare:
         screen.print(_distances(result))
     screen.print(f"Maps: {folder / 'maps'} (.npz), {folder / 'figures' / 'maps'} (.png)", **PLAIN)

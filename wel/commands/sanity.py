@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from wel.backends import check_backend
-from wel.commands.console import PLAIN, console, listed
+from wel.commands.console import PLAIN, console, listed, print_left_out
 from wel.commands.csc import context
 from wel.data import ImageSet, load_images
 from wel.loading import load
@@ -99,8 +99,7 @@ def _number(value: float) -> str:
 
 
 def _report(screen: Console, result: SanityResult, medians: Table, folder: Path, name: str, figures: list[Path]) -> None:
-    for method, reason in result.skipped.items():
-        screen.print(f"Left out: {method}. {reason}", **PLAIN)
+    print_left_out(screen, result.skipped)
     screen.print(medians)
     tables = f"Table: {folder / f'{name}.csv'} (by image: {folder / f'{name}_images.csv'})"
     screen.print(f"{tables}\nFigure: {figures[0]} (and {figures[1].name})", **PLAIN)

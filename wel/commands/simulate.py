@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 from rich.table import Table
 
-from wel.commands.console import PLAIN, console, printable
+from wel.commands.console import PLAIN, console, print_left_out, printable
 from wel.loading import load
 from wel.progress import bar_steps
 from wel.studies.simulation import CHAINS, simulate
@@ -25,8 +25,7 @@ def run_simulate(model, weights, samples, rows, seed, out) -> None:
     from wel.simulation_figures import write_simulation_figures  # matplotlib takes a second
 
     figures = write_simulation_figures(result.table, folder / "figures")
-    for chain, reason in result.skipped.items():
-        screen.print(f"Left out: {chain}. {reason}", **PLAIN)
+    print_left_out(screen, result.skipped)
     screen.print(_convergence(result.table))
     screen.print(f"Table: {folder / 'simulation.csv'}\nFigures: {figures[0]}, {figures[2]}", **PLAIN)
 

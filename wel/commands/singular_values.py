@@ -7,7 +7,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from wel.commands.console import PLAIN, console, listed, printable
+from wel.commands.console import PLAIN, console, listed, print_left_out, printable
 from wel.commands.csc import context
 from wel.data import load_images
 from wel.errors import UnsupportedError, invalid
@@ -65,8 +65,7 @@ def _report_ratios(screen: Console, net: Network, patterns: Patterns | None, fol
     path = folder / "singular_values.csv"
     _write(path, ratios.table)
     figures = write_singular_values_figure(ratios.table, folder / "figures")
-    for part, reason in ratios.missing.items():
-        screen.print(f"Left out: {part}. {reason}", **PLAIN)
+    print_left_out(screen, ratios.missing)
     screen.print(_ratios(ratios))
     screen.print(f"Table: {path}\nFigure: {figures[0]}", **PLAIN)
 
@@ -93,8 +92,7 @@ def _report_ranks(screen: Console, ranks: EffectiveRankResult, folder: Path) -> 
     from wel.spectrum_figures import write_effective_rank_figures
 
     figures = write_effective_rank_figures(ranks.table, METHODS, folder / "figures")
-    for method, reason in ranks.skipped.items():
-        screen.print(f"Left out: {method}. {reason}", **PLAIN)
+    print_left_out(screen, ranks.skipped)
     screen.print(_ranks_at_input(ranks.table))
     screen.print(f"Table: {folder / 'effective_rank.csv'}\nFigure: {figures[0]} (and {len(figures) - 1} more)", **PLAIN)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from dataclasses import dataclass, field
-from numbers import Integral
 from pathlib import Path
 from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
@@ -14,7 +13,7 @@ import pandas as pd
 from wel.applicability import check_applies
 from wel.backends import find_backend
 from wel.backends.request import DTYPES, Precision, Request
-from wel.errors import UnsupportedError, invalid, one_of
+from wel.errors import UnsupportedError, check_whole, invalid, one_of
 from wel.methods import Method, choose_methods
 from wel.metrics import chance_level
 from wel.network import Network
@@ -96,10 +95,7 @@ def csc(
     images = checked_images(net, images)
     study = CosineStudy(net, images, start, vectors, seed, backend, options or {}, Precision(dtype, memory), batch_size)
     cells = study.cells(choose_methods(methods), semantics)
-    skipped = study.unsupported(cells)
-    if skipped and methods != "all":
-        raise UnsupportedError(next(iter(skipped.values())))
-    skipped = {name: reason.partition(" Expected ")[0] for name, reason in skipped.items()}
+    skipped = study.left_out(cells, methods == "all")
     cells = [cell for cell in cells if cell.method.name not in skipped]
     request = {"study": "csc", **study.request(cells)}
     with tempfile.TemporaryDirectory() as scratch:
@@ -119,11 +115,6 @@ def _registered_rules() -> dict[str, str]:
 
 def _named(start, vectors):
     return list(vectors) if start is None and isinstance(vectors, Mapping) else start
-
-
-def _check_whole(name: str, value: Any, least: int, why: str = "") -> None:
-    if not isinstance(value, Integral) or value < least:
-        raise invalid(name, value, f"a whole number from {least} on{why}")
 
 
 def chosen_semantics(name: str) -> tuple[str, ...]:
@@ -149,15 +140,15 @@ class CosineStudy:
 
     def _check(self) -> None:
         if self.given is None:
-            _check_whole("vectors", self.count, 2, ": similarity needs pairs")
+            check_whole("vectors", self.count, 2, ": similarity needs pairs")
         for name, value in (("batch_size", self.batch_size), ("memory", self.precision.memory)):
             if value is not None:
-                _check_whole(name, value, 1)
+                check_whole(name, value, 1)
         if self.precision.dtype not in DTYPES:
             raise invalid("dtype", self.precision.dtype, one_of(DTYPES))
         if self.precision.dtype != "float32" and self.backend != "native":
             raise invalid("dtype", self.precision.dtype, f"'float32', the only one that the backend '{self.backend}' computes in")
-        _check_whole("seed", self.seed, 0)
+        check_whole("seed", self.seed, 0)
 
     def cells(self, methods: Sequence[Method], semantics: str) -> list[Cell]:
         wanted = chosen_semantics(semantics)
@@ -208,15 +199,21 @@ class CosineStudy:
             raise invalid("vectors", f"{vectors.shape[1]} per image", "two or more: similarity needs pairs")
         return vectors[list(images)]
 
-    def unsupported(self, cells: Sequence[Cell]) -> dict[str, str]:
-        """Methods that the backend cannot compute for this network, and why."""
+    def left_out(self, cells: Sequence[Cell], leave_out: bool) -> dict[str, str]:
+        """Methods that the backend cannot compute for this network, and why.
+
+        Raises:
+            UnsupportedError: for the first of them, unless they are to be left out.
+        """
         reasons = {}
         for method in {cell.method.name: cell.method for cell in cells}.values():
             try:
                 check_applies(method, self.backend, self.net.graph)
                 self.settled(method)
             except UnsupportedError as error:
-                reasons[method.name] = str(error)
+                if not leave_out:
+                    raise
+                reasons[method.name] = error.reason
         return reasons
 
     def result(self, run: Run, cells: Sequence[Cell], steps: Steps, skipped: dict[str, str], leave_out: bool) -> CSCResult:
@@ -228,7 +225,7 @@ class CosineStudy:
             except UnsupportedError as error:  # what only the package itself can tell
                 if not leave_out:
                     raise
-                skipped[cell.method.name], done = str(error), None
+                skipped[cell.method.name], done = error.reason, None
             if done is None:
                 steps.advance(len(self.starts) * len(self.images))
                 continue
@@ -318,8 +315,8 @@ def stripped(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray
 
 
 def _write(run: Run, result: CSCResult) -> None:
-    run.write_text("csc.csv", result.table.to_csv(index=False))
-    run.write_text("histograms.csv", _histogram_table(result).to_csv(index=False))
+    run.write_table("csc.csv", result.table)
+    run.write_table("histograms.csv", _histogram_table(result))
     run.finish(skipped=result.skipped, non_finite=[[*key, layer] for key, layer in result.non_finite.items()])
 
 
@@ -333,8 +330,7 @@ def _histogram_table(result: CSCResult) -> pd.DataFrame:
 
 
 def _read(run: Run) -> CSCResult:
-    table = pd.read_csv(run.folder / "csc.csv", float_precision="round_trip", keep_default_na=False, na_values=[""])
-    counts = pd.read_csv(run.folder / "histograms.csv", keep_default_na=False)
+    table, counts = (run.read_table(file) for file in ("csc.csv", "histograms.csv"))
     groups = counts.groupby(["method", "semantics", "start", "layer"], sort=False)["count"]
     context = run.record["context"]
     non_finite = {tuple(key): layer for *key, layer in context["non_finite"]}

@@ -11,7 +11,7 @@ import pandas as pd
 
 from wel.backends.request import Precision, Request
 from wel.composites import flow_of, rules_for
-from wel.errors import UnsupportedError, invalid
+from wel.errors import invalid
 from wel.methods import choose_methods
 from wel.network import Network
 from wel.progress import Steps
@@ -88,16 +88,14 @@ def effective_rank(
     images = checked_images(net, images)
     study = _RankStudy(net, images, start, vectors, seed, backend, options or {}, Precision(dtype, memory), batch_size)
     cells = study.cells(choose_methods(methods), semantics)
-    skipped = study.unsupported(cells)
-    if skipped and methods != "all":
-        raise UnsupportedError(next(iter(skipped.values())))
+    skipped = study.left_out(cells, methods == "all")
     cells = [cell for cell in cells if cell.method.name not in skipped]
     with tempfile.TemporaryDirectory() as scratch:
         run = Run(Path(out or Path(scratch) / "run"), {"study": "effective-rank", **study.request(cells)}, context or {})
         if run.finished:
             return _read(run)
         found = study.result(run, cells, steps or Steps(), skipped, leave_out=methods == "all")
-        run.write_text("effective_rank.csv", found.table.to_csv(index=False))
+        run.write_table("effective_rank.csv", found.table)
         run.finish(skipped=found.skipped)
     return EffectiveRankResult(found.table, found.skipped)
 
@@ -183,5 +181,4 @@ class _RankStudy(CosineStudy):
 
 
 def _read(run: Run) -> EffectiveRankResult:
-    table = pd.read_csv(run.folder / "effective_rank.csv", float_precision="round_trip", keep_default_na=False, na_values=[""])
-    return EffectiveRankResult(table, run.record["context"]["skipped"])
+    return EffectiveRankResult(run.read_table("effective_rank.csv"), run.record["context"]["skipped"])

@@ -211,7 +211,7 @@ def _made(study: MapStudy, run: Run, views: Sequence[View], fresh: Fresh, steps:
         except UnsupportedError as error:  # what only the package itself can tell
             if not study.leave_out:
                 raise
-            study.skipped[cell.method.name] = str(error)
+            study.skipped[cell.method.name] = error.reason
             steps.advance(len(views) - len(found))
     maps = {key: made for key, made in maps.items() if key[0] not in study.skipped}
     if not maps:
@@ -264,8 +264,8 @@ def _write(run: Run, result: SaliencyResult) -> None:
         arrays = _arrays(*key, {view: maps for (*made_by, view), maps in result.maps.items() if tuple(made_by) == key})
         with written_whole(_file(run, *key)) as path, open(path, "wb") as file:
             np.savez(file, **arrays)
-    run.write_text("saliency_images.csv", result.images.to_csv(index=False))
-    run.write_text("saliency.csv", result.table.to_csv(index=False))
+    run.write_table("saliency_images.csv", result.images)
+    run.write_table("saliency.csv", result.table)
     run.finish(skipped=result.skipped, cells=list(dict.fromkeys(key[:2] for key in result.maps)))
 
 
@@ -284,13 +284,12 @@ def _arrays(method: str, semantics: str, views: dict[str, np.ndarray]) -> dict[s
 
 
 def _read(run: Run) -> SaliencyResult:
-    exact = {"float_precision": "round_trip", "keep_default_na": False, "na_values": [""], "dtype": dict.fromkeys(TEXT_COLUMNS, str)}
     context, maps = run.record["context"], {}
     try:
         for method, semantics in context["cells"]:
             with np.load(_file(run, method, semantics)) as arrays:
                 maps.update({(method, semantics, view): arrays[f"raw/{view}"] for view in run.record["request"]["views"]})
-        images, table = (pd.read_csv(run.folder / file, **exact) for file in ("saliency_images.csv", "saliency.csv"))
+        images, table = (run.read_table(file, TEXT_COLUMNS) for file in ("saliency_images.csv", "saliency.csv"))
     except (OSError, ValueError, KeyError, BadZipFile) as error:
         message = f"Invalid value for `out`: '{run.folder}' lacks results of its own run, or they cannot be read."
         raise WelError(f"{message} Expected another `out`, or the directory removed.") from error

@@ -13,7 +13,7 @@ from scipy import stats
 
 from wel.applicability import check_applies
 from wel.backends import find_backend
-from wel.errors import UnsupportedError, WelError, invalid
+from wel.errors import UnsupportedError, WelError, check_whole, invalid
 from wel.maps import attribution
 from wel.methods import PAPER_METHODS, Method, find_method
 from wel.metrics import SSIM_WINDOW, reduce_channels, ssim
@@ -149,10 +149,11 @@ class MapStudy:
         self.images = checked_images(net, images)
         self.leave_out = methods == "all"
         self._settled: dict[str, dict] = {}
-        self.skipped = self._unsupported(chosen)
-        self.cells = [Cell(method, one) for method in chosen if method.name not in self.skipped for one in chosen_semantics(semantics)]
-        if self.skipped and not (self.leave_out and self.cells):
-            raise UnsupportedError(next(iter(self.skipped.values())))
+        unsupported = self._unsupported(chosen)
+        self.cells = [Cell(method, one) for method in chosen if method.name not in unsupported for one in chosen_semantics(semantics)]
+        if unsupported and not (self.leave_out and self.cells):
+            raise next(iter(unsupported.values()))
+        self.skipped = {name: error.reason for name, error in unsupported.items()}
         self.classes = true_classes(net, self.images, classes)
 
     def request(self) -> dict[str, Any]:
@@ -219,8 +220,8 @@ class MapStudy:
                 return _read(run, name)
             found = self._measured(run, parts, compute, steps or Steps())
             table, images = tables([(cell, values) for cell, values in found if cell.method.name not in self.skipped])
-            run.write_text(f"{name}.csv", table.to_csv(index=False))
-            run.write_text(f"{name}_images.csv", images.to_csv(index=False))
+            run.write_table(f"{name}.csv", table)
+            run.write_table(f"{name}_images.csv", images)
             run.finish(skipped=self.skipped)
         return SanityResult(table, images, self.skipped)
 
@@ -241,27 +242,26 @@ class MapStudy:
             except UnsupportedError as error:  # what only the package itself can tell
                 if not self.leave_out:
                     raise
-                self.skipped[cell.method.name] = str(error)
+                self.skipped[cell.method.name] = error.reason
                 steps.advance(len(parts) - len(done))
         if set(self.skipped) >= {cell.method.name for cell in self.cells}:
             raise UnsupportedError(next(iter(self.skipped.values())))
         return found
 
-    def _unsupported(self, methods: Iterable[Method]) -> dict[str, str]:
-        reasons = {}
+    def _unsupported(self, methods: Iterable[Method]) -> dict[str, UnsupportedError]:
+        refused = {}
         for method in methods:
             try:
                 check_applies(method, self.backend, self.net.graph)
                 given = with_patterns(self.net, method, dict(self.options.get(method.name, {})))
                 self._settled[method.name] = settle_options(method, given, self.images)
             except UnsupportedError as error:
-                reasons[method.name] = str(error)
-        return reasons
+                refused[method.name] = error
+        return refused
 
 
 def _check(net: Network, seed: int, backend: str, semantics: str) -> None:
-    if not isinstance(seed, Integral) or seed < 0:
-        raise invalid("seed", seed, "a whole number from 0 on")
+    check_whole("seed", seed, 0)
     if backend == "original" and "corrected" in chosen_semantics(semantics):
         raise invalid("semantics", semantics, "'paper', the only one that the original stack computes")
     if len(net.input_shape) != 3 or min(net.input_shape[:2]) < SSIM_WINDOW:
@@ -270,6 +270,5 @@ def _check(net: Network, seed: int, backend: str, semantics: str) -> None:
 
 
 def _read(run: Run, name: str) -> SanityResult:
-    exact = {"float_precision": "round_trip", "keep_default_na": False, "na_values": [""], "dtype": dict.fromkeys(TEXT_COLUMNS, str)}
-    table, images = (pd.read_csv(run.folder / file, **exact) for file in (f"{name}.csv", f"{name}_images.csv"))
+    table, images = (run.read_table(file, TEXT_COLUMNS) for file in (f"{name}.csv", f"{name}_images.csv"))
     return SanityResult(table, images, run.record["context"].get("skipped", {}))

@@ -5,14 +5,13 @@ import hashlib
 import tempfile
 from dataclasses import dataclass, field
 from functools import partial
-from numbers import Integral
 from pathlib import Path
 from typing import Any, Callable, NamedTuple, Sequence
 
 import numpy as np
 import pandas as pd
 
-from wel.errors import UnsupportedError, invalid
+from wel.errors import UnsupportedError, check_whole
 from wel.metrics import pairwise_abs_cosine
 from wel.network import Network
 from wel.patterns import Patterns, bundled_patterns, patterns_for
@@ -137,15 +136,14 @@ def simulate(
         WelError: for anything in the arguments that cannot be used.
     """
     for name, value, least in (("samples", samples, 1), ("rows", rows, 2), ("seed", seed, 0)):
-        if not isinstance(value, Integral) or value < least:
-            raise invalid(name, value, f"a whole number from {least} on")
+        check_whole(name, value, least)
     study = _Study(net, _pattern_arrays(net, patterns), int(samples), int(rows), int(seed))
     with tempfile.TemporaryDirectory() as scratch:
         run = Run(Path(out or Path(scratch) / "run"), {"study": "simulate", **study.request()}, context or {})
         if run.finished:
             return _read(run)
         result = study.result(run, steps or Steps())
-        run.write_text("simulation.csv", result.table.to_csv(index=False))
+        run.write_table("simulation.csv", result.table)
         run.finish(skipped=result.skipped)
     return result
 
@@ -312,5 +310,4 @@ def _sha256(content: bytes) -> bytes:
 
 
 def _read(run: Run) -> SimulationResult:
-    table = pd.read_csv(run.folder / "simulation.csv", float_precision="round_trip")
-    return SimulationResult(table, run.record["context"].get("skipped", {}))
+    return SimulationResult(run.read_table("simulation.csv"), run.record["context"].get("skipped", {}))
