@@ -396,6 +396,7 @@ KILLED = """
 import json, os, signal, sys
 import numpy as np
 import wel
+from wel.progress import Steps
 
 model, images, out, arguments = sys.argv[1:]
 

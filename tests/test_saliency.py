@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import randomized as randomly_weighted
+from interruption import Interrupting
 from PIL import Image
 
 import wel
@@ -19,7 +20,6 @@ from wel.cli import main
 from wel.errors import UnsupportedError, WelError
 from wel.maps import attribution
 from wel.methods import METHODS
-from wel.progress import Steps
 from wel.saliency_figures import Pictures
 from wel.studies.cascading import fresh_layers, randomized
 from wel.studies.saliency import SaliencyResult, absolute, check_compared, class_distance, normalised, saliency
@@ -229,22 +229,6 @@ def assert_same(one: SaliencyResult, other: SaliencyResult) -> None:
     pd.testing.assert_frame_equal(one.table, other.table, check_exact=True)
 
 
-class Interrupting(Steps):
-    """Ctrl-C after so many steps."""
-
-    def __init__(self, after: int):
-        self.left, self.counted, self.total = after, 0, None
-
-    def start(self, total):
-        self.total = total
-
-    def advance(self, count, *words):
-        self.counted += count
-        self.left -= count
-        if self.left == 0:
-            raise KeyboardInterrupt
-
-
 def test_an_interrupted_run_goes_on(net, images, tmp_path, monkeypatch):
     settings = {"methods": ["gradient", "smoothgrad"], "compare": (0, 2), "stages": "dense", "options": OPTIONS, "seed": 2}
     with pytest.raises(KeyboardInterrupt):
@@ -253,9 +237,9 @@ def test_an_interrupted_run_goes_on(net, images, tmp_path, monkeypatch):
     assert len(parts) == 6 and not (tmp_path / "run" / "maps").exists()
     asked, real = [], attribution
     monkeypatch.setattr("wel.studies.sanity.attribution", lambda *given, **more: asked.append(given[1]) or real(*given, **more))
-    steps = Interrupting(0)
+    steps = Interrupting()
     result = saliency(net, images, **settings, out=tmp_path / "run", steps=steps)
-    assert asked == ["smoothgrad"] * 2 and steps.counted == steps.total == 8
+    assert asked == ["smoothgrad"] * 2 and steps.done == steps.total == 8
     assert_same(result, saliency(net, images, **settings))
 
 
