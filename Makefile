@@ -5,14 +5,15 @@ ORIGINAL := .venv-original
 PYTHON ?= python3.11 python3
 PYTHON37 ?= python3.7 $(wildcard $(HOME)/.pyenv/versions/3.7.*/bin/python)
 UV ?= uv
+ENGINE ?= docker
 COMPILE = "$(UV)" pip compile --quiet --generate-hashes --python-version 3.11 --no-emit-index-url --no-emit-find-links --no-header
 PIP_INSTALL = bin/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test paper bench lint lock original clean
+.PHONY: help demo test paper bench lint lock original image image-gpu clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed ## CSC of the bundled CIFAR-10 network on 50 bundled images, into runs/demo
 	$(VENV)/bin/wel csc --model cifar10 --out runs/demo --limit 50 --seed 0
@@ -35,8 +36,15 @@ lock: ## write the requirement locks anew (needs uv)
 	@command -v "$(UV)" >/dev/null || { echo "make lock needs uv: install it with 'pip install uv', or give its path: make lock UV=/path/to/uv" >&2; exit 1; }
 	$(COMPILE) docker/requirements-dev.in --output-file docker/requirements-dev.lock
 	$(COMPILE) docker/requirements.in --output-file docker/requirements.lock
+	$(COMPILE) docker/requirements-gpu.in --constraint docker/requirements.lock --output-file docker/requirements-gpu.lock
 
 original: $(ORIGINAL)/.locked ## build .venv-original, the pinned 2020 stack on Python 3.7
+
+image: ## build the container image wel; options: make image BUILD="--build-arg WEIGHTS=resnet50,vgg16"
+	$(ENGINE) build --file docker/Dockerfile --target cpu --tag wel $(BUILD) .
+
+image-gpu: ## the same with CUDA, as wel:gpu
+	$(ENGINE) build --file docker/Dockerfile --target gpu --tag wel:gpu $(BUILD) .
 
 clean: ## remove environments, builds and caches; runs/ stays
 	rm -rf $(VENV) $(ORIGINAL) build dist *.egg-info .pytest_cache .hypothesis .ruff_cache

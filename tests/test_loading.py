@@ -1,10 +1,12 @@
 """wel.loading: every way to name a network, and every file that is none."""
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
 import random
+import sys
 import zipfile
 from pathlib import Path
 
@@ -482,7 +484,7 @@ def test_lambda_layers_are_refused_and_not_run(build, suffix, compact, trap, tmp
     more = saved(build(trap), path, compact=compact)
     assert trap.exists()  # it runs when a model is built from it
     trap.unlink()
-    refused(r"' carries code of its own \(a layer of the class (Lambda|__lambda__)\), which wel does not run\.$", path, **more)
+    refused(r"' carries code of its own \(layer 'code': a layer of the class (Lambda|__lambda__)\), which wel does not run\.", path, **more)
     assert not trap.exists()
 
 
@@ -539,7 +541,7 @@ def test_what_would_run_or_import_is_refused(case, suffix, sequential, tmp_path)
     path = tmp_path / f"net{suffix}"
     more = saved(sequential, path, compact=False)
     rewrite(path, add_layer(CODE[case]))
-    refused(r"^Invalid value for `model`: '.*' carries code of its own \(.*\), which wel does not run\.$", path, **more)
+    refused(r"^Invalid value for `model`: '.*' carries code of its own \(.*\), which wel does not run\.", path, **more)
 
 
 class _Touch:
@@ -578,3 +580,152 @@ def test_nothing_is_left_behind(functional, tmp_path):
     functional.save(tmp_path / "net.keras")
     load(tmp_path / "net.keras")
     assert os.listdir(tmp_path) == ["net.keras"]
+
+
+# --- what a user may allow, and which output --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras", ".json"])
+@pytest.mark.parametrize("build", [plain_lambda, nested_lambda, wrapped_lambda])
+def test_code_that_is_allowed_runs(build, suffix, trap, tmp_path, images):
+    path = tmp_path / f"net{suffix}"
+    model = build(trap)
+    more = saved(model, path, compact=False)
+    trap.unlink()
+    net = load(path, **more, allow_code=True)
+    assert trap.exists()
+    np.testing.assert_allclose(logits(net, images), model.predict(images, verbose=0), atol=1e-6)
+
+
+def test_all_that_is_foreign_is_listed(tmp_path, sequential):
+    path = tmp_path / "net.h5"
+    sequential.save(path)
+
+    def change(configuration: dict) -> None:
+        layers = configuration["config"]["layers"]
+        layers[1].update(class_name="Mystery")
+        layers[2].update(class_name="Lambda")
+        layers[-1]["config"]["activation"] = "odd"
+        return configuration
+
+    rewrite(path, change)
+    refused(r"layer 'relu': a layer of the class Lambda\), which wel does not run", path)
+    refused(r"needs code that it does not hold \(layer 'conv': the class Mystery.*; layer 'dense': the activation odd\)", path, allow_code=True)
+
+
+@pytest.fixture
+def own_objects(tmp_path, monkeypatch):
+    """A module in the current directory with a layer class and an activation, and a model that has both."""
+    (tmp_path / "wel_test_own.py").write_text(
+        "from tensorflow import keras\n"
+        "class Tripled(keras.layers.Layer):\n"
+        "    def call(self, inputs):\n"
+        "        return 3 * inputs\n"
+        "def halved(x):\n"
+        "    return 0.5 * x\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    module = __import__("wel_test_own")
+    from tensorflow.keras import Sequential, layers
+
+    stack = [layers.Input((8, 8, 3)), module.Tripled(name="tripled"), layers.Flatten(), layers.Dense(4, activation=module.halved, name="end")]
+    yield randomized(Sequential(stack)), {"Tripled": module.Tripled, "halved": module.halved}
+    sys.modules.pop("wel_test_own", None)
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras", ".json"])
+def test_objects_that_are_given(suffix, own_objects, tmp_path, images):
+    model, given = own_objects
+    more = saved(model, tmp_path / f"net{suffix}", compact=False)
+    refused(r"layer 'tripled': the class .*Tripled.*; layer 'end': the (function|activation) halved", tmp_path / f"net{suffix}", **more)
+    for custom_objects in (given, "wel_test_own:Tripled,halved"):
+        net = load(tmp_path / f"net{suffix}", **more, custom_objects=custom_objects)
+        np.testing.assert_allclose(logits(net, images), model.predict(images, verbose=0), atol=1e-6)
+    refused("layer 'end'", tmp_path / f"net{suffix}", **more, custom_objects={"Tripled": given["Tripled"]})
+    refused("^Invalid value for `custom_objects`", tmp_path / f"net{suffix}", **more, custom_objects="wel_test_own:Missing")
+
+
+def test_saved_model(classifier, functional, tmp_path, images):
+    classifier.save(tmp_path / "net", save_format="tf")
+    refused("is a SavedModel, a program that TensorFlow runs. Expected .*`--allow-code` when you trust it", tmp_path / "net")
+    net = load(tmp_path / "net", allow_code=True)
+    np.testing.assert_allclose(logits(net, images), functional.predict(images, verbose=0), atol=1e-6)
+    assert net.name == "net" and net.origin.kind == "SavedModel" and net.origin.path == str(tmp_path / "net")
+    assert load(tmp_path / "net", allow_code=True).origin == net.origin
+    (tmp_path / "net" / "more").touch()
+    assert load(tmp_path / "net", allow_code=True).origin.sha256 != net.origin.sha256
+    (tmp_path / "net" / "saved_model.pb").write_bytes(b"\x00")
+    refused("cannot be read as a SavedModel", tmp_path / "net", allow_code=True)
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras", ".json", "live"])
+def test_output_of_several(suffix, functional, tmp_path, images):
+    from tensorflow.keras import Model, layers
+
+    hidden = functional.get_layer("hidden").output
+    model = Model(functional.input, [layers.Softmax(name="classes")(functional.output), hidden], name="two")
+    source, more = (model, {}) if suffix == "live" else (tmp_path / f"net{suffix}", saved(model, tmp_path / f"net{suffix}", compact=False))
+    refused("^Invalid value for `output`: None. Expected one of classes, hidden, the outputs of 'two'.$", source, **more)
+    refused("^Invalid value for `output`: 'pool'. Expected one of classes, hidden", source, **more, output="pool")
+    net = load(source, **more, output="classes")
+    np.testing.assert_allclose(logits(net, images), functional.predict(images, verbose=0), atol=1e-6)
+    assert net.final_activation == "softmax"
+    np.testing.assert_allclose(net.probabilities(logits(net, images)), model.predict(images, verbose=0)[0], atol=1e-6)
+    net = load(source, **more, output="1")
+    np.testing.assert_allclose(logits(net, images), model.predict(images, verbose=0)[1], atol=1e-6)
+    assert net.final_activation is None and net.layers[-1] == "hidden"
+
+
+@pytest.mark.parametrize("shape", [(100, 3), (12,), (8, 8, 1), (6, 5, 4, 2)])
+def test_inputs_of_other_ranks(shape, tmp_path):
+    from tensorflow.keras import Sequential, layers
+
+    convolution = {2: [layers.Conv1D(3, 3)], 4: [layers.Conv3D(2, 2)], 3: [layers.Conv2D(3, 3)], 1: []}[len(shape)]
+    model = randomized(Sequential([layers.Input(shape), *convolution, layers.Flatten(), layers.Dense(1, activation="sigmoid")]))
+    model.save(tmp_path / "net.h5")
+    net = load(tmp_path / "net.h5")
+    inputs = np.random.default_rng(0).random((2, *shape), dtype="float32")
+    assert net.input_shape == shape and net.final_activation == "sigmoid"
+    np.testing.assert_allclose(net.probabilities(logits(net, inputs)), model.predict(inputs, verbose=0), atol=1e-6)
+
+
+# --- where a network comes from ---------------------------------------------------------------------------------------
+
+
+def test_origin_of_files(classifier, tmp_path):
+    for name, kind in (("net.h5", "Keras 2.14.0 HDF5 file"), ("net.keras", "Keras 2.14.0 archive")):
+        classifier.save(path := tmp_path / name)
+        origin = load(path).origin
+        assert (origin.kind, origin.path, origin.sha256) == (kind, str(path), hashlib.sha256(path.read_bytes()).hexdigest())
+        assert origin.keras_version == "2.14.0" and origin.backend == (None if name == "net.keras" else "tensorflow")
+        assert origin.notes == ("The softmax at its end was taken off, so that it ends in logits.",) and origin.weights is None
+    (tmp_path / "net.json").write_text(classifier.to_json())
+    origin = load(tmp_path / "net.json", tmp_path / "net.h5", output="softmax").origin
+    assert origin.kind == "Keras 2.14.0 architecture" and origin.weights == str(tmp_path / "net.h5")
+    assert origin.weights_sha256 == hashlib.sha256((tmp_path / "net.h5").read_bytes()).hexdigest()
+    assert origin.notes[0] == "Of its outputs, 'softmax' was taken."
+
+
+def test_origin_of_a_file_of_keras_2_2_4():
+    origin = load(GOLDEN / "tiny_vgg_keras224.h5").origin
+    assert (origin.kind, origin.keras_version, origin.backend) == ("Keras 2.2.4 HDF5 file", "2.2.4", "tensorflow")
+
+
+def test_origin_of_the_zoo(tmp_path):
+    assert load("cifar10", weights="random", seed=3).origin.notes == ("Its weights are random, of seed 3.",)
+    load("cifar10", weights="random", seed=8).model.save_weights(tmp_path / "w.h5")
+    origin = load("cifar10", weights=tmp_path / "w.h5").origin
+    assert (origin.kind, origin.path, origin.weights) == ("zoo network", None, str(tmp_path / "w.h5"))
+
+
+def test_live_models_have_no_origin(classifier):
+    net = load(classifier)
+    assert net.origin is None and net.final_activation == "softmax"
+
+
+def test_sizes_of_zoo_weights_are_checked(tmp_path):
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        file.create_dataset("x", (10**5, 10**5), "float32", chunks=(1000, 1000))
+    for name in ("cifar10", "vgg16"):
+        refused("^Invalid value for `weights`: '.*w.h5' .*It declares 37.3 GiB and stores 0 B", name, weights=tmp_path / "w.h5")

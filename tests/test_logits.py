@@ -6,7 +6,7 @@ import pytest
 from conftest import randomized
 
 from wel.errors import WelError
-from wel.logits import without_final_activation
+from wel.logits import logits_and_activation, with_output, without_final_activation
 
 
 def head(image, *, filters: int = 4):
@@ -306,3 +306,75 @@ def test_several_outputs_are_handed_on():
     x = head(source)
     model = Model(source, [layers.Softmax()(x), x])
     assert without_final_activation(model) is model
+
+
+# --- which activation, and which output -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", ENDS)
+def test_activation_is_named(case):
+    build, activation = ENDS[case]
+    model, found = logits_and_activation(build())
+    assert found == activation
+    assert logits_and_activation(model) == (model, None)
+
+
+def test_log_softmax_is_named():
+    import tensorflow as tf
+
+    assert logits_and_activation(fused("log_softmax"))[1] == "log_softmax"
+    assert logits_and_activation(operation(tf.nn.log_softmax)())[1] == "log_softmax"
+
+
+def test_model_with_a_function_of_its_own_is_copied(images):
+    """Functions of a live model are the caller's: they may be written into a configuration and read again."""
+    from tensorflow.keras import Model, layers
+
+    source = image()
+    model = randomized(Model(source, layers.Softmax()(layers.Lambda(lambda x: 2 * x)(head(source)))))
+    logits = predictions(without_final_activation(model), images)
+    np.testing.assert_allclose(applied("softmax", logits), predictions(model, images), atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def three_outputs():
+    """Outputs `classes` (softmax), `block` and `block_1`, the two outputs of a nested model."""
+    from tensorflow.keras import Model, layers
+
+    inner = layers.Input((4,))
+    block = Model(inner, [layers.Dense(2, name="one")(inner), layers.Dense(3, activation="sigmoid", name="two")(inner)], name="block")
+    source = image()
+    x = head(source)
+    return randomized(Model(source, [layers.Softmax(name="classes")(x), *block(x)], name="three"))
+
+
+@pytest.mark.parametrize(
+    "output, which", [("classes", 0), ("0", 0), (0, 0), ("block", 1), ("1", 1), ("block_1", 2), ("2", 2)]
+)
+def test_output(output, which, three_outputs, images):
+    model = with_output(three_outputs, output)
+    assert model.name == "three" and len(model.outputs) == 1
+    np.testing.assert_array_equal(predictions(model, images), np.asarray(three_outputs(images, training=False)[which]))
+    logits, activation = logits_and_activation(model)
+    assert activation == ("softmax", None, "sigmoid")[which]
+    if activation:
+        np.testing.assert_allclose(applied(activation, predictions(logits, images)), predictions(model, images), atol=1e-6)
+
+
+@pytest.mark.parametrize("output", [None, "", "3", "-1", "dense", "CLASSES"])
+def test_output_that_is_not_there(output, three_outputs):
+    expected = rf"^Invalid value for `output`: {output!r}. Expected one of classes, block, block_1, the outputs of 'three'\.$"
+    with pytest.raises(WelError, match=expected):
+        with_output(three_outputs, output)
+
+
+def test_only_output(functional):
+    for output in (None, "dense", "0"):
+        assert with_output(functional, output) is functional
+    with pytest.raises(WelError, match="Expected one of dense, the outputs of 'functional'"):
+        with_output(functional, "1")
+
+
+@pytest.mark.parametrize("model", [None, 3])
+def test_output_of_what_is_no_model(model):
+    assert with_output(model, "x") is model

@@ -133,3 +133,23 @@ def test_weights_that_are_not_finite(value):
     model.get_layer("one").set_weights([np.full((3, 2), value), np.zeros(2)])
     with pytest.raises(WelError, match="^Invalid weights: layer 'one' holds NaN or infinite values"):
         net.weights_hash()
+
+
+# --- the activation that was taken off --------------------------------------------------------------------------------
+
+
+def test_probabilities(sequential):
+    logits = np.array([[0.0, np.log(2), np.log(5), 1000.0], [1, 1, 1, 1]])
+    # softmax: the first row is all but one-hot, the second uniform
+    for activation in ("softmax", "log_softmax"):
+        np.testing.assert_allclose(Network(sequential, "a", final_activation=activation).probabilities(logits), [[0, 0, 0, 1], [0.25] * 4])
+    # sigmoid of log(k) is k / (k + 1)
+    sigmoid = Network(sequential, "a", final_activation="sigmoid").probabilities(logits.astype("float32"))
+    np.testing.assert_allclose(sigmoid, [[1 / 2, 2 / 3, 5 / 6, 1], [1 / (1 + np.exp(-1))] * 4], rtol=1e-7)
+    assert sigmoid.dtype == "float64"
+
+
+def test_probabilities_without_an_activation(sequential):
+    net = Network(sequential, "a")
+    assert net.final_activation is None and net.probabilities(np.zeros((1, 4))) is None
+    assert net.origin is None

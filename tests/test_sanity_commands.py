@@ -86,6 +86,7 @@ def test_class_named_folders_are_the_true_classes(model, pictures, tmp_path, cap
     for i, name in enumerate(("dog", "ant", "cat")):  # in the order of names: ant 0, cat 1, dog 2
         (pictures / name).mkdir()
         (pictures / f"{i}.png").rename(pictures / name / f"{i}.png")
+    (pictures / "elk").mkdir()  # as many folders as the model has classes
     out = tmp_path / "run"
     assert run("random-logit", "--model", model, "--images", pictures, "--methods", "gradient", "--out", out) == 0
     assert "class: the true label of 3" in capsys.readouterr().out

@@ -9,10 +9,12 @@ from __future__ import annotations
 from importlib import import_module
 
 from wel.arithmetic import ORIGINAL_SUMS, prefer
+from wel.devices import GROWING_MEMORY
 
 __version__ = "0.1.0"
 
 prefer(ORIGINAL_SUMS)
+prefer(GROWING_MEMORY)
 
 # TensorFlow takes seconds to import, so a name is looked up when it is first used
 _PUBLIC = {
@@ -25,6 +27,7 @@ _PUBLIC = {
     "simulate": "wel.studies.simulation",
     "singular_values": "wel.studies.singular_values",
     "effective_rank": "wel.studies.effective_rank",
+    "audit": "wel.auditing.audit",
     "leaks": "wel.studies.leaks",
     "verify": "wel.studies.verification",
     "fit_patterns": "wel.fitting",

@@ -9,6 +9,7 @@ from typing import List, Optional
 import typer
 
 from wel.arithmetic import FASTEST_SUMS
+from wel.devices import allow_tf32, choose_device
 from wel.errors import WelError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -17,11 +18,21 @@ INTERRUPTED = 130
 
 MODEL = typer.Option("cifar10", "--model", help="Network of the zoo, or a .h5, .hdf5, .keras or .json file.")
 WEIGHTS = typer.Option(None, "--weights", help="'random', or a weights file.")
-IMAGES = typer.Option(None, "--images", exists=True, file_okay=False, help="Directory of images; the bundled ones by default.")
+IMAGES = typer.Option(
+    None, "--images", exists=True, help="Directory, picture, .npz, .npy, or .csv with the columns file[,label]; bundled ones by default."
+)
+PREPROCESS = typer.Option(
+    None,
+    "--preprocess",
+    help="keras-applications:NAME, torch, caffe, tf, scale:A-B, mean-std:M1,M2,M3:S1,S2,S3 (of 0 to 255) or none; guessed by default.",
+)
 METHODS = typer.Option("all", "--methods", help="'all', or names with commas; see `wel methods`.")
 START_LAYERS = typer.Option(None, "--start-layers", help="Where vectors are injected, with commas; the paper's by default.")
 BACKEND = typer.Option("native", "--backend", help="Who computes: native, wrapped, innvestigate, deeplift or original.")
 SEED = typer.Option(0, "--seed", min=0, help="Seed of everything random.")
+# the callbacks of these two do all that there is to do
+DEVICE = typer.Option("auto", "--device", callback=choose_device, help="auto (a GPU if there is one), cpu, gpu, or gpu:1 for the second.")
+ALLOW_TF32 = typer.Option(False, "--allow-tf32", callback=allow_tf32, help="Quicker and less precise on GPUs: TF32, not full float32.")
 
 
 @app.callback()
@@ -35,6 +46,7 @@ def csc(
     images: Optional[Path] = IMAGES,
     labels: Optional[Path] = typer.Option(None, "--labels", exists=True, dir_okay=False, help="CSV with the columns file and label."),
     limit: Optional[int] = typer.Option(None, "--limit", min=1, help="Use at most so many images."),
+    preprocess: Optional[str] = PREPROCESS,
     methods: str = METHODS,
     start_layers: Optional[str] = START_LAYERS,
     vectors: int = typer.Option(5, "--vectors", min=2, help="Random vectors per image and start layer."),
@@ -46,6 +58,8 @@ def csc(
     backend: str = BACKEND,
     weights: Optional[str] = WEIGHTS,
     out: Optional[Path] = typer.Option(None, "--out", help="Run directory; runs/csc-<model> by default."),
+    device: str = DEVICE,
+    allow_tf32: bool = ALLOW_TF32,
 ) -> None:
     """Measure cosine similarity convergence: table, histograms and figures.
 
@@ -53,7 +67,8 @@ def csc(
     """
     from wel.commands.csc import run_csc
 
-    run_csc(model, weights, images, labels, limit, methods, start_layers, vectors, seed, batch_size, memory, dtype, semantics, backend, out)
+    rest = (vectors, seed, batch_size, memory, dtype, semantics, backend, out)
+    run_csc(model, weights, images, labels, limit, preprocess, methods, start_layers, *rest)
 
 
 @app.command()
@@ -62,12 +77,15 @@ def random_logit(
     images: Optional[Path] = IMAGES,
     labels: Optional[Path] = typer.Option(None, "--labels", exists=True, dir_okay=False, help="CSV with the columns file and label."),
     limit: Optional[int] = typer.Option(None, "--limit", min=1, help="Use at most so many images."),
+    preprocess: Optional[str] = PREPROCESS,
     methods: str = METHODS,
     seed: int = SEED,
     semantics: str = typer.Option("paper", "--semantics", help="paper, corrected or both."),
     backend: str = BACKEND,
     weights: Optional[str] = WEIGHTS,
     out: Optional[Path] = typer.Option(None, "--out", help="Run directory; runs/random-logit-<model> by default."),
+    device: str = DEVICE,
+    allow_tf32: bool = ALLOW_TF32,
 ) -> None:
     """Compare the map of the true class with that of a random other class: tables and a box plot.
 
@@ -75,7 +93,7 @@ def random_logit(
     """
     from wel.commands.sanity import run_random_logit
 
-    run_random_logit(model, weights, images, labels, limit, methods, seed, semantics, backend, out)
+    run_random_logit(model, weights, images, labels, limit, preprocess, methods, seed, semantics, backend, out)
 
 
 @app.command()
@@ -84,6 +102,7 @@ def cascading(
     images: Optional[Path] = IMAGES,
     labels: Optional[Path] = typer.Option(None, "--labels", exists=True, dir_okay=False, help="CSV with the columns file and label."),
     limit: Optional[int] = typer.Option(None, "--limit", min=1, help="Use at most so many images."),
+    preprocess: Optional[str] = PREPROCESS,
     methods: str = METHODS,
     layers: Optional[str] = typer.Option(None, "--layers", help="'all' with weights, or names with commas; the paper's by default."),
     seed: int = SEED,
@@ -91,6 +110,8 @@ def cascading(
     backend: str = BACKEND,
     weights: Optional[str] = WEIGHTS,
     out: Optional[Path] = typer.Option(None, "--out", help="Run directory; runs/cascading-<model> by default."),
+    device: str = DEVICE,
+    allow_tf32: bool = ALLOW_TF32,
 ) -> None:
     """Randomise the network from the last layer down and compare its maps with the untouched network's: tables and curves.
 
@@ -98,7 +119,7 @@ def cascading(
     """
     from wel.commands.sanity import run_cascading
 
-    run_cascading(model, weights, images, labels, limit, methods, layers, seed, semantics, backend, out)
+    run_cascading(model, weights, images, labels, limit, preprocess, methods, layers, seed, semantics, backend, out)
 
 
 @app.command()
@@ -107,6 +128,7 @@ def saliency(
     images: Optional[Path] = IMAGES,
     labels: Optional[Path] = typer.Option(None, "--labels", exists=True, dir_okay=False, help="CSV with the columns file and label."),
     limit: int = typer.Option(8, "--limit", min=1, help="Use at most so many images."),
+    preprocess: Optional[str] = PREPROCESS,
     methods: str = METHODS,
     classes: Optional[str] = typer.Option(None, "--classes", help="Two classes whose maps are compared, such as 283,156."),
     stages: Optional[str] = typer.Option(
@@ -117,6 +139,8 @@ def saliency(
     backend: str = BACKEND,
     weights: Optional[str] = WEIGHTS,
     out: Optional[Path] = typer.Option(None, "--out", help="Run directory; runs/saliency-<model> by default."),
+    device: str = DEVICE,
+    allow_tf32: bool = ALLOW_TF32,
 ) -> None:
     """Draw saliency maps: images × methods, of two classes, and under randomisation; as .npz and .png.
 
@@ -124,7 +148,46 @@ def saliency(
     """
     from wel.commands.saliency import run_saliency
 
-    run_saliency(model, weights, images, labels, limit, methods, classes, stages, seed, semantics, backend, out)
+    run_saliency(model, weights, images, labels, limit, preprocess, methods, classes, stages, seed, semantics, backend, out)
+
+
+@app.command()
+def audit(
+    model: str = typer.Argument(..., help="A .h5, .hdf5, .keras or .json file, a SavedModel directory, or a network of the zoo."),
+    images: Optional[Path] = typer.Option(
+        None, "--images", exists=True, help="Directory, picture, .npy, .npz or .csv list; bundled pictures by default."
+    ),
+    labels: Optional[Path] = typer.Option(None, "--labels", exists=True, dir_okay=False, help="CSV with the columns file and label."),
+    limit: Optional[int] = typer.Option(None, "--limit", min=1, help="Use so many images; up to 24 by default."),
+    preprocess: Optional[str] = typer.Option(
+        None, "--preprocess", help="keras-applications:NAME, torch, caffe, tf, scale:0-1, mean-std:…, none; guessed by default."
+    ),
+    full: bool = typer.Option(False, "--full/--quick", help="All methods and depths, or what two minutes allow."),
+    methods: str = METHODS,
+    semantics: str = typer.Option("both", "--semantics", help="paper, corrected or both."),
+    seed: int = SEED,
+    weights: Optional[str] = WEIGHTS,
+    output: Optional[str] = typer.Option(None, "--output", help="Which output of a model with several."),
+    allow_code: bool = typer.Option(False, "--allow-code", help="Run code that the model file carries. Only for files that you trust."),
+    custom_objects: Optional[str] = typer.Option(None, "--custom-objects", help="module:Name,Name: layers of yours that the file names."),
+    expect: Optional[Path] = typer.Option(
+        None, "--expect", exists=True, dir_okay=False, help="An .npz with `inputs` and the model's `predictions`, which are checked first."
+    ),
+    fail_on: Optional[str] = typer.Option(None, "--fail-on", help="Exit code 1 for VERDICT:METHOD, such as insensitive:lrp_alpha1_beta0."),
+    out: Optional[Path] = typer.Option(None, "--out", help="Run directory; runs/audit-<model> by default."),
+    device: str = DEVICE,
+    allow_tf32: bool = ALLOW_TF32,
+) -> None:
+    """Audit a stranger's model: which heat maps show what it decides from? One report with a verdict for every method.
+
+    An audit that was interrupted goes on where it stopped when the same command is given again.
+    """
+    from wel.commands.audit import run_audit
+
+    settings = {"full": full, "methods": methods, "semantics": semantics, "seed": seed, "expect": expect, "fail_on": fail_on, "out": out}
+    settings.update(output=output, allow_code=allow_code, custom_objects=custom_objects)
+    if not run_audit(model, weights, images, labels, limit, preprocess, **settings):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -133,6 +196,8 @@ def train(
     out: Optional[Path] = typer.Option(None, "--out", help="Directory for checkpoints, weights and card; runs/train-<model> by default."),
     seed: int = SEED,
     epochs: Optional[int] = typer.Option(None, "--epochs", help="Length of the schedule; the recipe's by default."),
+    device: str = DEVICE,
+    allow_tf32: bool = ALLOW_TF32,
 ) -> None:
     """Train a bundled network on CIFAR-10; goes on after the last finished epoch."""
     os.environ.update(FASTEST_SUMS)
@@ -153,6 +218,8 @@ def fit_patterns(
     batch_size: Optional[int] = typer.Option(None, "--batch-size", min=1, help="Images at once; sized from memory by default."),
     seed: int = SEED,
     half: bool = typer.Option(False, "--half", help="Store float16 where it is precise enough."),
+    device: str = DEVICE,
+    allow_tf32: bool = ALLOW_TF32,
 ) -> None:
     """Fit the patterns that PatternNet and PatternAttribution need."""
     from wel.commands.networks import run_fit_patterns
@@ -178,6 +245,8 @@ def methods(
     images: Optional[Path] = IMAGES,
     limit: int = typer.Option(4, "--limit", min=1, help="Use at most so many images for --leaks."),
     seed: int = SEED,
+    device: str = DEVICE,
+    allow_tf32: bool = ALLOW_TF32,
 ) -> None:
     """List the attribution methods, or show one: its rules for a network and where it leaks relevance."""
     from wel.commands.listings import show_methods
@@ -200,6 +269,8 @@ def verify(
     original: Optional[Path] = typer.Option(None, "--original", help="Compare with this file of reference numbers."),
     save: Optional[Path] = typer.Option(None, "--save", help="Write the first backend's numbers to this .npz."),
     out: Path = typer.Option(Path("verify.csv"), "--out", help="Table of differences."),
+    device: str = DEVICE,
+    allow_tf32: bool = ALLOW_TF32,
 ) -> None:
     """Compare backends with each other or with reference numbers; exit code 1 above tolerance."""
     from wel.commands.verify import run_verify
@@ -216,6 +287,8 @@ def simulate(
     rows: int = typer.Option(32, "--rows", min=2, help="Random rows that are multiplied down a chain."),
     seed: int = SEED,
     out: Optional[Path] = typer.Option(None, "--out", help="Run directory; runs/simulate by default."),
+    device: str = DEVICE,
+    allow_tf32: bool = ALLOW_TF32,
 ) -> None:
     """Multiply chains of random matrices with VGG-16's shapes, and of the network's weights: which make all directions parallel?"""
     from wel.commands.simulate import run_simulate
@@ -228,6 +301,7 @@ def singular_values(
     model: str = MODEL,
     images: Optional[Path] = IMAGES,
     limit: Optional[int] = typer.Option(None, "--limit", min=1, help="Use at most so many images."),
+    preprocess: Optional[str] = PREPROCESS,
     methods: str = METHODS,
     start_layers: Optional[str] = START_LAYERS,
     vectors: int = typer.Option(16, "--vectors", min=3, help="Random vectors per image and start layer; errors fall as 1 over it."),
@@ -236,6 +310,8 @@ def singular_values(
     patterns: Optional[Path] = typer.Option(None, "--patterns", help="File of patterns (.npz); the bundled ones by default."),
     weights: Optional[str] = WEIGHTS,
     out: Optional[Path] = typer.Option(None, "--out", help="Run directory; runs/singular-values-<model> by default."),
+    device: str = DEVICE,
+    allow_tf32: bool = ALLOW_TF32,
 ) -> None:
     """Measure how many directions are left: σ₁/σ₂ of weights and patterns, and the effective rank of any method's relevance.
 
@@ -243,7 +319,16 @@ def singular_values(
     """
     from wel.commands.singular_values import run_singular_values
 
-    run_singular_values(model, weights, images, limit, methods, start_layers, vectors, seed, semantics, patterns, out)
+    run_singular_values(model, weights, images, limit, preprocess, methods, start_layers, vectors, seed, semantics, patterns, out)
+
+
+@app.command()
+def doctor() -> None:
+    """Tell versions, devices and memory, and what is missing and how to mend it; exit code 1 if wel cannot work."""
+    from wel.commands.doctor import run_doctor
+
+    if not run_doctor():
+        raise typer.Exit(1)
 
 
 def main(arguments: Optional[List[str]] = None) -> None:

@@ -1,31 +1,23 @@
-"""Images: from a directory, a list of files or the bundled sets, as the network takes them."""
+"""Images: from a directory, files, arrays, a list or the bundled sets, as the network takes them."""
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Iterable, Sequence
 
 import numpy as np
-import pandas as pd
-from PIL import Image, ImageOps
 
-from wel.errors import WelError, check_whole, invalid
+from wel.errors import check_whole, invalid
+from wel.labels import labels_from_csv
 from wel.network import Network
-from wel.paths import models_folder
+from wel.preprocessing import PREPROCESSINGS, Preprocessing, guess_preprocessing, parse_preprocessing
+from wel.sources import Source, classes_of, find_images, pixel_shape, takes_pictures
 
-CAFFE_MEAN = (103.939, 116.779, 123.68)  # blue, green, red
-
-PREPROCESSINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "0-1": lambda pixels: pixels / np.float32(255),
-    "caffe": lambda pixels: pixels[..., ::-1] - np.asarray(CAFFE_MEAN, "float32"),
-}
-BUNDLED_CLASSES = {"cifar10": 10, "imagenet": 1000}
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+__all__ = ["PREPROCESSINGS", "ImageSet", "load_images", "preprocess"]
 
 
 def preprocess(pixels: np.ndarray, name: str) -> np.ndarray:
-    """uint8 RGB pixels (n, h, w, 3) as inputs, float32: `0-1` divides by 255, `caffe` is BGR minus the ImageNet mean."""
-    return PREPROCESSINGS[name](pixels.astype("float32"))
+    """uint8 RGB pixels (n, h, w, 3) as inputs, float32; `name` as `wel.preprocessing.parse_preprocessing` takes it."""
+    return parse_preprocessing(name)(pixels)
 
 
 @dataclass(frozen=True)
@@ -33,11 +25,15 @@ class ImageSet:
     """Images for a study.
 
     Attributes:
-        names: one per image.
-        pixels: (n, height, width, 3) uint8 RGB, at the network's size.
-        inputs: (n, height, width, 3) float32, as the network takes them.
+        names: one per image, all different.
+        pixels: (n, height, width, 3) uint8 RGB, at the network's size, to be looked at; of inputs that were given as they are,
+            these stretched to 0..255; (n, 0, 0, 3) for a network that takes no pictures.
+        inputs: (n, *input_shape) float32, as the network takes them.
         labels: true class of each image, None where it is not known.
         source: where they come from, in words.
+        preprocessing: what made inputs of pixels.
+        left_out: what was not used, by name, and why.
+        sha256: of each picture's file; for arrays of the bytes of its row.
     """
 
     names: list[str]
@@ -45,118 +41,80 @@ class ImageSet:
     inputs: np.ndarray
     labels: list[int | None]
     source: str
+    preprocessing: Preprocessing
+    left_out: dict[str, str]
+    sha256: list[str]
 
 
-def load_images(net: Network, source: Path | None = None, labels: Path | None = None, limit: int | None = None) -> ImageSet:
-    """Loads images for a network: from a directory (class-named folders or flat), else the bundled ones that suit it.
+def load_images(
+    net: Network,
+    source: Source | None = None,
+    labels: Path | None = None,
+    limit: int | None = None,
+    preprocessing: Preprocessing | str | None = None,
+    keep_going: bool = False,
+) -> ImageSet:
+    """Loads images for a network.
 
-    Images are cut to the network's aspect ratio around the centre and resized (bicubic); EXIF orientation is applied,
-    transparent pixels are laid on white. Hidden files and folders are left out.
+    Pictures are cut to the network's aspect ratio around the centre and resized (bicubic); EXIF orientation is applied,
+    transparent pixels are laid on white, colour profiles ignored; a network with one channel gets luminance. Hidden files and
+    folders are left out.
 
     Args:
-        net: gives size and preprocessing; a network that wel does not know gets pixels in [0, 1].
-        source: directory; None for the bundled images.
-        labels: CSV with columns `file` (name relative to the directory) and `label` (index of the logit).
-        limit: how many images at most, in name order.
+        net: gives size and preprocessing. Pictures are for inputs (height, width, 3), (height, width, 1) or (height, width);
+            other networks take arrays only.
+        source: a directory (class-named folders or flat); one picture file or a sequence of them; a .csv file with the columns
+            `file` (relative to it) and perhaps `label`; or an array, .npy or .npz with `images`, `inputs`, `x`, `x_test` or a
+            single array, and perhaps `labels`, `y` or `y_test`, and `names`. In arrays uint8 are pixels from 0 to 255, resized
+            and preprocessed like pictures; floats are inputs as the network takes them. None for the bundled images.
+        labels: CSV with columns `file` (an image's name: for a directory relative to it) and `label` (index of the logit).
+            Without it, labels come with the source: those of a list or a .npz file, or class-named folders, see
+            `wel.labels.labels_from_folders`.
+        limit: how many images at most, in name order, in a file's own order for arrays and lists.
+        preprocessing: itself or its `wel.preprocessing.parse_preprocessing` text; None for the zoo's, else a guess.
+        keep_going: whether pictures that cannot be read are left out, with the reason in `left_out`, instead of refused.
 
     Raises:
-        WelError: when there is no such directory or file, no image in it, an image cannot be read, or the CSV holds
-            other columns, labels that are no class of the network, or none of the images.
+        WelError: when there is no such directory or file, no image in it, an image cannot be read (with `keep_going`: none
+            can), an array does not fit the network or the memory, the preprocessing is none or for other channels, or a CSV
+            holds other columns, labels that are no class of the network, or none of the images.
     """
     if limit is not None:
         check_whole("limit", limit, 1)
-    if len(net.input_shape) != 3 or net.input_shape[2] != 3:
-        message = f"Invalid value for `model`: '{net.name}' takes inputs of shape {net.input_shape}."
-        raise WelError(f"{message} Expected (height, width, 3) for images.")
-    names, pixels, classes, words = _bundled(net, limit) if source is None else _from_folder(net, Path(source), limit)
+    chosen = _chosen(net, preprocessing)
+    found = find_images(net, source, limit, keep_going)
+    classes, left_out = found.labels, found.left_out
     if labels is not None:
-        classes = _labels_from_csv(Path(labels), names)
-        _check_labels(Path(labels), classes, net)
-    preprocessing = net.architecture.preprocessing if net.architecture else "0-1"
-    return ImageSet(names, pixels, preprocess(pixels, preprocessing), classes, f"{words}, preprocessing {preprocessing}")
+        classes = labels_from_csv(Path(labels), found.names, classes_of(net))
+        left_out = {name: reason for name, reason in left_out.items() if name != Path(labels).name}
+    if found.values.dtype == np.uint8:
+        inputs = chosen(found.values.reshape(-1, *pixel_shape(net))).reshape(found.values.shape)
+    else:
+        inputs, chosen = found.values, _as_given(preprocessing)
+    words = f"{found.source}, preprocessing {chosen.spec}"
+    return ImageSet(found.names, _shown(net, found.values), inputs, classes, words, chosen, left_out, found.sha256)
 
 
-def _classes(net: Network) -> int:
-    return net.graph[net.graph.output].shape[-1]
+def _chosen(net: Network, preprocessing: Preprocessing | str | None) -> Preprocessing:
+    if preprocessing is None:
+        return guess_preprocessing(net)
+    return preprocessing if isinstance(preprocessing, Preprocessing) else parse_preprocessing(preprocessing)
 
 
-def _bundled(net: Network, limit: int | None):
-    samples = net.architecture.samples if net.architecture else ("cifar10" if max(net.input_shape[:2]) <= 64 else "imagenet")
-    names, pixels, labels, words = (_bundled_imagenet if samples == "imagenet" else _bundled_cifar10)(net, limit)
-    if _classes(net) != BUNDLED_CLASSES[samples]:
-        labels = [None] * len(names)
-    return names, pixels, labels, words
+def _as_given(preprocessing: Preprocessing | str | None) -> Preprocessing:
+    spec = getattr(preprocessing, "spec", preprocessing)
+    if spec not in (None, "none"):
+        raise invalid("preprocess", spec, "none: an array of floats holds inputs as the network takes them; pixels are uint8")
+    return Preprocessing("none", "none (given as inputs)")
 
 
-def _bundled_imagenet(net: Network, limit: int | None):
-    folder = models_folder() / "data" / "imagenet"
-    names, pixels, _, _ = _from_folder(net, folder, limit)
-    return names, pixels, _labels_from_csv(folder / "labels.csv", names), "bundled pictures"
-
-
-def _bundled_cifar10(net: Network, limit: int | None):
-    with np.load(models_folder() / "data" / "cifar10" / "images.npz") as data:
-        pixels, labels, index = (data[key][:limit] for key in ("images", "labels", "index"))
-    images = (Image.fromarray(image) for image in pixels)
-    return [f"cifar10-test-{i:05d}" for i in index], _fitted(images, net), labels.tolist(), "bundled CIFAR-10 test images"
-
-
-def _from_folder(net: Network, folder: Path, limit: int | None):
-    if not folder.is_dir():
-        raise invalid("images", str(folder), "an existing directory")
-    files = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES and not path.is_dir()]
-    files = [path for path in files if not any(part.startswith(".") for part in path.parts)]
-    if not files:
-        raise invalid("images", str(folder), f"a directory with images ({', '.join(SUFFIXES)})")
-    labels = _labels_from_folders(folder, files)[:limit]
-    pixels = _fitted((_read(folder / path) for path in files[:limit]), net)
-    return [path.as_posix() for path in files[:limit]], pixels, labels, f"directory {folder}"
-
-
-def _read(path: Path) -> Image.Image:
-    try:
-        with Image.open(path) as image:
-            return _rgb(ImageOps.exif_transpose(image))
-    except Exception as error:  # Pillow's decoders raise whatever a broken file makes them stumble over
-        raise WelError(f"Invalid image '{path}': it cannot be read ({' '.join(str(error).split())}).") from error
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "F" or image.mode.startswith("I"):
-        raise WelError("it has more than 8 bits per channel, expected 8")
-    opaque = Image.new("RGBA", image.size, "white")
-    opaque.alpha_composite(image.convert("RGBA"))
-    return opaque.convert("RGB")
-
-
-def _fitted(images: Iterable[Image.Image], net: Network) -> np.ndarray:
-    height, width = net.input_shape[:2]
-    return np.stack([np.asarray(ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)) for image in images])
-
-
-def _labels_from_folders(folder: Path, files: Sequence[Path]) -> list[int | None]:
-    """Class-named folders count in the order of their names, as in Keras; no labels for any other layout."""
-    if any(len(path.parts) != 2 for path in files):
-        return [None] * len(files)
-    classes = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    return [classes.index(path.parts[0]) for path in files]
-
-
-def _labels_from_csv(path: Path, names: Sequence[str]) -> list[int | None]:
-    if not path.is_file():
-        raise invalid("labels", str(path), "an existing CSV file with the columns file and label")
-    try:
-        table = pd.read_csv(path, dtype={"file": str, "label": "int64"})
-        known = dict(zip(table["file"], table["label"].tolist()))
-    except (KeyError, ValueError, OverflowError) as error:
-        raise WelError(f"Invalid file '{path}'. Expected the columns file and label, label a whole number.") from error
-    return [known.get(name) for name in names]
-
-
-def _check_labels(path: Path, labels: Sequence[int | None], net: Network) -> None:
-    known = [label for label in labels if label is not None]
-    classes = _classes(net)
-    if not known:
-        raise WelError(f"Invalid file '{path}'. Expected labels of the images: its column file names none of them.")
-    if min(known) < 0 or max(known) >= classes:
-        raise WelError(f"Invalid file '{path}'. Expected labels from 0 to {classes - 1}. Received {min(known)} to {max(known)}.")
+def _shown(net: Network, values: np.ndarray) -> np.ndarray:
+    """Pixels or inputs (n, *input_shape) as RGB pictures, inputs stretched to 0..255."""
+    if not takes_pictures(net):
+        return np.zeros((len(values), 0, 0, 3), "uint8")
+    values = values.reshape(-1, *pixel_shape(net))
+    if values.dtype != np.uint8:
+        low, high = (bound(values, axis=(1, 2, 3), keepdims=True) for bound in (np.min, np.max))
+        span = np.where(high > low, high - low, 1)
+        values = (255 * ((values - low) / span)).astype("uint8")
+    return values if values.shape[-1] == 3 else values.repeat(3, axis=-1)

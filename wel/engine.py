@@ -86,6 +86,11 @@ class Sweep:
                 self._pass_on(name, here, ends, parameters, arrivals)
         return kept
 
+    def output(self, images: tf.Tensor, reference: tf.Tensor, weights: Mapping[str, Weights]) -> tf.Tensor:
+        """The forward pass alone: the value of the topmost start layer, (n, *its shape)."""
+        values, _ = self._forward(images, reference, weights)
+        return values[self._ordered[0]]
+
     def starts_above(self, name: str) -> tuple[str, ...]:
         """The start layers whose relevance arrives at a node, from the output down."""
         return tuple(start for start in self._ordered if name in self._below[start])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Iterator
 
 from wel.errors import WelError, invalid
-from wel.paths import keras_home
+from wel.paths import in_image, keras_home
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,17 @@ def _downloaded(name: str, source: Published, path: Path) -> Path:
         with redirect_stdout(sys.stderr):
             return Path(keras.utils.get_file(source.file, source.origin, cache_subdir="models", cache_dir=str(keras_home())))
     except Exception as error:  # get_file raises a bare Exception for every network failure
+        reason = str(error).rpartition(" -- ")[2]  # what stands before it names the address, as does get_file's first line
         raise WelError(
-            f"The ImageNet weights of {name} cannot be downloaded ({error}). "
-            f"Expected `--weights random`, `--weights FILE`, or the file '{path}' from another machine."
+            f"The ImageNet weights of {name} cannot be downloaded ({reason}). "
+            f"Expected `--weights random`, `--weights FILE`, or the file '{path}' from another machine{_advice(name, path)}."
         ) from error
+
+
+def _advice(name: str, path: Path) -> str:
+    if not in_image():
+        return ""
+    return f": `docker run -v FOLDER:{path.parent} …` with the folder that holds it, or an image built with `--build-arg WEIGHTS={name}`"
 
 
 def load_by_name(model: Any, path: Path) -> None:

@@ -1,34 +1,42 @@
 """From what a user names (a zoo name, a file, a live Keras model) to a Network that ends in logits."""
 from __future__ import annotations
 
-import builtins
+import hashlib
 import json
 import os
 import random
-import zipfile
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Iterator, Mapping
 
+from wel import hdf5
+from wel.budget import check_activations
+from wel.building import Building, Rules, load_weights, loading_scope, quiet
+from wel.custom import custom_objects_of
 from wel.errors import WelError, check_whole, invalid
+from wel.foreign import ForeignError
 from wel.imagenet import imagenet_file, load_by_name
 from wel.initialization import initialize
-from wel.logits import without_final_activation
+from wel.logits import logits_and_activation, with_output
+from wel.modelfile import MODEL_SUFFIXES, WEIGHTS_SUFFIXES, ModelFile, Weights, check_weights_path, opened, opened_weights
 from wel.network import Network
+from wel.origin import Origin
 from wel.paths import file_sha256, models_folder
 from wel.zoo import ZOO, Architecture
 
-MODEL_SUFFIXES = (".h5", ".hdf5", ".keras")
+# what makes a directory a SavedModel
+SAVED_MODEL = "saved_model.pb"
 
-# what runs code or arbitrary operations that a file names, while it is being loaded or later
-CODE = frozenset({"Lambda", "__lambda__", "TensorFlowOpLayer", "ClassMethod", "InstanceMethod", "InstanceProperty"})
-# the TensorFlow functions that a file may call: arithmetic and shapes, nothing that reads, writes or loads
-FUNCTION_GROUPS = ("math.", "nn.", "linalg.", "image.", "__operators__.")
-FUNCTIONS = frozenset(
-    "boolean_mask broadcast_to cast clip_by_value concat convert_to_tensor einsum expand_dims fill gather gather_nd identity "
-    "norm one_hot ones_like pad rank repeat reshape reverse roll shape size slice split squeeze stack stop_gradient strided_slice "
-    "tensordot tile transpose unstack where zeros_like".split()
-)
+
+@dataclass(frozen=True)
+class Loaded:
+    """A Keras model as it was loaded, with all of its outputs and its last activation."""
+
+    model: Any
+    name: str
+    origin: Origin | None
+    architecture: Architecture | None = None
 
 
 def load(
@@ -37,10 +45,14 @@ def load(
     input_shape: tuple[int, int, int] | None = None,
     classes: int | None = None,
     seed: int = 0,
+    output: str | None = None,
+    allow_code: bool = False,
+    custom_objects: Mapping[str, Any] | str | None = None,
 ) -> Network:
-    """Loads a network: by zoo name, from a .h5, .hdf5 or .keras file, from .json and weights, or a live Keras model.
+    """Loads a network: by zoo name, from a .h5, .hdf5 or .keras file, from .json and weights, a SavedModel, or a live Keras model.
 
     A softmax or sigmoid at the end is taken off, so that the network ends in logits; then the model is a copy.
+    A file is data from strangers: it is read within bounds, and nothing that it carries or names is run or imported unless that is allowed.
 
     Args:
         model: zoo name, path, or Keras model.
@@ -49,18 +61,48 @@ def load(
         input_shape: (height, width, channels), for a zoo network with random weights.
         classes: number of logits, for a zoo network with random weights.
         seed: of random weights. The caller's own random generators stay as they are.
+        output: which output of a model with several: its name, its layer's name or its number.
+        allow_code: runs Lambda layers and other code that a file carries, imports modules that it names, and loads SavedModels.
+        custom_objects: classes and functions that a file names and the caller vouches for: {name: class}, or "module:Name,Other".
 
     Raises:
-        WelError: when there is no such network or file, the file is no Keras model or carries code, or weights are not finite.
+        WelError: when there is no such network or file, the file is no Keras model, carries code, or declares more than it stores;
+            when weights are not finite, or the layers' values of one image do not fit into memory.
     """
     with _random_state_kept():
-        if str(model) in ZOO:
-            return _from_zoo(ZOO[str(model)], weights, input_shape, classes, seed)
-        _refuse_settings(input_shape=input_shape, classes=classes)
-        if isinstance(model, (str, Path)):
-            return Network(without_final_activation(_from_file(Path(model), weights)), Path(model).stem)
-        _refuse_settings(weights=weights)
-        return Network(without_final_activation(model), getattr(model, "name", "model"))
+        rules = Rules(custom_objects_of(custom_objects), bool(allow_code))
+        with quiet():
+            loaded = _loaded(model, weights, input_shape, classes, seed, rules)
+            with loading_scope(rules.given, rules.allow_code):
+                return _network(loaded, output)
+
+
+def _loaded(model: Any, weights, input_shape, classes, seed: int, rules: Rules) -> Loaded:
+    if str(model) in ZOO:
+        return _from_zoo(ZOO[str(model)], weights, input_shape, classes, seed)
+    _refuse_settings(input_shape=input_shape, classes=classes)
+    if isinstance(model, (str, Path)):
+        return _from_file(Path(model), weights, rules)
+    _refuse_settings(weights=weights)
+    return Loaded(model, getattr(model, "name", "model"), None)
+
+
+def _network(loaded: Loaded, output: str | None) -> Network:
+    model, activation = logits_and_activation(with_output(loaded.model, output))
+    origin = loaded.origin and replace(loaded.origin, notes=loaded.origin.notes + _taken_off(output, activation))
+    network = Network(model, loaded.name, loaded.architecture, origin, activation)
+    if origin:
+        check_activations(network.graph)
+    return network
+
+
+def _taken_off(output: str | None, activation: str | None) -> tuple[str, ...]:
+    notes = []
+    if output is not None:
+        notes.append(f"Of its outputs, {output!r} was taken.")
+    if activation is not None:
+        notes.append(f"The {activation} at its end was taken off, so that it ends in logits.")
+    return tuple(notes)
 
 
 @contextmanager
@@ -83,16 +125,16 @@ def _refuse_settings(**settings: Any) -> None:
             raise invalid(name, value, f"nothing: it is for networks of the zoo ({', '.join(ZOO)}), and weights for a .json file too")
 
 
-def _from_zoo(arch: Architecture, weights, input_shape, classes, seed: int) -> Network:
+def _from_zoo(arch: Architecture, weights, input_shape, classes, seed: int) -> Loaded:
     if weights == "random":
         check_whole("seed", seed, 0)
         model = _built(arch, input_shape, classes)
         initialize(model, seed)
-        return Network(model, arch.name, arch)
+        return Loaded(model, arch.name, Origin("zoo network", notes=(f"Its weights are random, of seed {seed}.",)), arch)
     if input_shape is not None or classes is not None:
         message = "Invalid value for `input_shape` or `classes`: trained weights fit one shape only."
         raise WelError(f"{message} Expected weights='random' with them.")
-    return Network(_trained(arch, weights), arch.name, arch)
+    return _trained(arch, weights)
 
 
 def _built(arch: Architecture, input_shape, classes):
@@ -105,16 +147,27 @@ def _built(arch: Architecture, input_shape, classes):
         raise invalid("input_shape", input_shape, expected) from error
 
 
-def _trained(arch: Architecture, weights):
+def _trained(arch: Architecture, weights) -> Loaded:
     if arch.trained == "imagenet":
         path = imagenet_file(arch.name) if weights in (None, "imagenet") else Path(weights)
         model = arch.build(arch.input_shape, arch.classes)
+        _check_sizes(path)
         load_by_name(model, path)
-        return model
+        return _zoo_network(arch, model, path)
     path = _bundled_weights(arch) if weights is None else Path(weights)
     model = arch.build(arch.input_shape, arch.classes)
-    _load_weights_file(model, path)
-    return model
+    return _zoo_network(arch, model, path, notes=_load_weights_file(model, path))
+
+
+def _zoo_network(arch: Architecture, model, path: Path, notes: tuple[str, ...] = ()) -> Loaded:
+    return Loaded(model, arch.name, Origin("zoo network", weights=str(path), weights_sha256=file_sha256(path), notes=notes), arch)
+
+
+def _check_sizes(path: Path) -> None:
+    """A first look at a file of weights, before its sizes are believed."""
+    if path.is_file():
+        with _refused("weights", path, "cannot be read"), hdf5.opened(path, path.stat().st_size):
+            pass
 
 
 def _bundled_weights(arch: Architecture) -> Path:
@@ -129,66 +182,81 @@ def _bundled_weights(arch: Architecture) -> Path:
     return path
 
 
-def _load_weights_file(model, path: Path) -> None:
-    if not path.is_file() or path.suffix not in MODEL_SUFFIXES:
-        raise invalid("weights", str(path), f"an existing file ({', '.join(MODEL_SUFFIXES)}), or 'random' for a network of the zoo")
-    with _refused("weights", path, "does not fit the network"):
-        model.load_weights(path)
+def _load_weights_file(model, path: Path) -> tuple[str, ...]:
+    check_weights_path(path)
+    with _refused("weights", path, "does not fit the network"), opened_weights(path) as weights:
+        return load_weights(model, weights)
 
 
-def _from_file(path: Path, weights):
-    from tensorflow import keras
-
+def _from_file(path: Path, weights, rules: Rules) -> Loaded:
     if not os.path.exists(path):
-        files = f"an existing file ({', '.join(MODEL_SUFFIXES)} or .json with weights)"
+        files = f"an existing file ({', '.join(WEIGHTS_SUFFIXES)} or .json with weights)"
         raise invalid("model", str(path), f"one of {', '.join(ZOO)}, or {files}")
-    if path.suffix not in (*MODEL_SUFFIXES, ".json") or not path.is_file():
-        raise invalid("model", str(path), f"a file that ends in {', '.join(MODEL_SUFFIXES)} or .json")
+    if (path / SAVED_MODEL).is_file():
+        _refuse_settings(weights=weights)
+        return _from_saved_model(path, rules)
+    if path.suffix not in MODEL_SUFFIXES or not path.is_file():
+        raise invalid("model", str(path), f"a file that ends in {', '.join(WEIGHTS_SUFFIXES)} or .json")
     if path.suffix == ".json":
-        return _from_json(path, weights)
+        return _from_json(path, weights, rules)
     _refuse_settings(weights=weights)
-    _refuse_code(_configuration(path), path)
-    with _refused("model", path, "cannot be read as a Keras model"):
-        return keras.models.load_model(path, compile=False)
+    with _refused("model", path, "is not a Keras model file"), opened(path) as file:
+        building = Building(file.configuration, file.keras_version, file.weights.numbers, rules)
+        with _refused("model", path, "holds weights that do not fit its architecture"):
+            model, notes = building.loaded(file.weights)
+        return Loaded(model, path.stem, _origin(file, path, notes=notes))
 
 
-def _from_json(path: Path, weights):
-    from tensorflow import keras
-
+def _from_json(path: Path, weights, rules: Rules) -> Loaded:
     if weights is None:
         raise WelError(f"Invalid value for `weights`: None. Expected the weights file that belongs to '{path}'.")
-    with _refused("model", path, "is not a Keras architecture"):
-        text = path.read_text(encoding="utf-8")
-        configuration = json.loads(text)
-    _refuse_code(configuration, path)
-    with _refused("model", path, "is not a Keras architecture"):
-        model = keras.models.model_from_json(text)
+    with _refused("model", path, "is not a Keras architecture"), opened(path) as file:
+        pass
+    check_weights_path(weights := Path(weights))
+    with _refused("weights", weights, "does not fit the network"), opened_weights(weights) as stored:
+        with _refused("model", path, "is not a Keras architecture"):
+            building = Building(file.configuration, file.keras_version or stored.keras_version, stored.numbers, rules)
+        model, notes = building.loaded(stored)
+        return Loaded(model, path.stem, _origin(file, path, weights=weights, stored=stored, notes=notes))
+
+
+def _origin(file: ModelFile, path: Path, notes: tuple[str, ...], weights: Path | None = None, stored: Weights | None = None) -> Origin:
+    version, backend = (stored or file).keras_version, (stored or file).backend
+    return Origin(
+        file.kind,
+        str(path),
+        file_sha256(path),
+        weights and str(weights),
+        weights and file_sha256(weights),
+        version or file.keras_version,
+        backend or file.backend,
+        notes,
+    )
+
+
+def _folder_sha256(path: Path) -> str:
+    """sha256 over the names and the hashes of all files in a directory, in the order of their names."""
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    listed = "".join(f"{file.relative_to(path).as_posix()}\0{file_sha256(file)}\n" for file in files)
+    return hashlib.sha256(listed.encode()).hexdigest()
+
+
+def _from_saved_model(path: Path, rules: Rules) -> Loaded:
+    from tensorflow import keras
+
+    if not rules.allow_code:
+        message = f"Invalid value for `model`: '{path}' is a SavedModel, a program that TensorFlow runs"
+        raise WelError(f"{message}. Expected {', '.join(MODEL_SUFFIXES)}, or `--allow-code` when you trust it.")
+    with _refused("model", path, "cannot be read as a SavedModel"):
+        with loading_scope(rules.given, rules.allow_code):
+            model = keras.models.load_model(path, compile=False)
         if not isinstance(model, keras.Model):
-            raise WelError("Expected a whole model in it.")
-    _load_weights_file(model, Path(weights))
-    return model
+            raise WelError("Expected one that Keras saved.")
+    return Loaded(model, path.name, Origin("SavedModel", str(path), _folder_sha256(path)))
 
 
-def _configuration(path: Path) -> Any:
-    import h5py
-
-    with _refused("model", path, "is not a Keras model file"):
-        if path.suffix == ".keras":
-            return _archived_configuration(path)
-        with h5py.File(path, "r") as file:
-            if "model_config" not in file.attrs:
-                raise WelError("It holds no architecture. Expected a whole model, or a zoo name with `weights`.")
-            return json.loads(file.attrs["model_config"])
-
-
-def _archived_configuration(path: Path) -> Any:
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
-        if "config.json" not in names:
-            raise WelError("It holds no config.json.")
-        if any(name.endswith(".npz") for name in names):
-            raise WelError("It keeps its weights as pickles, which can carry code. Expected model.weights.h5 in it.")
-        return json.loads(archive.read("config.json"))
+class _Named(WelError):
+    """A sentence that says already which file is meant."""
 
 
 @contextmanager
@@ -196,51 +264,14 @@ def _refused(argument: str, path: Path, problem: str) -> Iterator[None]:
     """Whatever Keras and the readers of the file raise becomes one sentence that names the file."""
     try:
         yield
+    except _Named:
+        raise
+    except ForeignError as error:
+        raise _Named(f"Invalid value for `{argument}`: '{path}' {error}") from error
+    except WelError as error:
+        reason = str(error).removeprefix("Invalid value for `model`: ")
+        raise _Named(f"Invalid value for `{argument}`: '{path}' {problem}. {reason[:1].upper()}{reason[1:]}") from error
     except Exception as error:
-        raise WelError(f"Invalid value for `{argument}`: '{path}' {problem}. {_first_line(error)}") from error
-
-
-def _refuse_code(configuration: Any, path: Path) -> None:
-    pending = [configuration]
-    while pending:
-        part = pending.pop()
-        if isinstance(part, dict):
-            code = _code_in(part)
-            if code:
-                raise WelError(f"Invalid value for `model`: '{path}' carries code of its own ({code}), which wel does not run.")
-            pending.extend(part.values())
-        elif isinstance(part, list):
-            pending.extend(part)
-
-
-def _code_in(part: dict) -> str | None:
-    """What Keras would run or import for one object of a configuration, None for an object of Keras's own."""
-    names = {str(part.get(key)).replace(">", ".").split(".")[-1] for key in ("class_name", "registered_name")}
-    if names & CODE:
-        return f"a layer of the class {min(names & CODE)}"
-    if names & {"TFOpLambda", "SlicingOpLambda"}:
-        return _refused_function(part.get("config"))
-    return _foreign(part)
-
-
-def _refused_function(config: Any) -> str | None:
-    function = str(config.get("function") if isinstance(config, dict) else config).replace("compat.v1.", "")
-    return None if function in FUNCTIONS or function.startswith(FUNCTION_GROUPS) else f"the TensorFlow function {function}"
-
-
-def _foreign(part: dict) -> str | None:
-    """The module that Keras would import for an object, unless it is Keras's or the caller has registered the class."""
-    from tensorflow import keras
-
-    module, name, config = str(part.get("module") or "keras"), str(part.get("registered_name")), part.get("config")
-    if module == "builtins":
-        return f"the function {config}" if isinstance(config, str) and hasattr(builtins, config) else None
-    registered = part.get("class_name") != "function" and keras.saving.get_registered_object(name)
-    if module.split(".")[0] == "keras" or registered:
-        return None
-    return f"an object of the module {module}"
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        message = f"Invalid value for `{argument}`: '{path}' {problem} ({lines[0][:200]})"
+        raise _Named(f"{message}. Expected a whole file as Keras saves it.") from error

@@ -1,17 +1,47 @@
-"""Taking the softmax or sigmoid off a model's end."""
+"""What a model ends in: which of its outputs, and its logits, without the softmax or sigmoid at the end."""
 from __future__ import annotations
 
 import copy
 from typing import Any
 
-from wel.errors import WelError
+from wel.errors import WelError, invalid, one_of
 
 SQUASHING = ("softmax", "log_softmax", "sigmoid")
 OPERATIONS = tuple(f"{group}.{name}" for group in ("nn", "math") for name in SQUASHING)
 
 
+def with_output(model: Any, output: str | None) -> Any:
+    """The model itself when it has one output, else the part of it that leads to the output that is asked for, with the same layers.
+
+    Args:
+        model: a Keras model; what has no list of outputs is handed on.
+        output: name of an output or of the layer that it comes from, or its number, from 0; None for the only output.
+
+    Raises:
+        WelError: when there is no such output, or none is named and there are several.
+    """
+    if not getattr(model, "_is_graph_network", False) or (len(model.outputs) == 1 and output is None):
+        return model
+    # the name that Keras gives an output comes before the layer that it comes from, and both before its number
+    known = {str(place): place for place in reversed(range(len(model.outputs)))}
+    known.update((tensor._keras_history.layer.name, place) for place, tensor in reversed(list(enumerate(model.outputs))))
+    known.update((name, place) for place, name in enumerate(model.output_names))
+    if str(output) not in known:
+        raise invalid("output", output, f"{one_of(model.output_names)}, the outputs of '{model.name}'")
+    if len(model.outputs) == 1:
+        return model
+    from tensorflow import keras
+
+    return keras.Model(model.inputs, model.outputs[known[str(output)]], name=model.name)
+
+
 def without_final_activation(model: Any) -> Any:
-    """The model itself when it ends in logits, else a copy with the same weights that ends before its softmax or sigmoid.
+    """As `logits_and_activation`, the model only."""
+    return logits_and_activation(model)[0]
+
+
+def logits_and_activation(model: Any) -> tuple[Any, str | None]:
+    """The model itself when it ends in logits, else a copy with the same weights that ends before its softmax or sigmoid, which is named.
 
     The activation may be part of the last layer, a layer or operation of its own, or lie in a nested model.
 
@@ -20,28 +50,31 @@ def without_final_activation(model: Any) -> Any:
             or the model cannot be rebuilt from its configuration.
     """
     if not getattr(model, "_is_graph_network", False) or len(model.outputs) != 1:
-        return model
+        return model, None
+    from keras.src.saving.serialization_lib import SafeModeScope
     from tensorflow import keras
 
     config = copy.deepcopy(model.get_config())
-    if not _remove_activation(config, output=0):
-        return model
+    activation = _remove_activation(config, output=0)
+    if activation is None:
+        return model, None
     kind = keras.Sequential if isinstance(model, keras.Sequential) else keras.Model
     try:
-        linear = kind.from_config(config, custom_objects=_classes(model))
+        with SafeModeScope(safe_mode=False):  # the functions in it are the live model's own
+            linear = kind.from_config(config, custom_objects=_classes(model))
     except Exception as error:  # whatever a layer raises for a configuration that does not suffice to rebuild it
         message = f"Invalid value for `model`: '{model.name}' cannot be copied to take its last activation off."
         raise WelError(f"{message} Expected layers that their configuration rebuilds, or a model that ends in logits.") from error
     linear.set_weights(model.get_weights())
-    return linear
+    return linear, activation
 
 
 def _classes(model) -> dict[str, type]:
     return {type(layer).__name__: type(layer) for layer in model._flatten_layers() if layer is not model}
 
 
-def _remove_activation(config: dict, output: int) -> bool:
-    """Makes the layer that an output comes from linear; tells whether there was something to remove."""
+def _remove_activation(config: dict, output: int) -> str | None:
+    """Makes the layer that an output comes from linear; names what was removed, None where there was nothing."""
     last, output = _output_layer(config, output)
     found = _remove_activation(last["config"], output) if "layers" in last["config"] else _made_linear(last)
     if found and len(last.get("inbound_nodes", ())) > 1:
@@ -60,18 +93,20 @@ def _output_layer(config: dict, output: int) -> tuple[dict, int]:
     return next(layer for layer in config["layers"] if layer["config"]["name"] == name), which
 
 
-def _made_linear(layer: dict) -> bool:
+def _made_linear(layer: dict) -> str | None:
     config = layer["config"]
     if layer["class_name"] == "Softmax" or config.get("function") in OPERATIONS:
+        activation = config.get("function", "softmax").split(".")[-1]
         config = {"name": config["name"], "dtype": config["dtype"], "activation": "linear"}
         layer.update(module="keras.layers", class_name="Activation", registered_name=None, config=config)
         layer.update(inbound_nodes=[_without_arguments(call) for call in layer.get("inbound_nodes", ())])
-        return True
+        return activation
+    activation = _activation_name(config.get("activation"))
     # in a recurrent layer the activation is not what comes last
-    if "recurrent_initializer" in config or _activation_name(config.get("activation")) not in SQUASHING:
-        return False
+    if "recurrent_initializer" in config or activation not in SQUASHING:
+        return None
     config["activation"] = "linear"
-    return True
+    return activation
 
 
 def _without_arguments(call: list) -> list:

@@ -5,8 +5,12 @@ import hashlib
 from functools import cached_property
 from typing import Any, Iterable
 
+import numpy as np
+from scipy.special import expit, softmax
+
 from wel.errors import invalid, one_of
 from wel.graph import Graph, build_graph
+from wel.origin import Origin
 from wel.zoo import Architecture
 
 
@@ -17,12 +21,23 @@ class Network:
         model: the Keras model; `model.set_weights(...)` takes effect in the next study.
         name: shown in tables and figures.
         architecture: the zoo's entry, None for a network that wel does not know.
+        origin: the file that it comes from and what was changed to read it, None for a live model.
+        final_activation: "softmax", "log_softmax" or "sigmoid", which was taken off the model's end; None when it ended in logits.
     """
 
-    def __init__(self, model: Any, name: str, architecture: Architecture | None = None):
+    def __init__(
+        self,
+        model: Any,
+        name: str,
+        architecture: Architecture | None = None,
+        origin: Origin | None = None,
+        final_activation: str | None = None,
+    ):
         self.model = model
         self.name = name
         self.architecture = architecture
+        self.origin = origin
+        self.final_activation = final_activation
         self.graph: Graph = build_graph(model)
         for node in self.graph.nodes:
             node.weights()  # refuses NaN before any work is done
@@ -90,6 +105,19 @@ class Network:
         if not found or self.graph.input in found:
             raise invalid("start", names, "one or more layers above the input")
         return list(dict.fromkeys(found))
+
+    def probabilities(self, logits: np.ndarray) -> np.ndarray | None:
+        """What the model's own last activation makes of logits, in float64; None when it had none.
+
+        p = exp(z) / Σ exp(z) over the last axis for a softmax, and for a log_softmax too; p = 1 / (1 + exp(-z)) for a sigmoid.
+
+        Args:
+            logits: (…, classes), as the network gives them.
+        """
+        if self.final_activation is None:
+            return None
+        logits = np.asarray(logits, dtype="float64")
+        return expit(logits) if self.final_activation == "sigmoid" else softmax(logits, axis=-1)
 
     def weights_hash(self) -> str:
         """sha256 over all weights as they are now, in layer order."""

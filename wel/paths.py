@@ -24,6 +24,11 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def in_image() -> bool:
+    """Whether this process runs in wel's container image; its Dockerfile says so."""
+    return os.environ.get("WEL_IN_IMAGE") == "1"
+
+
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """Gives a temporary name beside `path`; renames it to `path` when the block succeeds, else removes it."""

@@ -7,6 +7,8 @@ from typing import Iterator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from wel.devices import used_device
+
 
 def progress() -> Progress:
     """A rich progress bar on standard error, so that standard output stays clean for results."""
@@ -36,6 +38,7 @@ class _BarSteps(Steps):
         self._task = bar.add_task(name, total=None)
 
     def start(self, total: int) -> None:
+        self._bar.console.print(f"TensorFlow computes on: {used_device()}", markup=False, soft_wrap=True)
         self._bar.start()
         self._bar.update(self._task, total=total)
 

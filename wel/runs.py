@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from wel import __version__
+from wel.devices import used_device
 from wel.errors import WelError, invalid
 from wel.paths import written_whole
 
@@ -44,7 +45,7 @@ class Run:
         request = json.loads(json.dumps(request))
         self.finished = self._opened(request)
         if not self.finished:
-            self.record = {"request": request, "context": context, "versions": _versions()}
+            self.record = {"request": request, "context": context, "versions": versions(), "device": used_device()}
             self._write_record(finished=False)
 
     @property
@@ -173,7 +174,8 @@ def _differences(old: dict, new: dict) -> str:
     return ", ".join(key for key in sorted({*old, *new}) if key not in old or key not in new or old[key] != new[key])
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """The versions of wel, Python and the packages that numbers depend on."""
     found = {"wel": __version__, "python": platform.python_version()}
     for package in PACKAGES:
         try:

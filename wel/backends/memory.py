@@ -1,12 +1,10 @@
 """How many images go into one batch of the native engine: its memory per image, and what may be taken."""
 from __future__ import annotations
 
-import shutil
-import subprocess
-
 import numpy as np
 import psutil
 
+from wel.devices import free_gpu_memory
 from wel.graph import Graph
 
 # what a batch takes by default: half of what is free, and no more than this, beyond which nothing gets faster
@@ -23,15 +21,5 @@ def images_within(memory: int | None, graph: Graph, rows: int, dtype: str) -> in
 
 
 def free_memory() -> int:
-    """Bytes that are free where TensorFlow computes: on the first GPU if there is one, else in main memory."""
-    return _free_on_gpu() or psutil.virtual_memory().available
-
-
-def _free_on_gpu() -> int:
-    import tensorflow as tf
-
-    if not tf.config.list_physical_devices("GPU") or not shutil.which("nvidia-smi"):
-        return 0
-    query = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
-    found = subprocess.run(query, capture_output=True, text=True, check=False).stdout.split()
-    return int(found[0]) << 20 if found else 0
+    """Bytes that are free where TensorFlow computes: on its GPU if it has one, else in main memory."""
+    return free_gpu_memory() or psutil.virtual_memory().available

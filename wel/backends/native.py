@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import weakref
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -12,6 +13,7 @@ from wel.backends.memory import images_within
 from wel.backends.request import Precision, Request
 from wel.composites import flow_of, registrations, rules_for
 from wel.counting import count_cosines
+from wel.devices import tf32_allowed
 from wel.engine import Sweep
 from wel.graph import Graph
 from wel.network import Network
@@ -116,6 +118,34 @@ class NativeNetwork:
                     found[start, name] = Ratios(*(tensor.numpy()[position :: len(above)] for tensor in ratios))
         return found
 
+    def convergence(
+        self, request: Request, images: np.ndarray, vectors: Mapping[str, np.ndarray], numbers: Sequence[int], at: Iterable[str]
+    ) -> tuple[dict[tuple[str, str], CosineCounts], dict[str, np.ndarray]]:
+        """In one sweep, for vectors {start: (n, V, *start shape)}, the same V for all: |cos| counts at the nodes `at` below each start,
+        {(start, node): counts}, and the participation ratios of the whole input's relevance, {start: (n, 1 + V)}.
+
+        Raises:
+            UnsupportedError: when the method has no rule for a layer.
+        """
+        sweep, read = self._run(request, images, vectors, tuple(at), Converging(self._graph.input))
+        cosines = {}
+        for name, (counts, _) in read.items():
+            cosines.update({(start, name): found for start, found in zip(sweep.starts_above(name), counts.of(numbers))})
+        above = sweep.starts_above(self._graph.input)
+        whole = read[self._graph.input][1].layer.numpy()
+        return cosines, {start: whole[position :: len(above)] for position, start in enumerate(above)}
+
+    def output(self, images: np.ndarray) -> np.ndarray:
+        """What the engine's own forward pass gives at the output, (n, *output shape)."""
+        request = Request("gradient", "paper", {})
+        output = self._graph.output
+        sweep, _ = self._sweep(request, {output: 1}, (self._graph.input,), _whole)
+        weights, _ = self._made(request, sweep)
+        reference = np.zeros_like(images[:1])
+        forward = tf.function(lambda batch: sweep.output(batch, self._tensor(reference), weights), autograph=False)
+        with full_precision():
+            return np.concatenate([forward(self._tensor(images[i : i + 1])).numpy() for i in range(len(images))])
+
     def _below(self, starts: Iterable[str]) -> tuple[str, ...]:
         return tuple(sorted({name for start in starts for name in self._graph.below(start)}))
 
@@ -215,6 +245,16 @@ def _participation(name: str, relevance: tf.Tensor):
     return participation(tf.reshape(relevance, [-1, *relevance.shape[2:]]))
 
 
+@dataclass(frozen=True)
+class Converging:
+    """Reads |cos| counts at every node, and at the input the participation ratio too."""
+
+    input: str
+
+    def __call__(self, name: str, relevance: tf.Tensor):
+        return _counted(name, relevance), _participation(name, relevance) if name == self.input else ()
+
+
 def _by_count(vectors: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
     """The start layers that have the same number of vectors, together: one sweep each."""
     counts = {array.shape[1] for array in vectors.values()}
@@ -223,9 +263,9 @@ def _by_count(vectors: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """Full float32 within; what the caller has set comes back afterwards."""
+    """Full float32 within, unless TF32 is allowed; what the caller has set comes back afterwards."""
     before = tf.config.experimental.tensor_float_32_execution_enabled()
-    tf.config.experimental.enable_tensor_float_32_execution(False)
+    tf.config.experimental.enable_tensor_float_32_execution(before and tf32_allowed())
     try:
         yield
     finally:

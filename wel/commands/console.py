@@ -6,6 +6,8 @@ from typing import Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
+from wel.preprocessing import Preprocessing
+
 PLAIN = {"markup": False, "soft_wrap": True}
 
 
@@ -20,6 +22,13 @@ def print_left_out(screen: Console, reasons: Mapping[str, str]) -> None:
     """A line for everything that was left out, and why."""
     for name, reason in reasons.items():
         screen.print(f"Left out: {name}. {reason}", **PLAIN)
+
+
+def print_guess(screen: Console, preprocessing: Preprocessing) -> None:
+    """A line that says that a preprocessing was guessed, and from what; none when it was not."""
+    if preprocessing.guess:
+        words = f"Preprocessing {preprocessing.spec} ({preprocessing.formula}) is a guess; --preprocess says otherwise."
+        screen.print(f"{words} {preprocessing.guess}", **PLAIN)
 
 
 def console() -> Console:

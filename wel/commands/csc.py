@@ -8,7 +8,7 @@ import pandas as pd
 from rich.table import Table
 
 from wel.backends import check_backend
-from wel.commands.console import PLAIN, console, listed, print_left_out
+from wel.commands.console import PLAIN, console, listed, print_guess, print_left_out
 from wel.data import ImageSet, load_images
 from wel.errors import invalid
 from wel.loading import load
@@ -19,8 +19,9 @@ from wel.studies.csc import CSCResult, chosen_semantics, csc
 
 
 def run_csc(
-    model, weights, images, labels, limit, methods, start_layers, vectors, seed, batch_size, memory, dtype, semantics, backend, out
-) -> None:
+    model, weights, images, labels, limit, preprocess, methods, start_layers,
+    vectors, seed, batch_size, memory, dtype, semantics, backend, out,
+) -> None:  # fmt: skip
     """`wel csc`: computes, writes table and figures, prints the medians at the input and where the files are."""
     chosen = listed(methods)
     choose_methods(chosen)
@@ -29,11 +30,12 @@ def run_csc(
     bytes_at_once = None if memory is None else parse_bytes(memory)
     net = load(model, weights, seed=seed)
     starts = net.start_layers(listed(start_layers))
-    pictures = load_images(net, images, labels, limit)
+    pictures = load_images(net, images, labels, limit, preprocess)
     folder = out or Path("runs") / f"csc-{net.name}"
     screen = console()
     shown = ", ".join(map(net.shown, starts))
     screen.print(f"{net.name}: {len(pictures.names)} images ({pictures.source}), {vectors} vectors, start layers {shown}", **PLAIN)
+    print_guess(screen, pictures.preprocessing)
     settings = {"methods": chosen, "start": starts, "vectors": vectors, "seed": seed, "semantics": semantics}
     with bar_steps("csc") as steps:
         settings.update(backend=backend, dtype=dtype, batch_size=batch_size, memory=bytes_at_once)
@@ -67,6 +69,8 @@ def context(net: Network, pictures: ImageSet) -> dict:
     return {
         "images": pictures.names,
         "images_source": pictures.source,
+        "preprocessing": pictures.preprocessing.formula,
+        "preprocessing_guess": pictures.preprocessing.guess,
         "labels": pictures.labels,
         "layers": [net.shown(name) for name in net.layers],
     }

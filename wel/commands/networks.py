@@ -7,10 +7,11 @@ import numpy as np
 
 from wel.cifar10 import load_cifar10
 from wel.commands.console import PLAIN, console
-from wel.data import load_images, preprocess
+from wel.data import load_images
 from wel.errors import invalid
 from wel.loading import load
 from wel.network import Network
+from wel.preprocessing import guess_preprocessing
 from wel.progress import bar_steps
 
 
@@ -29,7 +30,7 @@ def run_fit_patterns(model, weights, images, limit, estimator, semantics, batch_
 
 
 def _cifar10_training_images(net: Network, limit: int | None) -> np.ndarray:
-    return preprocess(load_cifar10().train.images[:limit], net.architecture.preprocessing if net.architecture else "0-1")
+    return guess_preprocessing(net)(load_cifar10().train.images[:limit])
 
 
 def run_train(model: str, out: Path | None, seed: int, epochs: int | None) -> None:

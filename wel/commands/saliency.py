@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.table import Table
 
 from wel.cifar10 import CLASSES
-from wel.commands.console import PLAIN, console, listed, print_left_out, printable
+from wel.commands.console import PLAIN, console, listed, print_guess, print_left_out, printable
 from wel.commands.csc import context
 from wel.commands.sanity import checked, described
 from wel.data import load_images
@@ -17,17 +17,18 @@ from wel.progress import bar_steps
 from wel.studies.saliency import SaliencyResult, check_compared, saliency
 
 
-def run_saliency(model, weights, images, labels, limit, methods, classes, stages, seed, semantics, backend, out) -> None:
+def run_saliency(model, weights, images, labels, limit, preprocess, methods, classes, stages, seed, semantics, backend, out) -> None:
     """`wel saliency`: computes, writes maps and figures, prints how far the maps of two classes lie apart and where the files are."""
     chosen = checked(methods, semantics, backend)
     compare = None if classes is None else parse_classes(classes)
     net = load(model, weights, seed=seed)
     if compare:
         check_compared(compare, net.graph[net.graph.output].shape[-1], "classes")
-    pictures = load_images(net, images, labels, limit)
+    pictures = load_images(net, images, labels, limit, preprocess)
     folder = out or Path("runs") / f"saliency-{net.name}"
     screen = console()
     screen.print(f"{net.name}: {described(pictures)}", **PLAIN)
+    print_guess(screen, pictures.preprocessing)
     wanted = "paper" if stages == "paper" else listed(stages)
     settings = {"methods": chosen, "classes": pictures.labels, "compare": compare, "stages": wanted, "seed": seed}
     settings.update(backend=backend, semantics=semantics, out=folder, context=context(net, pictures))

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from wel.backends import check_backend
-from wel.commands.console import PLAIN, console, listed, print_left_out
+from wel.commands.console import PLAIN, console, listed, print_guess, print_left_out
 from wel.commands.csc import context
 from wel.data import ImageSet, load_images
 from wel.loading import load
@@ -21,14 +21,15 @@ from wel.studies.random_logit import random_logit
 from wel.studies.sanity import SanityResult, choose_map_methods
 
 
-def run_random_logit(model, weights, images, labels, limit, methods, seed, semantics, backend, out) -> None:
+def run_random_logit(model, weights, images, labels, limit, preprocess, methods, seed, semantics, backend, out) -> None:
     """`wel random-logit`: computes, writes tables and the figure, prints the medians and where the files are."""
     chosen = checked(methods, semantics, backend)
     net = load(model, weights, seed=seed)
-    pictures = load_images(net, images, labels, limit)
+    pictures = load_images(net, images, labels, limit, preprocess)
     folder = out or Path("runs") / f"random-logit-{net.name}"
     screen = console()
     screen.print(f"{net.name}: {described(pictures)}", **PLAIN)
+    print_guess(screen, pictures.preprocessing)
     settings = {"methods": chosen, "classes": pictures.labels, "seed": seed, "backend": backend, "semantics": semantics}
     with bar_steps("random-logit") as steps:
         result = random_logit(net, pictures.inputs, **settings, out=folder, context=context(net, pictures), steps=steps)
@@ -38,16 +39,17 @@ def run_random_logit(model, weights, images, labels, limit, methods, seed, seman
     _report(screen, result, _medians(result.table), folder, "random_logit", figures)
 
 
-def run_cascading(model, weights, images, labels, limit, methods, layers, seed, semantics, backend, out) -> None:
+def run_cascading(model, weights, images, labels, limit, preprocess, methods, layers, seed, semantics, backend, out) -> None:
     """`wel cascading`: computes, writes tables and the figure, prints the medians and where the files are."""
     chosen = checked(methods, semantics, backend)
     net = load(model, weights, seed=seed)
     stages = choose_stages(net, listed(layers))
-    pictures = load_images(net, images, labels, limit)
+    pictures = load_images(net, images, labels, limit, preprocess)
     folder = out or Path("runs") / f"cascading-{net.name}"
     screen = console()
     shown = ", ".join(map(net.shown, stages))
     screen.print(f"{net.name}: {described(pictures)}; randomised down to {shown}", **PLAIN)
+    print_guess(screen, pictures.preprocessing)
     settings = {"methods": chosen, "layers": stages, "classes": pictures.labels, "seed": seed, "backend": backend, "semantics": semantics}
     with bar_steps("cascading") as steps:
         result = cascading_randomization(net, pictures.inputs, **settings, out=folder, context=context(net, pictures), steps=steps)

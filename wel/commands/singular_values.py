@@ -7,7 +7,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from wel.commands.console import PLAIN, console, listed, print_left_out, printable
+from wel.commands.console import PLAIN, console, listed, print_guess, print_left_out, printable
 from wel.commands.csc import context
 from wel.data import load_images
 from wel.errors import UnsupportedError, invalid
@@ -22,7 +22,7 @@ from wel.studies.effective_rank import EffectiveRankResult, effective_rank
 from wel.studies.singular_values import SingularValuesResult, singular_values
 
 
-def run_singular_values(model, weights, images, limit, methods, start_layers, vectors, seed, semantics, patterns, out) -> None:
+def run_singular_values(model, weights, images, limit, preprocess, methods, start_layers, vectors, seed, semantics, patterns, out) -> None:
     """`wel singular-values`: computes, writes tables and figures, prints the products, the ranks at the input and where the files are."""
     chosen = listed(methods)
     choose_methods(chosen)
@@ -30,11 +30,12 @@ def run_singular_values(model, weights, images, limit, methods, start_layers, ve
     net = load(model, weights, seed=seed)
     given = None if patterns is None else _checked_patterns(net, patterns)
     starts = net.start_layers(listed(start_layers))
-    pictures = load_images(net, images, None, limit)
+    pictures = load_images(net, images, None, limit, preprocess)
     folder = out or Path("runs") / f"singular-values-{net.name}"
     screen = console()
     shown = ", ".join(map(net.shown, starts))
     screen.print(f"{net.name}: {len(pictures.names)} images ({pictures.source}), {vectors} vectors, start layers {shown}", **PLAIN)
+    print_guess(screen, pictures.preprocessing)
     settings = {"methods": chosen, "start": starts, "vectors": vectors, "seed": seed, "semantics": semantics}
     if given is not None:
         settings["options"] = {name: {"patterns": given} for name in _with_patterns(chosen)}

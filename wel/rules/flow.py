@@ -10,6 +10,7 @@ from wel.rules.base import per_image
 from wel.rules.deeplift import Difference, Multipliers, one
 
 
+@dataclass(frozen=True)
 class Relevance:
     """Values are tensors (n, *shape); relevance (n, rows, *shape) is what goes down and what is read."""
 

@@ -1,0 +1,187 @@
+"""wel.audit and `wel audit`: what is written, resumed, left out and refused; verdicts on the bundled networks; exit codes."""
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from interruption import Interrupting
+
+import wel
+from wel.auditing.modes import FULL, QUICK, by_priority
+from wel.cli import main
+from wel.commands.audit import parse_fail_on
+from wel.errors import UnsupportedError, WelError
+from wel.methods import METHODS
+
+layers = tf.keras.layers
+TWO = "gradient,lrp_alpha1_beta0"
+
+
+@pytest.fixture(scope="module")
+def cifar10():
+    return wel.load("cifar10")
+
+
+@pytest.fixture(scope="module")
+def pictures(cifar10):
+    return wel.load_images(cifar10, limit=6)
+
+
+def run(*arguments):
+    with pytest.raises(SystemExit) as ended:
+        main(["audit", *map(str, arguments)])
+    return ended.value.code or 0
+
+
+def without_times(record):
+    return re.sub(r'"(seconds|date)": [^,}]+', "", json.dumps(record))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cifar10", "resnet20"])
+def test_verdicts_on_the_bundled_networks(name, tmp_path):
+    net = wel.load(name)
+    methods = ["gradient", "deeplift_rescale", "lrp_alpha1_beta0"]
+    result = wel.audit(net, wel.load_images(net), tmp_path / "run", methods=methods, semantics="paper", limit=12)
+    assert {method: result.verdict(method) for method in methods} == {
+        "gradient": "sensitive", "deeplift_rescale": "sensitive", "lrp_alpha1_beta0": "insensitive"
+    }
+    assert result.record["checks"][0]["passed"] and result.record["checks"][0]["value"] < 1e-6
+
+
+def test_an_interrupted_audit_goes_on(cifar10, pictures, tmp_path):
+    settings = {"methods": ["gradient", "guided_backprop", "lrp_z"], "semantics": "paper", "limit": 3}
+    with pytest.raises(KeyboardInterrupt):
+        wel.audit(cifar10, pictures, tmp_path / "parts", **settings, steps=Interrupting(2))
+    assert not (tmp_path / "parts" / "audit.json").exists()
+    steps = Interrupting()
+    parts = wel.audit(cifar10, pictures, tmp_path / "parts", **settings, steps=steps)
+    assert steps.done == steps.total == 3
+    whole = wel.audit(cifar10, pictures, tmp_path / "whole", **settings)
+    assert without_times(parts.record) == without_times(whole.record)
+    again = wel.audit(cifar10, pictures, tmp_path / "whole", **settings)
+    assert again.record == whole.record
+    assert sorted(path.name for path in (tmp_path / "parts").iterdir()) == ["audit.json", "report.html", "run.json"]
+
+
+def test_semantics_are_measured_apart_only_where_rules_differ(cifar10, pictures, tmp_path):
+    result = wel.audit(cifar10, pictures, tmp_path / "run", methods=TWO.split(","), limit=2)
+    found = [(entry["method"], entry["semantics"]) for entry in result.record["methods"]]
+    assert found == [("gradient", "both"), ("lrp_alpha1_beta0", "paper"), ("lrp_alpha1_beta0", "corrected")]
+
+
+def test_no_method_is_begun_when_time_is_up(cifar10, pictures, tmp_path):
+    settings = {"methods": ["gradient", "guided_backprop"], "limit": 2, "seconds": 0.0, "first": ["guided_backprop"]}
+    result = wel.audit(cifar10, pictures, tmp_path / "run", **settings)
+    assert [entry["method"] for entry in result.record["methods"]] == ["guided_backprop"]
+    (missing,) = result.record["not_measured"]
+    assert missing["method"] == "gradient" and "It was not begun" in missing["reason"]
+    assert result.verdict("gradient") is None
+
+
+def test_methods_that_do_not_apply_are_left_out_with_the_reason(tmp_path):
+    stack = [layers.Input((8, 8, 3)), layers.Conv2D(4, 3, activation="elu"), layers.Flatten(), layers.Dense(5)]
+    net = wel.load(tf.keras.Sequential(stack))
+    pictures = wel.load_images(net, limit=2)
+    with pytest.raises(UnsupportedError):
+        wel.audit(net, pictures, tmp_path / "run", methods=["pattern_net"])
+    result = wel.audit(net, pictures, tmp_path / "run", seconds=0.0)
+    reasons = {entry["method"]: entry["reason"] for entry in result.record["not_applicable"]}
+    assert "guided_backprop" in reasons and all(reasons.values())
+
+
+def test_the_record_of_a_live_model(images, functional, tmp_path):
+    net = wel.load(functional)
+    np.savez(tmp_path / "images.npz", inputs=images)
+    pictures = wel.load_images(net, tmp_path / "images.npz")
+    record = wel.audit(net, pictures, tmp_path / "run", methods=["gradient"]).record
+    model = record["model"]
+    assert model["file"] is None and model["classes"] == 4 and model["parameters"] == functional.count_params()
+    logits = functional.predict(images, verbose=0)
+    top = record["images"]["items"][0]["top"]
+    assert [entry["class"] for entry in top] == np.argsort(-logits[0]).tolist()
+    assert [entry["logit"] for entry in top] == pytest.approx(sorted(logits[0], reverse=True))
+    assert record["images"]["items"][0]["class"] == logits[0].argmax()
+
+
+def expectation(tmp_path, net, images, **changed):
+    predictions = net.model.predict(images, verbose=0)
+    np.savez(tmp_path / "expect.npz", **{"inputs": images, "predictions": predictions, **changed})
+    return tmp_path / "expect.npz"
+
+
+def test_expected_predictions(images, functional, tmp_path):
+    net = wel.load(functional)
+    np.savez(tmp_path / "images.npz", inputs=images)
+    settings = {"methods": ["gradient"], "expect": expectation(tmp_path, net, images)}
+    record = wel.audit(net, wel.load_images(net, tmp_path / "images.npz"), tmp_path / "good", **settings).record
+    assert [check["passed"] for check in record["checks"]] == [True, True] and record["finished"]
+    expectation(tmp_path, net, images, predictions=np.zeros((len(images), 4)))
+    record = wel.audit(net, wel.load_images(net, tmp_path / "images.npz"), tmp_path / "bad", **settings).record
+    assert not record["finished"] and record["methods"] == [] and "differs from the stored predictions" in record["stopped"]
+    assert "differs from the stored predictions" in (tmp_path / "bad" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    "arrays, words",
+    [
+        ({"inputs": np.zeros((2, 8, 8, 3))}, "cannot be read"),
+        ({"inputs": np.zeros((2, 8, 8, 3)), "predictions": np.zeros((2, 3))}, "shape"),
+    ],
+)
+def test_expectations_that_cannot_be_used(arrays, words, images, functional, tmp_path):
+    net = wel.load(functional)
+    np.savez(tmp_path / "expect.npz", **arrays)
+    np.savez(tmp_path / "images.npz", inputs=images)
+    pictures = wel.load_images(net, tmp_path / "images.npz")
+    with pytest.raises(WelError, match=words):
+        wel.audit(net, pictures, tmp_path / "run", methods=["gradient"], expect=tmp_path / "expect.npz")
+
+
+def test_the_forward_pass_is_checked(images, functional, tmp_path, monkeypatch):
+    net = wel.load(functional)
+    np.savez(tmp_path / "images.npz", inputs=images)
+    monkeypatch.setattr("wel.backends.native.NativeNetwork.output", lambda self, batch: np.ones((len(batch), 4)))
+    record = wel.audit(net, wel.load_images(net, tmp_path / "images.npz"), tmp_path / "run", methods=["gradient"]).record
+    assert not record["finished"] and "forward pass of wel's layer graph differs" in record["stopped"]
+
+
+def test_modes():
+    net = wel.load("resnet50", weights="random")
+    assert QUICK.images_for(net) == 4 and FULL.images_for(net) == 24 and QUICK.images_for(wel.load("cifar10")) == 24
+    assert [method.name for method in by_priority([METHODS["lrp_z"], METHODS["gradient"], METHODS["smoothgrad"]], ["smoothgrad"])] == [
+        "smoothgrad", "gradient", "lrp_z"
+    ]
+
+
+def test_fail_on():
+    assert parse_fail_on("insensitive:lrp_z, sensitive:gradient") == [("insensitive", "lrp_z"), ("sensitive", "gradient")]
+    assert parse_fail_on(None) == []
+    for text in ("lrp_z", "bad:lrp_z", "insensitive:", "insensitive:nothing", ","):
+        with pytest.raises(WelError):
+            parse_fail_on(text)
+
+
+def test_the_command(tmp_path, capsys):
+    common = ["cifar10", "--limit", "4", "--methods", TWO, "--semantics", "paper", "--out", tmp_path / "run"]
+    assert run(*common) == 0
+    shown = capsys.readouterr().out
+    assert "insensitive" in shown and str(tmp_path / "run" / "report.html") in "".join(shown.split("\n"))
+    assert run(*common, "--fail-on", "insensitive:lrp_alpha1_beta0") == 1
+    assert "lrp_alpha1_beta0 is insensitive" in capsys.readouterr().err
+    assert run(*common, "--fail-on", "insensitive:gradient") == 0
+    assert run(*common, "--fail-on", "insensitive:lrp_z") == 2
+    assert "was not measured" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("nothing.h5",), ("cifar10", "--methods", "nothing"), ("cifar10", "--semantics", "all"), ("cifar10", "--fail-on", "x"), ()],
+)
+def test_bad_input_is_one_sentence(arguments, tmp_path, capsys):
+    assert run(*arguments, "--out", tmp_path / "run") == 2
+    error = capsys.readouterr().err
+    assert error.startswith("wel: ") and error.count("\n") == 1 and not (tmp_path / "run").exists()

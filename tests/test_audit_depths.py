@@ -1,0 +1,70 @@
+"""wel.auditing.depths: cuts of chains, of residual networks and of networks that cannot be cut."""
+from __future__ import annotations
+
+import pytest
+import tensorflow as tf
+
+import wel
+from wel.auditing.depths import choose_depths, choose_layers
+
+layers = tf.keras.layers
+
+
+@pytest.fixture(scope="module")
+def chain():
+    names = ["a", "b", "c", "d"]
+    kernels = [layers.Conv2D(2, 1, name=name) for name in names[:3]]
+    stack = [layers.Input((4, 4, 2), name="picture")]
+    for kernel in kernels:
+        stack += [kernel, layers.BatchNormalization(name=f"bn_{kernel.name}"), layers.ReLU(name=f"relu_{kernel.name}")]
+    stack += [layers.Flatten(name="flat"), layers.Dropout(0.5, name="drop"), layers.Dense(3, name="d")]
+    return wel.load(tf.keras.Sequential(stack))
+
+
+@pytest.fixture(scope="module")
+def residual():
+    x = layers.Input((4, 4, 2), name="picture")
+    first = layers.Conv2D(2, 1, name="first")(x)
+    branch = layers.Conv2D(2, 1, name="branch")(first)
+    total = layers.Add(name="add")([branch, first])
+    second = layers.Conv2D(2, 1, name="second")(total)
+    out = layers.Dense(3, name="out")(layers.GlobalAveragePooling2D(name="mean")(second))
+    return wel.load(tf.keras.Model(x, out))
+
+
+def test_cuts_are_named_after_the_last_layer_that_changes_a_value(chain):
+    assert choose_depths(chain, 10) == ["relu_c", "relu_b", "relu_a"]
+
+
+@pytest.mark.parametrize("count, names", [(1, ["relu_c"]), (2, ["relu_c", "relu_a"]), (3, ["relu_c", "relu_b", "relu_a"])])
+def test_the_topmost_cut_comes_first_and_the_others_lie_evenly(chain, count, names):
+    assert choose_depths(chain, count) == names
+
+
+def test_no_cut_inside_a_branch(residual):
+    assert choose_depths(residual, 10) == ["mean", "add", "first"]
+
+
+def test_relevance_is_read_at_the_input_and_from_there_up(chain):
+    assert choose_layers(chain, 2) == [chain.graph.input, "relu_a", "relu_c"]
+
+
+def test_a_network_of_one_layer_has_no_cut():
+    net = wel.load(tf.keras.Sequential([layers.Input(4), layers.Dense(3)]))
+    assert choose_depths(net, 3) == [] and choose_layers(net, 3) == [net.graph.input]
+
+
+def test_every_path_goes_through_a_cut():
+    net = wel.load("resnet20")
+    graph = net.graph
+    for cut in choose_depths(net, 8):
+        assert graph.input not in _reaching(graph, graph.output, cut)
+
+
+def _reaching(graph, target, blocked):
+    """Nodes from which `target` can be reached without going through `blocked`."""
+    found = {target}
+    for node in reversed(graph.nodes):
+        if node.name in found and node.name != blocked:
+            found.update(source for source in node.inputs if source != blocked)
+    return found

@@ -1,0 +1,137 @@
+"""wel.auditing.evidence: the same numbers as the studies give, hand-computed cosines, and what is not defined for a network."""
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import wel
+from wel.auditing.depths import choose_depths, choose_layers
+from wel.auditing.evidence import Examiner, Plan, is_picture, whole_cosines
+from wel.auditing.verdicts import CONVERGED, INSENSITIVE, SAME, UNDEFINED, judge
+from wel.methods import METHODS
+from wel.studies.sanity import Cell, true_classes
+
+layers = tf.keras.layers
+SEED, VECTORS = 3, 4
+
+
+@pytest.fixture(scope="module")
+def net(functional):
+    return wel.load(functional)
+
+
+def plan(net, images, starts=None, **more):
+    depths = choose_depths(net, 3)
+    settings = {"vector_images": 2, "vectors": VECTORS, "seed": SEED, **more}
+    classes = true_classes(net, images, None)
+    return Plan(images, classes, depths, starts or [net.graph.output, depths[-1]], choose_layers(net, 5), **settings)
+
+
+def examined(net, images, method, semantics="paper", **more):
+    return Examiner(net, plan(net, images, **more)).examine(Cell(METHODS[method], semantics))
+
+
+def of(evidence, test, **where):
+    return next(one for one in evidence.tests if one.test == test and all(getattr(one, key) == value for key, value in where.items()))
+
+
+@pytest.mark.parametrize("method, semantics", [("gradient", "paper"), ("lrp_alpha1_beta0", "corrected"), ("lrp_z", "corrected")])
+def test_maps_are_compared_as_in_the_studies(net, images, method, semantics):
+    # a map that begins with 1 and one that begins with the logit differ by a factor, whose sign SSIM leaves out
+    found = examined(net, images, method, semantics)
+    settings = {"methods": [method], "semantics": semantics, "seed": SEED}
+    (other,) = wel.random_logit(net, images, **settings).table["median"]
+    assert of(found, "other_class").value == pytest.approx(other, abs=1e-5)
+    stages = {"pool": "hidden", "hidden": "dense", "conv1": "conv2"}  # cut above a layer: the next layer with weights is the stage
+    table = wel.cascading_randomization(net, images, layers=list(stages.values()), **settings).table.set_index("stage")
+    for test in found.tests:
+        if test.test == "randomised":
+            row = table.loc[stages[test.above]]
+            found_here = test.value, test.low, test.high
+            assert found_here == pytest.approx(tuple(row[["median", "ci_low", "ci_high"]]), abs=1e-5, nan_ok=True)
+
+
+def test_random_relevance_is_measured_as_in_the_studies(net, images):
+    found = examined(net, images, "lrp_alpha1_beta0")
+    start = ["output", choose_depths(net, 3)[-1]]
+    settings = {"methods": ["lrp_alpha1_beta0"], "start": start, "vectors": VECTORS, "seed": SEED}
+    table = wel.effective_rank(net, images[:2], **settings).table.set_index(["start", "layer"])
+    csc = wel.csc(net, images[:2], **settings).table.set_index(["start", "layer"])
+    for test in found.tests:
+        if test.test == "convergence":
+            row = table.loc[test.start, "input"]
+            assert test.value == pytest.approx(row["rank_layer"], rel=1e-9)
+            assert test.high - test.value == pytest.approx(2 * row["rank_layer_error"], rel=1e-6)
+    assert {(row["start"], row["layer"]) for row in found.csc} == {
+        ("dense", "hidden"), ("dense", "pool"), ("dense", "conv1"), ("dense", "input"), ("conv1", "input")
+    }
+    for row in found.csc:
+        expected = csc.loc[row["start"], row["layer"]]
+        assert [row[name] for name in ("median", "p5", "p95", "baseline")] == pytest.approx(
+            [expected[name] for name in ("median", "p5", "p95", "baseline")], rel=1e-12
+        )
+
+
+def test_the_network_is_as_before(net, images):
+    before = net.weights_hash()
+    examined(net, images, "gradient")
+    assert net.weights_hash() == before
+
+
+def test_examples_are_the_maps_of_the_first_images(net, images):
+    found = examined(net, images, "gradient")
+    assert found.examples.shape == (2, 3, 8, 8)
+    true = np.eye(4, dtype="float32")[net.model.predict(images, verbose=0).argmax(axis=1)]
+    maps = wel.relevance(net, "gradient", images, vectors=true[:, None], at="input")["input"][:, 0]
+    np.testing.assert_allclose(found.examples[:, 0], np.abs(maps).max(axis=-1)[:2], rtol=1e-6)
+
+
+def test_the_same_whatever_came_before(net, images):
+    examiner = Examiner(net, plan(net, images))
+    examiner.examine(Cell(METHODS["deconvnet"], "paper"))
+    assert examiner.examine(Cell(METHODS["gradient"], "paper")).tests == examined(net, images, "gradient").tests
+
+
+def test_maps_of_no_picture_are_compared_by_their_cosine():
+    # rows (3, 4, 0) and (4, 3, 0): |cos| = 24/25; against (0, 0, 1): 0; zero has none
+    one = np.array([[3.0, 4, 0], [3, 4, 0], [0, 0, 0]])
+    other = np.array([[-4.0, -3, 0], [0, 0, 1], [1, 1, 1]])
+    np.testing.assert_allclose(whole_cosines(one, other), [0.96, 0, np.nan])
+    assert is_picture((5, 5, 1)) and not is_picture((4, 5, 3)) and not is_picture((12,))
+
+
+def test_an_input_without_a_picture():
+    model = tf.keras.Sequential([layers.Input(6), layers.Dense(5, activation="relu"), layers.Dense(4)])
+    net = wel.load(model)
+    inputs = np.random.default_rng(0).random((3, 6), dtype="float32")
+    found = examined(net, inputs, "gradient", starts=[net.graph.output])
+    assert {test.measure for test in found.tests if test.test != "convergence"} == {"cosine"}
+    assert found.examples is None
+
+
+@pytest.mark.parametrize("logits", [1, 2])
+def test_another_class_means_nothing_for_two_logits_or_less(logits, images):
+    convolution = layers.Conv2D(4, 3, activation="relu")
+    net = wel.load(tf.keras.Sequential([layers.Input((8, 8, 3)), convolution, layers.Flatten(), layers.Dense(logits)]))
+    found = examined(net, images, "gradient", starts=choose_depths(net, 1))
+    assert [test.test for test in found.tests] == ["randomised", "convergence"]
+
+
+def test_a_map_without_relevance_is_undefined(images):
+    dead = layers.Conv2D(4, 3, activation="relu", kernel_initializer="zeros", bias_initializer=tf.keras.initializers.Constant(-1.0))
+    net = wel.load(tf.keras.Sequential([layers.Input((8, 8, 3)), dead, layers.Flatten(), layers.Dense(4)]))
+    found = examined(net, images, "gradient", starts=[net.graph.output])
+    assert {test.outcome for test in found.tests} == {UNDEFINED}
+    assert judge(found.tests).sentence == "No test is defined for this network and method."
+
+
+def test_positive_weights_alone_make_every_map_the_same(images):
+    # one positive matrix after another: Perron-Frobenius; α1β0 relevance of any class is one map by then
+    kernels = [layers.Dense(60, activation="relu", use_bias=False) for _ in range(3)]
+    model = tf.keras.Sequential([layers.Input((8, 8, 3)), layers.Flatten(), *kernels, layers.Dense(4, use_bias=False)])
+    rng = np.random.default_rng(0)
+    model.set_weights([rng.uniform(0.5, 1, weight.shape).astype("float32") for weight in model.weights])
+    found = examined(wel.load(model), images, "lrp_alpha1_beta0")
+    assert of(found, "other_class").outcome == SAME and of(found, "convergence").outcome == CONVERGED
+    assert judge(found.tests).verdict == INSENSITIVE

@@ -1,0 +1,198 @@
+"""`wel doctor` and wel.gpus: what is found, what is missing and how to mend it, and that it never fails where wel does."""
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+from wel import __version__, gpus
+from wel.cli import main
+from wel.commands import doctor
+from wel.gpus import CACHE_SIZE, Driver, compiled_first, kernels_included, libdevice, missing_libraries, why_none, writable
+
+ROOT = Path(__file__).parents[1]
+NO_GPU = pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="there is a GPU")
+BUILT = ["sm_35", "sm_50", "sm_60", "sm_70", "sm_75", "compute_80"]  # TensorFlow 2.14.1's
+
+
+def run(capsys) -> tuple[int, dict[str, str], list[str]]:
+    """Exit code, the table as {part: found}, and the lines below it."""
+    with pytest.raises(SystemExit) as ended:
+        main(["doctor"])
+    lines = capsys.readouterr().out.splitlines()
+    cells = [[cell.strip() for cell in line.split("│")[1:3]] for line in lines if line.startswith("│")]
+    return ended.value.code or 0, dict(cells), [line for line in lines if line[:1].isalpha()]
+
+
+def test_a_sound_installation(capsys):
+    code, found, said = run(capsys)
+    assert code == 0 and said[-1] == "wel can work."
+    assert found["wel"].startswith(f"{__version__} in {ROOT / 'wel'}") and found["Python"].startswith("%d.%d." % sys.version_info[:2])
+    assert found["TensorFlow"] == f"{version('tensorflow')}, built for CUDA 11.8 and cuDNN 8"
+    assert found["bundled weights"] == "cifar10, resnet20"
+    assert " of " in found["memory"] and found["memory"].split()[3] == "GiB"
+
+
+@NO_GPU
+def test_it_says_that_and_why_there_is_no_gpu(capsys, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    _, found, said = run(capsys)
+    assert found["GPU"] == "none" and found["computes on"].startswith("CPU (") and found["computes on"].endswith(", in full float32")
+    (line,) = [line for line in said if line.startswith("GPU: ")]
+    assert line.endswith("The CPU works without.")
+    if gpus.find_driver() == Driver():
+        assert "There is no NVIDIA driver (libcuda.so.1)." in line
+
+
+@NO_GPU
+def test_it_says_that_gpus_are_hidden(capsys, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert any(line.startswith("GPU: CUDA_VISIBLE_DEVICES='-1' hides all GPUs: unset it.") for line in run(capsys)[2])
+
+
+def test_folders_that_cannot_be_written(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_HOME", "/proc/none/cache")
+    monkeypatch.chdir("/proc")
+    _, found, said = run(capsys)
+    assert found["results"] == "/proc, cannot be written" and found["downloads"] == "/proc/none/cache, cannot be written"
+    assert [line.split(":")[0] for line in said if "this user may write" in line] == ["results", "downloads"]
+
+
+def test_imagenet_weights_in_the_cache_are_found(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "resnet50_weights_tf_dim_ordering_tf_kernels.h5").touch()
+    _, found, said = run(capsys)
+    assert found["ImageNet weights"] == "resnet50"
+    (line,) = [line for line in said if line.startswith("ImageNet weights: ")]
+    assert line.startswith("ImageNet weights: vgg16 download") and f"'{tmp_path / 'models'}'" in line and "resnet50" not in line
+
+
+def test_in_the_image_it_says_what_to_mount(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setenv("WEL_IN_IMAGE", "1")
+    _, found, said = run(capsys)
+    assert found["wel"].endswith("(container image)")
+    assert any(f"`-v FOLDER:{tmp_path / 'models'}`" in line for line in said)
+
+
+def test_a_container_with_little_memory(monkeypatch):
+    monkeypatch.setattr(doctor, "_container_limit", lambda: 3 * doctor.GIB)
+    (finding,) = doctor.check_memory()
+    assert finding.found.endswith("; this container may take 3.0 GiB") and "--memory" in finding.mend
+
+
+BROKEN = "import sys; sys.modules['tensorflow'] = None\nfrom wel.cli import main\nmain(['doctor'])"
+
+
+def test_without_tensorflow_it_says_how_to_mend_it():
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", BROKEN], capture_output=True, text=True, env=environment, timeout=120)
+    assert done.returncode == 1 and done.stderr == ""
+    said = done.stdout.splitlines()
+    assert said[-1] == "wel cannot work before this is mended."
+    assert said[-2].startswith("TensorFlow: ModuleNotFoundError: ") and "--require-hashes -r docker/requirements.lock" in said[-2]
+
+
+def test_a_package_of_another_version_is_named(monkeypatch):
+    monkeypatch.setattr(doctor, "requires", lambda name: ["tensorflow==2.14.1", "numpy<1", "no-such-package", 'pytest; extra == "test"'])
+    (finding,) = doctor.check_packages()
+    assert finding.found == f"tensorflow {version('tensorflow')}, numpy {version('numpy')}, no-such-package missing"
+    assert finding.fatal and finding.mend.startswith("Required: numpy<1, no-such-package. ")
+
+
+# --- GPUs
+
+
+@pytest.mark.parametrize(
+    ("capability", "included"),
+    [
+        ((3, 5), True),
+        ((3, 7), True),  # code for 3.5
+        ((5, 2), True),
+        ((7, 0), True),
+        ((7, 2), True),
+        ((8, 0), True),  # "compute_80" stands for machine code and PTX
+        ((8, 6), True),
+        ((8, 9), True),
+        ((9, 0), False),  # PTX only
+        ((3, 0), False),
+        ((2, 0), False),
+    ],
+)
+def test_kernels_run_on_the_same_major_version_from_their_minor_version_on(capability, included):
+    assert kernels_included(capability, BUILT) is included
+
+
+def test_tensorflow_is_built_for_what_the_test_above_assumes():
+    assert tf.sysconfig.get_build_info()["cuda_compute_capabilities"] == BUILT
+
+
+GOOD = Driver(0, 12020)
+
+
+@pytest.mark.parametrize(
+    ("facts", "words", "without"),
+    [
+        (dict(driver=Driver()), ["There is no NVIDIA driver (libcuda.so.1)", "docker run --gpus all"], ["hides", "cannot be loaded"]),
+        (dict(driver=Driver(), missing=["libcudnn.so.8"]), ["no NVIDIA driver", "cannot be loaded: libcudnn.so.8.", gpus.LOCKED], []),
+        (dict(driver=Driver(), missing=["x"], image=True), ["Start the container with `docker run", "make image-gpu"], [gpus.LOCKED]),
+        (dict(missing=list(gpus.LIBRARIES.values())), ["cannot be loaded: all of them."], ["libcudart"]),
+        (dict(driver=Driver(100, 12020)), ["cuInit: error 100", "nvidia-smi"], ["no NVIDIA driver"]),
+        (dict(driver=Driver(0, 10020)), ["supports CUDA 10", "450.80.02"], []),
+        (dict(visible=""), ["CUDA_VISIBLE_DEVICES='' hides"], ["no NVIDIA driver"]),
+        (dict(visible=" -1"), ["hides all GPUs"], []),
+        (dict(visible="0", missing=["libcublas.so.11"]), ["cannot be loaded: libcublas.so.11."], ["hides"]),
+        (dict(cuda_build=False, missing=["libcublas.so.11"]), ["built without CUDA", gpus.LOCKED], ["cannot be loaded"]),
+        (dict(), ["TF_CPP_MIN_LOG_LEVEL=0"], ["cannot be loaded", "driver."]),
+    ],
+)
+def test_why_there_is_no_gpu(facts, words, without):
+    said = why_none(**{**dict(cuda_build=True, visible=None, driver=GOOD, missing=[], image=False), **facts})
+    assert [word for word in words if word not in said] == [] and [word for word in without if word in said] == []
+    assert "\n" not in said and said.endswith(".")
+
+
+def test_missing_libraries_are_those_that_cannot_be_loaded(monkeypatch):
+    # libc is there on every Linux; no library has the other name
+    monkeypatch.setattr(gpus, "LIBRARIES", {"c": "libc.so.6", "none": "libwel-none.so.1"})
+    assert missing_libraries() == ["libwel-none.so.1"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "size", "kept"),
+    [
+        ("FOLDER", str(CACHE_SIZE), True),
+        ("FOLDER/made/later", str(CACHE_SIZE), True),
+        ("FOLDER", "268435456", False),
+        ("FOLDER", "much", False),
+        ("/proc/none", str(CACHE_SIZE), False),
+        (None, str(CACHE_SIZE), False),
+        ("FOLDER", None, False),
+    ],
+)
+def test_whether_compiled_kernels_are_kept(monkeypatch, tmp_path, folder, size, kept):
+    for name, value in (("CUDA_CACHE_PATH", folder), ("CUDA_CACHE_MAXSIZE", size)):
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value.replace("FOLDER", str(tmp_path)))
+    said = compiled_first()
+    assert "many minutes" in said and ("They are kept in" in said) is kept and (f"CUDA_CACHE_MAXSIZE={CACHE_SIZE}" in said) is not kept
+
+
+def test_libdevice_is_where_xla_flags_says(monkeypatch, tmp_path):
+    (tmp_path / "nvvm" / "libdevice").mkdir(parents=True)
+    monkeypatch.setenv("XLA_FLAGS", f"--xla_cpu_enable_fast_math=false --xla_gpu_cuda_data_dir={tmp_path}")
+    assert libdevice() == tmp_path
+    if not Path("/usr/local/cuda/nvvm/libdevice").is_dir():
+        monkeypatch.setenv("XLA_FLAGS", f"--xla_gpu_cuda_data_dir={tmp_path / 'none'}")
+        assert libdevice() is None
+
+
+def test_writable(tmp_path):
+    assert writable(tmp_path) and writable(tmp_path / "not" / "there") and not writable(Path("/proc/none"))

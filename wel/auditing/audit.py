@@ -1,0 +1,241 @@
+"""`wel.audit`: which attribution methods show what a network decides from, and which draw the same picture whatever it decides."""
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Iterable, Sequence
+
+import numpy as np
+
+from wel.applicability import check_applies
+from wel.auditing.checks import checked
+from wel.auditing.depths import choose_depths, choose_layers
+from wel.auditing.evidence import Evidence, Examiner, Plan
+from wel.auditing.modes import MODES, Mode, by_priority
+from wel.auditing.record import Circumstances, Finding, Missing, recorded
+from wel.auditing.report import Examples, write_report
+from wel.auditing.verdicts import INCONCLUSIVE, INSENSITIVE, SENSITIVE, Measurement
+from wel.composites import flow_of, rules_for
+from wel.data import ImageSet
+from wel.errors import UnsupportedError, check_whole, invalid, one_of
+from wel.methods import Method
+from wel.network import Network
+from wel.options import described, settle_options
+from wel.patterns import with_patterns
+from wel.progress import Steps
+from wel.runs import Run
+from wel.studies.csc import chosen_semantics
+from wel.studies.injection import checked_images
+from wel.studies.sanity import Cell, choose_map_methods, true_classes
+
+RECORD = "audit.json"
+# maps that have no rules of their own and are made in the same way under both semantics
+ALWAYS_SAME = ("smoothgrad", "input_x_gradient")
+
+
+@dataclass(frozen=True)
+class AuditResult:
+    """What an audit found.
+
+    Attributes:
+        record: as in `audit.json`; `wel/auditing/audit.schema.json` says what it holds.
+        folder: the run directory, with `audit.json` and `report.html`.
+    """
+
+    record: dict[str, Any]
+    folder: Path
+
+    def verdict(self, method: str) -> str | None:
+        """The verdict of a method, "insensitive" before "inconclusive" before "sensitive" where semantics differ; None if not measured."""
+        found = {entry["verdict"] for entry in self.record["methods"] if entry["method"] == method}
+        return next((word for word in (INSENSITIVE, INCONCLUSIVE, SENSITIVE) if word in found), None)
+
+
+def audit(
+    net: Network,
+    pictures: ImageSet,
+    out: Path,
+    mode: str = "quick",
+    methods: str | Iterable[str] = "all",
+    semantics: str = "both",
+    seed: int = 0,
+    limit: int | None = None,
+    first: Sequence[str] = (),
+    expect: Path | None = None,
+    seconds: float | None = None,
+    command: str = "",
+    steps: Steps | None = None,
+) -> AuditResult:
+    """Audits the attribution methods of a network: writes `audit.json` and `report.html` into a run directory.
+
+    Of each method it measures whether the map of a random other class is the same (random logit), whether the map is the same when
+    all layers above a cut are random (cascading randomisation), and how many directions of random relevance arrive at the input
+    (effective rank, with CSC on the way down). `wel.auditing.verdicts` makes one verdict of that.
+
+    Args:
+        net: from `wel.load`; its output is one vector of logits.
+        pictures: from `wel.load_images`.
+        out: run directory; an interrupted audit goes on there.
+        mode: "quick", which begins no further method after 90 s, or "full".
+        methods: "all", the mode's that apply to the network, or names.
+        semantics: "paper", "corrected", or "both": then a method whose rules differ is measured under each.
+        seed: of the other classes, fresh weights, random vectors and intervals.
+        limit: how many of the images give maps; by default up to 24, four at least of a large network in a quick audit.
+        first: methods that are measured before the others.
+        expect: .npz with `predictions` and `inputs` of the model, checked before anything is measured.
+        seconds: replaces the mode's time.
+        command: how to repeat it, for the record.
+        steps: is told of progress, one step per method and semantics.
+
+    Raises:
+        WelError: for anything in the arguments that cannot be used.
+    """
+    if mode not in MODES:
+        raise invalid("mode", mode, one_of(MODES))
+    check_whole("seed", seed, 0)
+    if limit is not None:
+        check_whole("limit", limit, 1)
+    pictures = _first(pictures, limit or MODES[mode].images_for(net))
+    course = _Course(net, pictures, MODES[mode], methods, semantics, seed, first)
+    return course.result(Path(out), expect, MODES[mode].seconds if seconds is None else seconds, command, steps or Steps())
+
+
+class _Course:
+    """The course of one audit: what is measured, in which order, and what becomes of it."""
+
+    def __init__(self, net: Network, pictures: ImageSet, mode: Mode, methods, semantics: str, seed: int, first: Sequence[str]):
+        self.net, self.pictures, self.mode, self.semantics = net, pictures, mode, chosen_semantics(semantics)
+        images = checked_images(net, pictures.inputs)
+        depths = choose_depths(net, mode.depths)
+        self.plan = Plan(
+            images=images,
+            classes=true_classes(net, images, pictures.labels),
+            depths=depths,
+            starts=_starts(net, depths, mode.starts),
+            layers=choose_layers(net, mode.layers),
+            vector_images=min(mode.vector_images, len(images)),
+            vectors=mode.vectors,
+            seed=seed,
+        )
+        self.missing: list[Missing] = []
+        self.options: dict[str, dict[str, Any]] = {}
+        chosen = choose_map_methods(mode.methods if methods == "all" else methods)
+        self.cells = self._cells(by_priority(chosen, first), leave_out=methods == "all")
+
+    def result(self, out: Path, expect: Path | None, seconds: float | None, command: str, steps: Steps) -> AuditResult:
+        """Measures what the run directory does not hold yet, and writes record and report."""
+        began = time.monotonic()
+        run = Run(out, self._request(), {"command": command})
+        if not run.finished:
+            checks = checked(self.net, self.plan.images, expect)
+            passed = all(check.passed for check in checks)
+            findings = self._findings(run, began, seconds, steps) if passed else []
+            taken = time.monotonic() - began
+            about = Circumstances(self.net, self.pictures, self.plan, self.mode.name, self.semantics, command, taken)
+            write_report(recorded(about, checks, findings, self.missing), self._examples(findings), out)
+            if passed:
+                run.finish()
+        return AuditResult(json.loads((out / RECORD).read_text(encoding="utf-8")), out)
+
+    def _request(self) -> dict[str, Any]:
+        plan = self.plan
+        return {
+            "study": "audit",
+            "mode": self.mode.name,
+            "model": self.net.name,
+            "weights_sha256": self.net.weights_hash(),
+            "methods": {name: described(options) for name, options in self.options.items()},
+            "semantics": list(self.semantics),
+            "images": self.pictures.names,
+            **described({"images_sha256": plan.images}),
+            "classes": plan.classes.index.tolist(),
+            "seed": plan.seed,
+        }
+
+    def _cells(self, methods: Sequence[Method], leave_out: bool) -> list[Cell]:
+        """One cell per method and semantics, only the first semantics where the rules are the same; those of the first semantics first."""
+        cells = []
+        for method in methods:
+            try:
+                check_applies(method, "native", self.net.graph)
+                self.options[method.name] = settle_options(method, with_patterns(self.net, method, {}), self.plan.images)
+            except UnsupportedError as error:
+                if not leave_out:
+                    raise
+                self.missing.append(Missing(method, None, error.reason))
+            else:
+                cells += [Cell(method, one) for one in (self.semantics[:1] if self._is_same(method) else self.semantics)]
+        if not cells:
+            raise UnsupportedError(self.missing[0].reason)
+        return sorted(cells, key=lambda cell: self.semantics.index(cell.semantics))
+
+    def _is_same(self, method: Method) -> bool:
+        """Whether a method is computed in the same way under all semantics."""
+        if not method.csc:
+            return method.name in ALWAYS_SAME
+        rules = [self._rules(method, one) for one in self.semantics]
+        return all(one == rules[0] for one in rules)
+
+    def _rules(self, method: Method, semantics: str) -> tuple:
+        rules = rules_for(self.net.graph, method.name, semantics, self.options[method.name])
+        return [[rule for _, rule in pairs] for pairs in rules.values()], flow_of(self.net.graph, method.name, semantics)
+
+    def _findings(self, run: Run, began: float, seconds: float | None, steps: Steps) -> list[Finding]:
+        examiner = Examiner(self.net, self.plan)
+        steps.start(len(self.cells))
+        found: list[Finding] = []
+        for position, cell in enumerate(self.cells):
+            longest = max((one.seconds for one in found), default=0.0)
+            if seconds is not None and found and time.monotonic() - began + longest > seconds:
+                reason = f"It was not begun: a {self.mode.name} audit takes {seconds:.0f} s. Name it with --methods, or use --full."
+                self.missing.append(Missing(cell.method, cell.semantics, reason))
+            else:
+                try:
+                    found.append(self._finding(run, f"cell{position:04d}", cell, examiner))
+                except UnsupportedError as error:  # what only the study itself can tell
+                    self.missing.append(Missing(cell.method, None, error.reason))
+            steps.advance(1, cell.method.label, cell.semantics)
+        return found
+
+    def _finding(self, run: Run, key: str, cell: Cell, examiner: Examiner) -> Finding:
+        """From what an interrupted audit has left, or measured now."""
+        semantics = "both" if len(self.semantics) > 1 and self._is_same(cell.method) else cell.semantics
+        kept = run.load_json(key)
+        if kept is None:
+            begun = time.monotonic()
+            evidence = examiner.examine(cell)
+            examples = {} if evidence.examples is None else {"maps": evidence.examples}
+            run.save_part(key, examples)
+            tests, taken = [asdict(test) for test in evidence.tests], time.monotonic() - begun
+            run.save_json(key, {"tests": tests, "csc": evidence.csc, "seconds": taken})
+            kept = run.load_json(key)
+        (maps,) = run.load_parts(key)
+        evidence = Evidence([Measurement(**test) for test in kept["tests"]], kept["csc"], maps.get("maps"))
+        return Finding(cell, semantics, evidence, kept["seconds"])
+
+    def _examples(self, findings: Sequence[Finding]) -> Examples | None:
+        maps = {(one.cell.method.name, one.semantics): one.evidence.examples for one in findings if one.evidence.examples is not None}
+        if not maps or self.pictures.pixels is None:
+            return None
+        count = len(next(iter(maps.values())))
+        classes = self.plan.classes.index
+        others = Examiner(self.net, self.plan).others
+        both = np.stack([classes, np.full_like(classes, -1) if others is None else others], axis=1)
+        return Examples(self.pictures.names[:count], self.pictures.pixels[:count], maps, both[:count])
+
+
+def _starts(net: Network, depths: Sequence[str], count: int) -> list[str]:
+    """Start layers of random relevance, the one that the verdict takes first: the output, but for a network with two logits or less,
+    where all relevance is one direction, the topmost cut."""
+    output = net.graph.output
+    if net.graph[output].shape[-1] > 2:
+        return [output, *depths[1 : 1 + count]]
+    return [depth for depth in depths[: 1 + count] if net.graph[depth].shape[-1] > 2]
+
+
+def _first(pictures: ImageSet, count: int) -> ImageSet:
+    fields = ("names", "pixels", "inputs", "labels", "sha256")
+    cut = {name: getattr(pictures, name) for name in fields}
+    return replace(pictures, **{name: value if value is None else value[:count] for name, value in cut.items()})

@@ -1,0 +1,184 @@
+"""What an audit measures of one method: are its maps the same for another class, above random layers, for random relevance?"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Mapping, Sequence
+
+import numpy as np
+
+from wel.auditing.verdicts import UNDEFINED, Measurement, Thresholds, alike, converged
+from wel.backends import find_backend
+from wel.backends.request import Request
+from wel.maps import attribution
+from wel.methods import Method
+from wel.metrics import SSIM_WINDOW, chance_level, reduce_channels
+from wel.network import Network
+from wel.options import settle_options
+from wel.patterns import with_patterns
+from wel.statistics import CosineCounts
+from wel.studies.cascading import fresh_layers, randomized
+from wel.studies.effective_rank import jackknife
+from wel.studies.injection import relevance
+from wel.studies.random_logit import other_classes
+from wel.studies.sanity import Cell, Classes, similarity, summary
+from wel.vectors import random_vectors
+
+EXAMPLES = 2  # images whose maps are shown
+MAPS = ("true class", "other class", "random above the topmost cut")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured, the same for all methods.
+
+    Attributes:
+        images: (n, *input shape), as the network takes them; the first `vector_images` of them get random vectors.
+        classes: the class of each image.
+        depths: layers at which the network is cut, from the output down.
+        starts: start layers of random relevance; the effective rank of the first one counts for the verdict.
+        layers: where random relevance is looked at.
+        vectors: random vectors per image and start layer.
+        seed: of the vectors, the other classes and the fresh weights.
+    """
+
+    images: np.ndarray
+    classes: Classes
+    depths: Sequence[str]
+    starts: Sequence[str]
+    layers: Sequence[str]
+    vector_images: int
+    vectors: int
+    seed: int
+    thresholds: Thresholds = Thresholds()
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was measured of a method under one semantics.
+
+    Attributes:
+        tests: in the order another class, random layers from the topmost cut down, convergence.
+        csc: one row per start layer and layer, as audit.json has it.
+        examples: (k, 3, h, w) maps of the first images, as `MAPS` says, channels reduced; None where maps are no pictures.
+    """
+
+    tests: list[Measurement]
+    csc: list[dict[str, Any]]
+    examples: np.ndarray | None
+
+
+class Examiner:
+    """Measures method after method on one network; compiled sweeps and fresh weights are kept from one to the next.
+
+    Attributes:
+        others: a random other class of each image; None for a network with less than three logits, where another class's map is the
+            same by construction (two logits that only count by their difference) or there is none.
+    """
+
+    def __init__(self, net: Network, plan: Plan):
+        self.net, self.plan = net, plan
+        count = net.graph[net.graph.output].shape[-1]
+        self.others = other_classes(plan.classes.index, count, plan.seed) if count > 2 else None
+        self._fresh = fresh_layers(net, plan.seed) if plan.depths else {}
+
+    def examine(self, cell: Cell) -> Evidence:
+        """Measures a method.
+
+        Raises:
+            UnsupportedError: when it cannot be computed for the network.
+        """
+        options = settle_options(cell.method, with_patterns(self.net, cell.method, {}), self.plan.images)
+        true = self._maps(cell, options, self.plan.classes.index)
+        other = None if self.others is None else self._maps(cell, options, self.others)
+        above = {depth: self._random_maps(cell, options, depth) for depth in self.plan.depths}
+        tests = [] if other is None else [self._compared(cell, true, other, test="other_class")]
+        tests += [self._compared(cell, true, maps, test="randomised", above=self.net.shown(depth)) for depth, maps in above.items()]
+        rank, csc = self._random_relevance(cell, options) if cell.method.csc else ([], [])
+        return Evidence(tests + rank, csc, self._examples(cell.method, true, other, next(iter(above.values()), None)))
+
+    def _maps(self, cell: Cell, options: Mapping[str, Any], classes: np.ndarray) -> np.ndarray:
+        """Maps of the classes. They begin with 1, not with the logit: a factor changes no picture, but where the original stack cuts
+        off negative relevance (Add, under `paper`), a negative logit would leave none."""
+        plan, net = self.plan, self.net
+        if not cell.method.csc:
+            return attribution(net, cell.method.name, plan.images, classes, "native", cell.semantics, plan.seed, **options)
+        onehot = np.eye(net.graph[net.graph.output].shape[-1], dtype="float32")[classes]
+        settings = {"at": "input", "semantics": cell.semantics, **options}
+        return relevance(net, cell.method.name, plan.images, "output", onehot[:, None], **settings)["input"][:, 0]
+
+    def _random_maps(self, cell: Cell, options: Mapping[str, Any], depth: str) -> np.ndarray:
+        graph = self.net.graph
+        with randomized(self.net, graph.names[graph.index(depth) + 1], self._fresh):
+            return self._maps(cell, options, self.plan.classes.index)
+
+    def _compared(self, cell: Cell, one: np.ndarray, other: np.ndarray, **what: Any) -> Measurement:
+        drawn = is_picture(one.shape[1:])
+        method = cell.method
+        values = similarity(one, other, method.reduction, method.map_percentile, cell.semantics) if drawn else whole_cosines(one, other)
+        found = summary(values, self.plan.seed)
+        known = 2 * found["values"] >= found["images"]
+        outcome = alike(found["ci_low"], found["ci_high"], self.plan.thresholds) if known else UNDEFINED
+        interval = found["median"], found["ci_low"], found["ci_high"]
+        return Measurement(measure="ssim" if drawn else "cosine", images=found["values"], outcome=outcome, **what, **_named(interval))
+
+    def _random_relevance(self, cell: Cell, options: Mapping[str, Any]) -> tuple[list[Measurement], list[dict[str, Any]]]:
+        plan, net = self.plan, self.net
+        request = Request(cell.method.name, cell.semantics, options)
+        opened = find_backend("native", cell.method).open(net)
+        size = opened.images_at_once(plan.vectors * len(plan.starts))
+        counts: dict[tuple[str, str], list[CosineCounts]] = {}
+        ranks: dict[str, list[np.ndarray]] = {}
+        for first in range(0, plan.vector_images, size):
+            batch = list(range(first, min(first + size, plan.vector_images)))
+            vectors = {start: self._vectors(start, batch) for start in plan.starts}
+            cosines, ratios = opened.convergence(request, plan.images[batch], vectors, batch, plan.layers)
+            for key, found in cosines.items():
+                counts.setdefault(key, []).append(found)
+            for start, found in ratios.items():
+                ranks.setdefault(start, []).append(found)
+        csc = [self._row(start, layer, CosineCounts.merged(parts)) for (start, layer), parts in sorted(counts.items(), key=self._order)]
+        return [self._rank(start, np.concatenate(ranks[start])) for start in plan.starts], csc
+
+    def _vectors(self, start: str, batch: Sequence[int]) -> np.ndarray:
+        return random_vectors(self.plan.seed, start, batch, self.plan.vectors, self.net.graph[start].shape)
+
+    def _order(self, item: tuple[tuple[str, str], Any]) -> tuple[int, int]:
+        """From the output down, first by start layer, then by layer."""
+        (start, layer), _ = item
+        return -self.net.graph.index(start), -self.net.graph.index(layer)
+
+    def _row(self, start: str, layer: str, counts: CosineCounts) -> dict[str, Any]:
+        found = counts.summary(self.plan.seed, resamples=1)
+        place = {"start": self.net.shown(start), "layer": self.net.shown(layer), "layer_index": self.net.graph.index(layer)}
+        baseline = chance_level(self.net.graph[layer].shape[-1])
+        return {**place, **{name: found[name] for name in ("median", "p5", "p95")}, "baseline": baseline}
+
+    def _rank(self, start: str, values: np.ndarray) -> Measurement:
+        rank, error = jackknife(values)
+        interval = rank, max(1.0, rank - 2 * error), rank + 2 * error
+        outcome = converged(*interval[1:], self.plan.thresholds)
+        place = {"start": self.net.shown(start), "images": len(values)}
+        return Measurement(test="convergence", measure="effective_rank", outcome=outcome, **place, **_named(interval))
+
+    def _examples(self, method: Method, *maps: np.ndarray | None) -> np.ndarray | None:
+        if not is_picture(self.plan.images.shape[1:]):
+            return None
+        blank = np.full_like(maps[0][:EXAMPLES], np.nan)
+        shown = [blank if some is None else some[:EXAMPLES] for some in maps]
+        return np.stack([reduce_channels(some, method.reduction) for some in shown], axis=1).astype("float32")
+
+
+def is_picture(shape: Sequence[int]) -> bool:
+    """Whether maps of that shape, (height, width, channels), can be compared by SSIM."""
+    return len(shape) == 3 and min(shape[:2]) >= SSIM_WINDOW
+
+
+def whole_cosines(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """|cos| (n,) between maps (n, ...) as a whole, image by image; NaN where one of them is zero or not finite."""
+    one, other = (maps.reshape(len(maps), -1).astype("float64") for maps in (one, other))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.abs((one * other).sum(axis=1)) / (np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1))
+
+
+def _named(interval: tuple[float, float, float]) -> dict[str, float]:
+    return dict(zip(("value", "low", "high"), map(float, interval)))

@@ -1,0 +1,154 @@
+"""Building a Keras model from what a file says, within the bounds of what the file stores, and giving it the file's weights."""
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Iterator, Mapping
+
+from wel import channels_first, keras1, keras3
+from wel.budget import variables_within
+from wel.configuration import MODELS, check_model
+from wel.errors import WelError
+from wel.foreign import check_own, given_objects
+from wel.modelfile import Weights
+from wel.theano_kernels import flip_kernels
+
+# of other versions of Keras, into its words for this one
+VERSIONS = (keras1, keras3)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a file's configuration may name.
+
+    Attributes:
+        given: name -> class or function that the user vouches for.
+        allow_code: runs functions that a configuration carries, and imports modules that it names.
+    """
+
+    given: Mapping[str, Any]
+    allow_code: bool
+
+
+class Building:
+    """A model that is built from a file's configuration and waits for the file's weights.
+
+    Args:
+        configuration: as the file has it.
+        keras_version: that wrote it, None where it is not known.
+        numbers: how many numbers the file of weights holds; the model has no more of them.
+
+    Raises:
+        WelError: when the configuration is no model's or names what the rules forbid; or whatever Keras raises when it cannot be built.
+    """
+
+    def __init__(self, configuration: dict, keras_version: str | None, numbers: int, rules: Rules):
+        self._configuration, self._numbers, self._rules = configuration, numbers, rules
+        self._version = _version_of(configuration, keras_version)
+        self._converted, self._notes = configuration, ()
+        if self._version:  # whose own classes are unknown, and whose code is not
+            check_own(configuration, rules.given, rules.allow_code, code_only=True)
+            self._converted, self._notes = self._version.converted(configuration)
+        self._model = self._built(self._converted)
+
+    def loaded(self, weights: Weights) -> tuple[Any, tuple[str, ...]]:
+        """The Keras model with the weights of an open file, and sentences on what was converted.
+
+        Raises:
+            WelError: or whatever Keras raises, when they do not fit.
+        """
+        if self._version:
+            root = weights.file.get("model_weights", weights.file)
+            notes = self._notes + (self._version.load_weights(self._model, root, self._configuration) or ())
+        else:
+            notes = self._notes + load_weights(self._model, weights)
+        if not _is_plain(self._converted) or not channels_first.applies(self._converted, None):
+            return self._model, notes
+        configuration, more = channels_first.converted(self._converted)
+        model = self._built(configuration)
+        channels_first.copy_weights(self._model, model)
+        return model, notes + more
+
+    def _built(self, configuration: dict) -> Any:
+        from tensorflow import keras
+
+        given = given_objects(configuration, self._rules.given)
+        check_model(configuration, given)
+        check_own(configuration, self._rules.given, self._rules.allow_code)
+        with loading_scope(given, self._rules.allow_code), variables_within(self._numbers):
+            model = keras.models.model_from_json(json.dumps(configuration))
+        if not isinstance(model, keras.Model):
+            raise WelError("Expected a whole model in it.")
+        return model
+
+
+def load_weights(model: Any, weights: Weights) -> tuple[str, ...]:
+    """Gives a model the weights of a file that Keras 2 wrote.
+
+    Returns:
+        Sentences on what was done with them.
+
+    Raises:
+        WelError: or whatever Keras raises, when they do not fit.
+    """
+    from keras.src.saving.legacy.hdf5_format import load_weights_from_hdf5_group
+
+    root = weights.file.get("model_weights", weights.file)
+    if "layer_names" in root.attrs or "layer_names0" in root.attrs:
+        load_weights_from_hdf5_group(root, model)
+        return flip_kernels(model) if weights.backend == "theano" else ()
+    if "_layer_checkpoint_dependencies" not in root:
+        raise WelError("It holds no weights that Keras 2 saved.")
+    _load_checkpoint(model, root)
+    return ()
+
+
+def _load_checkpoint(model: Any, file: Any) -> None:
+    """The weights of Keras 2.12 to 2.15's archives and .weights.h5 files, which lie where the model's attributes do."""
+    from keras.src.saving import saving_lib
+
+    class Store(saving_lib.H5IOStore):
+        def __init__(self):
+            self.h5_file = file
+
+    saving_lib._load_state(model, weights_store=Store(), assets_store=None, inner_path="", visited_trackables=set())
+
+
+def _is_plain(configuration: dict) -> bool:
+    return configuration.get("class_name") in MODELS
+
+
+def _version_of(configuration: dict, keras_version: str | None) -> Any:
+    """The module that reads a configuration of another version of Keras, None when it needs none."""
+    if not _is_plain(configuration):
+        return None
+    return next((version for version in VERSIONS if version.applies(configuration, keras_version)), None)
+
+
+@contextmanager
+def loading_scope(given: Mapping[str, Any], allow_code: bool) -> Iterator[None]:
+    """Keras finds what is given by name, and runs functions of a configuration only when that is allowed."""
+    from keras.src.saving.serialization_lib import ObjectSharingScope, SafeModeScope
+    from tensorflow import keras
+
+    with ExitStack() as stack:
+        stack.enter_context(keras.saving.custom_object_scope(dict(given)))
+        stack.enter_context(SafeModeScope(safe_mode=not allow_code))
+        stack.enter_context(ObjectSharingScope())
+        yield
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps what Keras and TensorFlow log or warn about a file off the terminal."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,110 @@
+"""What the conversions of foreign model configurations share: their result, walking through layers, refusing what is malformed."""
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import Any, Iterator, NamedTuple
+
+import numpy as np
+
+from wel.errors import WelError
+
+MODELS = ("Sequential", "Model", "Functional")
+
+
+class Converted(NamedTuple):
+    """A model configuration as Keras 2.14 builds it, and sentences on what was changed for that."""
+
+    configuration: dict
+    notes: tuple[str, ...]
+
+
+def refused(why: str) -> WelError:
+    """The error for a configuration that cannot be converted; `why` is a sentence."""
+    return WelError(f"Invalid value for `model`: {why}")
+
+
+@contextmanager
+def malformed_refused(kind: str) -> Iterator[None]:
+    """A configuration with something missing, of the wrong type or nested without end becomes one sentence.
+
+    Raises:
+        WelError: instead of what Python raises for it.
+    """
+    try:
+        yield
+    except WelError:
+        raise
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError) as error:
+        raise refused(f"its configuration is malformed for a model of {kind} ({type(error).__name__}).") from error
+
+
+def parts(configuration: dict) -> list[dict]:
+    """The layers that a model's configuration lists, in the list itself, not copied.
+
+    Raises:
+        WelError: unless it is the configuration of a Sequential or functional model.
+    """
+    inner = configuration.get("config") if isinstance(configuration, dict) else None
+    listed = inner.get("layers") if isinstance(inner, dict) else inner
+    if not is_model(configuration) or not isinstance(listed, list) or not all(isinstance(layer, dict) for layer in listed):
+        raise refused("its configuration is not that of a Sequential or functional Keras model.")
+    return listed
+
+
+def is_model(layer: Any) -> bool:
+    """Whether a layer's configuration is that of a nested model."""
+    return isinstance(layer, dict) and layer.get("class_name") in MODELS
+
+
+def name_of(layer: dict) -> str:
+    """A layer's name for a sentence, its class where it has no name."""
+    config = layer.get("config")
+    name = layer.get("name") or (config.get("name") if isinstance(config, dict) else None) or layer.get("class_name")
+    return str(name)[:80]
+
+
+def all_layers(configuration: dict) -> Iterator[dict]:
+    """Every layer of a model's configuration, those of nested models and of wrappers such as TimeDistributed included."""
+    for layer in parts(configuration):
+        yield layer
+        if is_model(layer):
+            yield from all_layers(layer)
+        wrapped = layer["config"].get("layer") if isinstance(layer.get("config"), dict) else None
+        if isinstance(wrapped, dict):
+            yield from all_layers({"class_name": "Sequential", "config": [wrapped]})
+
+
+def leaves(model: Any, configuration: dict) -> Iterator[Any]:
+    """A Keras model's layers, those of nested models in place of the models, in the order of the configuration that it was built from.
+
+    `Model.layers` can have another order.
+    """
+    for part in parts(configuration):
+        if configuration["class_name"] == "Sequential" and part["class_name"] == "InputLayer":
+            continue
+        layer = model.get_layer(name_of(part))
+        if is_model(part):
+            yield from leaves(layer, part)
+        else:
+            yield layer
+
+
+def in_file_order(layers: list[Any]) -> list[Any]:
+    """The variables of some layers as HDF5 files keep them: the trainable ones of all layers, then the others."""
+    return [weight for layer in layers for weight in layer.trainable_weights] + [
+        weight for layer in layers for weight in layer.non_trainable_weights
+    ]
+
+
+def assign(name: str, variables: list[Any], values: list[np.ndarray]) -> None:
+    """Sets variables of the layer `name`.
+
+    Raises:
+        WelError: when number or shapes do not agree.
+    """
+    if len(values) != len(variables):
+        raise refused(f"its layer '{name}' has {len(values)} weights in the file. Expected {len(variables)}.")
+    for variable, value in zip(variables, values):
+        if value.shape != tuple(variable.shape):
+            raise refused(f"its layer '{name}' has a weight of shape {value.shape} in the file. Expected {tuple(variable.shape)}.")
+        variable.assign(value)

@@ -1,0 +1,116 @@
+"""Model files: what lies in a .h5, .hdf5, .keras or .json file, read within bounds, with nothing built or run."""
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Iterator
+
+from wel import archive, hdf5
+from wel.configuration import LONGEST, parsed, for_inference
+from wel.errors import WelError, invalid
+
+WEIGHTS_SUFFIXES = (".h5", ".hdf5", ".keras")
+MODEL_SUFFIXES = (*WEIGHTS_SUFFIXES, ".json")
+KINDS = {".h5": "HDF5 file", ".hdf5": "HDF5 file", ".keras": "archive", ".json": "architecture"}
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights in a file.
+
+    Attributes:
+        file: the open HDF5 file.
+        keras_version: that wrote it, None where it does not say.
+        backend: that Keras ran on, None where the file does not say.
+    """
+
+    file: Any
+    keras_version: str | None
+    backend: str | None
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers the file holds."""
+        return hdf5.numbers_in(self.file)
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model file that is open to be read.
+
+    Attributes:
+        kind: in words, such as "Keras 2.2.4 HDF5 file".
+        configuration: of the model, without what concerns its training.
+        weights: None for a .json file.
+    """
+
+    kind: str
+    configuration: dict
+    keras_version: str | None
+    backend: str | None
+    weights: Weights | None
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[ModelFile]:
+    """Opens a model file.
+
+    Raises:
+        WelError: when it is no such file, in sentences that do not name it.
+    """
+    read = {".keras": _archive, ".json": _architecture}.get(path.suffix, _hdf5)
+    with ExitStack() as stack:
+        configuration, version, backend, weights = read(path, stack)
+        kind = " ".join(filter(None, ("Keras", version and version[:20], KINDS[path.suffix])))
+        yield ModelFile(kind, for_inference(configuration), version, backend, weights)
+
+
+@contextmanager
+def opened_weights(path: Path) -> Iterator[Weights]:
+    """Opens a file for its weights only: a weights file, or a whole model.
+
+    Raises:
+        WelError: as `opened`.
+    """
+    if path.suffix == ".keras":
+        with archive.opened_weights(path) as file:
+            yield Weights(file, None, None)
+    else:
+        with hdf5.opened(path, path.stat().st_size) as file:
+            yield _weights(file)
+
+
+def check_weights_path(path: Path) -> None:
+    """Raises WelError unless there is such a file, of a kind that holds weights."""
+    if not path.is_file() or path.suffix not in WEIGHTS_SUFFIXES:
+        raise invalid("weights", str(path), f"an existing file ({', '.join(WEIGHTS_SUFFIXES)}), or 'random' for a network of the zoo")
+
+
+def _hdf5(path: Path, stack: ExitStack) -> tuple[dict, str | None, str | None, Weights]:
+    file = stack.enter_context(hdf5.opened(path, path.stat().st_size))
+    text, weights = hdf5.text(file, "model_config"), _weights(file)
+    if text is None:
+        raise WelError("It holds no architecture. Expected a whole model; or the weights with `--weights`, of a zoo name or a .json file.")
+    if "model_weights" not in file:
+        raise WelError("It holds no weights.")
+    return parsed(text), weights.keras_version, weights.backend, weights
+
+
+def _weights(file: Any) -> Weights:
+    root = file if "keras_version" in file.attrs else file.get("model_weights", file)
+    return Weights(file, hdf5.text(root, "keras_version"), hdf5.text(root, "backend"))
+
+
+def _archive(path: Path, stack: ExitStack) -> tuple[dict, str | None, str | None, Weights]:
+    content = stack.enter_context(archive.opened(path))
+    return content.configuration, content.keras_version, None, Weights(content.weights, content.keras_version, None)
+
+
+def _architecture(path: Path, stack: ExitStack) -> tuple[dict, str | None, str | None, None]:
+    with open(path, "rb") as file:
+        configuration = parsed(file.read(LONGEST + 1))
+    version, backend = configuration.get("keras_version"), configuration.get("backend")
+    if not isinstance(version, (str, type(None))) or not isinstance(backend, (str, type(None))):
+        raise WelError("Its keras_version or backend is no text.")
+    return configuration, version, backend, None
