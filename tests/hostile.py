@@ -145,7 +145,8 @@ CONFIGURATIONS = {
     "registered as Lambda": (entry("conv", registered_name="keras>Lambda"), "a layer of the class Lambda"),
     "unknown class": (entry("conv", class_name="Mystery"), "layer 'conv': the class Mystery, which is not Keras's"),
     "two unknown classes": (
-        lambda c: (entry("conv", class_name="Mystery")(c), entry("dense", class_name="Riddle")(c))[0], "Mystery.*; layer 'dense': the class Riddle",
+        lambda c: (entry("conv", class_name="Mystery")(c), entry("dense", class_name="Riddle")(c))[0],
+        "Mystery.*; layer 'dense': the class Riddle",
     ),
     "class of another case": (entry("conv", class_name="conv2D"), "the class conv2D"),
     "class that is a list": (entry("conv", class_name=["Conv2D"]), "a class without a name|malformed"),
@@ -155,7 +156,7 @@ CONFIGURATIONS = {
     "text vectorisation": (entry("flatten", class_name="TextVectorization", config={"name": "flatten"}), "TextVectorization"),
     "residual wrapper": (entry("flatten", class_name="ResidualWrapper"), "a layer of the class ResidualWrapper"),
     "locally connected": (entry("conv", class_name="LocallyConnected2D"), "position by position"),
-    "type specification": (setting("image", type_spec={"class_name": "TypeSpec", "type_spec": "tf.TensorSpec", "serialized": []}), "TypeSpec"),
+    "type specification": (setting("image", type_spec={"class_name": "TypeSpec", "type_spec": "tf.TensorSpec"}), "TypeSpec"),
     "composite tensor": (setting("image", tensor={"class_name": "CompositeTensor", "spec": {}, "tensors": []}), "CompositeTensor"),
     "subclassed model": (lambda c: {**c, "class_name": "MyModel"}, "It is of the class 'MyModel'"),
     "model of a module": (lambda c: {**c, "module": "os", "class_name": "MyModel"}, "of the module os|class 'MyModel'"),
@@ -165,7 +166,7 @@ CONFIGURATIONS = {
     "layer from nowhere": (entry("conv", inbound_nodes=[[["nowhere", 0, 0, {}]]]), "on an output of 'nowhere' that is not there"),
     "call that is not there": (entry("dense", inbound_nodes=[[["flatten", 7, 0, {}]]]), "on an output of 'flatten' that is not there"),
     "negative call": (entry("dense", inbound_nodes=[[["flatten", -1, 0, {}]]]), "on an output of 'flatten' that is not there"),
-    "argument from nowhere": (entry("dense", inbound_nodes=[[["flatten", 0, 0, {"mask": ["nowhere", 0, 0]}]]]), "'nowhere' that is not there"),
+    "argument from nowhere": (entry("dense", inbound_nodes=[[["flatten", 0, 0, {"a": ["nowhere", 0, 0]}]]]), "'nowhere' that is not there"),
     "output that is not there": (entry("dense", inbound_nodes=[[["flatten", 0, 9, {}]]]), "is not a Keras model file"),
     "call on constants": (entry("dense", inbound_nodes=[[["_CONSTANT_VALUE", -1, [[1.0]], {}]]]), "called on constants alone"),
     "call without inputs": (entry("dense", inbound_nodes=[[]]), "called on constants alone"),
@@ -275,7 +276,8 @@ def lambda_in(suffix: str):
 
 
 def activation_with_code(files: Files) -> Path:
-    return files.configured(".keras", setting("dense", activation={"class_name": "__lambda__", "config": {"value": marshalled(files.trap)}}))
+    function = {"class_name": "__lambda__", "config": {"value": marshalled(files.trap)}}
+    return files.configured(".keras", setting("dense", activation=function))
 
 
 class Touch:
@@ -460,6 +462,10 @@ def endless_text(files: Files) -> Path:
     return files.raw("net.h5", bytes(content))
 
 
+def reference_as_configuration(file: h5py.File) -> None:
+    file.attrs.create("model_config", file["model_weights"].ref, dtype=h5py.ref_dtype)
+
+
 def no_weights(file: h5py.File) -> None:
     del file["model_weights"]
 
@@ -566,7 +572,7 @@ CONTAINERS = {
     "large chunk": (in_place_of_kernel(large_chunk), "weights that do not fit|too large"),
     "configuration that is a number": (attribute("model_config", 3), "model_config is no text"),
     "configuration that is an array": (attribute("model_config", [b"{", b"}"]), "model_config is no text"),
-    "configuration that is a reference": (in_hdf5(lambda f: f.attrs.create("model_config", f["model_weights"].ref, dtype=h5py.ref_dtype)), "'model_config' is neither text"),
+    "configuration that is a reference": (in_hdf5(reference_as_configuration), "'model_config' is neither text"),
     "version that is a number": (attribute("keras_version", 2.2), "keras_version is no text"),
     "names that are numbers": (attribute("layer_names", [1, 2], "model_weights"), "weights that do not fit"),
     "names from nowhere": (attribute("layer_names", [b"/etc/passwd", b"../x"], "model_weights"), "weights that do not fit"),

@@ -1,4 +1,4 @@
-"""wel.archive: what is read of a .keras archive; tests/test_hostile_files.py has what is refused."""
+"""wel.modelfiles.archive: what is read of a .keras archive; tests/test_hostile_files.py has what is refused."""
 from __future__ import annotations
 
 import json
@@ -6,8 +6,8 @@ import zipfile
 
 import pytest
 
-from wel import archive
 from wel.errors import WelError
+from wel.modelfiles import archive
 
 
 @pytest.fixture

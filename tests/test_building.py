@@ -1,4 +1,4 @@
-"""wel.building: models of files are built and given their weights, through every conversion; nothing else is touched."""
+"""wel.modelfiles.building: models of files are built and given their weights, through every conversion; nothing else is touched."""
 from __future__ import annotations
 
 import json
@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from conftest import randomized
 
-from wel.building import Building, Rules, load_weights, loading_scope, quiet
 from wel.errors import WelError
 from wel.loading import load
-from wel.modelfile import opened, opened_weights
+from wel.modelfiles.building import Building, Rules, load_weights, loading_scope, quiet
+from wel.modelfiles.modelfile import opened, opened_weights
 
 OWN = Rules({}, allow_code=False)
 

@@ -1,4 +1,4 @@
-"""wel.channels_first: rewritten networks compute what a naive float64 replica computes on channels-first arrays."""
+"""wel.modelfiles.channels_first: rewritten networks compute what a naive float64 replica computes on channels-first arrays."""
 from __future__ import annotations
 
 import copy
@@ -9,8 +9,8 @@ import pytest
 from conftest import randomized
 from legacy_files import arrays, broken, built, names, opened
 
-from wel import channels_first
 from wel.errors import WelError
+from wel.modelfiles import channels_first
 
 FIRST = dict(data_format="channels_first")
 

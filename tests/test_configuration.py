@@ -1,12 +1,12 @@
-"""wel.configuration: what JSON is read, whose layer an object is, and which calls come to an end."""
+"""wel.modelfiles.configuration: what JSON is read, whose layer an object is, and which calls come to an end."""
 from __future__ import annotations
 
 import json
 
 import pytest
 
-from wel.configuration import DEEPEST, LONGEST, check_model, children, for_inference, objects, parsed
 from wel.errors import WelError
+from wel.modelfiles.configuration import DEEPEST, LONGEST, check_model, children, for_inference, objects, parsed
 
 
 def configuration(model) -> dict:

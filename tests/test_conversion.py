@@ -1,11 +1,11 @@
-"""wel.conversion: walking through configurations, and giving weights to a model."""
+"""wel.modelfiles.conversion: walking through configurations, and giving weights to a model."""
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from wel.conversion import all_layers, assign, in_file_order, leaves, malformed_refused, name_of, parts
 from wel.errors import WelError
+from wel.modelfiles.conversion import all_layers, assign, in_file_order, leaves, malformed_refused, name_of, parts
 
 DENSE = {"class_name": "Dense", "config": {"name": "dense"}}
 NESTED = {"class_name": "Sequential", "config": [DENSE]}

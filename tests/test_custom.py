@@ -1,12 +1,12 @@
-"""wel.custom: classes and functions that the user gives by name."""
+"""wel.modelfiles.custom: classes and functions that the user gives by name."""
 from __future__ import annotations
 
 import sys
 
 import pytest
 
-from wel.custom import custom_objects_of
 from wel.errors import WelError
+from wel.modelfiles.custom import custom_objects_of
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""wel.foreign: Keras's own configurations pass, everything else is listed, and what is given or allowed passes too."""
+"""wel.modelfiles.foreign: Keras's own configurations pass, everything else is listed, and what is given or allowed passes too."""
 from __future__ import annotations
 
 import json
@@ -6,7 +6,7 @@ import json
 import pytest
 
 from wel.errors import WelError
-from wel.foreign import Foreign, check_own, foreign_parts, given_objects, known_activations, known_classes
+from wel.modelfiles.foreign import Foreign, check_own, foreign_parts, given_objects, known_activations, known_classes
 
 
 def listed(configuration: dict, **given) -> list[str]:
@@ -81,8 +81,10 @@ def test_foreign(part, what):
 def test_everything_is_listed_once_in_order():
     parts = [layer("Lambda", "one"), layer("Mine", "two"), layer("Dense", "three", activation="mine"), layer("Mine", "two")]
     assert listed(model(*parts)) == [
-        "layer 'one': a layer of the class Lambda", "layer 'two': the class Mine, which is not Keras's", "layer 'three': the activation mine",
-    ]  # fmt: skip
+        "layer 'one': a layer of the class Lambda",
+        "layer 'two': the class Mine, which is not Keras's",
+        "layer 'three': the activation mine",
+    ]
 
 
 def test_long_lists_and_names_are_cut():
@@ -105,7 +107,8 @@ def test_what_the_sentence_advises():
     assert refusal(named).startswith("needs code that it does not hold (layer 'a': the class Mine") and "--allow-code" not in refusal(named)
     assert "`--custom-objects module:names`" in refusal(named)
     assert refusal(unread).endswith("Expected Keras's own layers.")
-    assert "`--custom-objects" in refusal(model(layer("D", module="mine"))) and "`--allow-code`" in refusal(model(layer("D", module="mine")))
+    imported = refusal(model(layer("D", module="mine")))
+    assert "`--custom-objects" in imported and "`--allow-code`" in imported
 
 
 def test_what_is_allowed():
@@ -117,7 +120,8 @@ def test_what_is_allowed():
 
 
 def test_what_is_given():
-    for part in (layer("Mine"), layer("pkg>Mine"), layer("Mine", module="my.layers", registered="pkg>Mine"), layer("Dense", activation="Mine")):
+    registered = layer("Mine", module="my.layers", registered="pkg>Mine")
+    for part in (layer("Mine"), layer("pkg>Mine"), registered, layer("Dense", activation="Mine")):
         assert listed(model(part), Mine=object) == []
     # Keras looks for the registered name and then imports the module
     assert listed(model(layer("Mine", module="os", registered="Other")), Mine=object) != []

@@ -1,4 +1,4 @@
-"""wel.hdf5: what is refused in a stranger's HDF5 file, and that everything else is read; wel.archive does the same for zip files."""
+"""wel.modelfiles.hdf5: what a file from a stranger may hold, told before anything is read; `archive` does the same for zip files."""
 from __future__ import annotations
 
 import io
@@ -7,8 +7,8 @@ import h5py
 import numpy as np
 import pytest
 
-from wel import hdf5
 from wel.errors import WelError
+from wel.modelfiles import hdf5
 
 
 @pytest.fixture
@@ -96,6 +96,20 @@ def test_what_takes_much_memory(make, monkeypatch):
     make(write, lambda file: None)
     monkeypatch.setattr(hdf5, "WORKING_MEMORY", 32 << 20)
     refuse(make, write, "Its attribute 'long' is broken, or too large to be read")
+
+
+def test_heap_that_hdf5_reads_for_ever(tmp_path, monkeypatch):
+    """A free place of no length in the heap of texts: HDF5 2.0 looks for the next one at the same place, again and again."""
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file.attrs["text"] = "x" * 100
+    content = bytearray((tmp_path / "x.h5").read_bytes())
+    place = content.find(b"GCOL") + 16
+    content[place : place + 16] = bytes(16)
+    (tmp_path / "x.h5").write_bytes(content)
+    monkeypatch.setattr(hdf5, "SECONDS", 1)
+    with pytest.raises(WelError, match="cannot be read within 1 seconds|is broken"):
+        with hdf5.opened(tmp_path / "x.h5", len(content)):
+            pass
 
 
 def test_many_parts(make, monkeypatch):

@@ -1,4 +1,4 @@
-"""wel.keras1: files that Keras 1.2.2 saved predict what Keras 1.2.2 predicted; what cannot be translated is refused by name."""
+"""wel.modelfiles.keras1: files that Keras 1.2.2 saved predict what Keras 1.2.2 predicted; what cannot be translated is refused by name."""
 from __future__ import annotations
 
 import copy
@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from legacy_files import arrays, broken, built, names, opened
 
-from wel import channels_first, keras1
 from wel.errors import WelError
+from wel.modelfiles import channels_first, keras1
 
 
 def layer(kind: str, **config) -> dict:

@@ -1,4 +1,4 @@
-"""wel.keras3: files that Keras 3 saved predict what Keras 3 predicted; what Keras 2.14 has not is refused by name."""
+"""wel.modelfiles.keras3: files that Keras 3 saved predict what Keras 3 predicted; what Keras 2.14 has not is refused by name."""
 from __future__ import annotations
 
 import copy
@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from legacy_files import arrays, broken, built, names, opened
 
-from wel import keras3
 from wel.errors import WelError
+from wel.modelfiles import keras3
 
 
 def sequential(kind: str, module: str = "keras.layers", **config) -> dict:

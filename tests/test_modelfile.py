@@ -1,4 +1,4 @@
-"""wel.modelfile: kinds, versions and backends of model files, and files of weights."""
+"""wel.modelfiles.modelfile: kinds, versions and backends of model files, and files of weights."""
 from __future__ import annotations
 
 import json
@@ -7,7 +7,7 @@ import h5py
 import pytest
 
 from wel.errors import WelError
-from wel.modelfile import check_weights_path, opened, opened_weights
+from wel.modelfiles.modelfile import check_weights_path, opened, opened_weights
 
 
 @pytest.fixture(params=[".h5", ".hdf5", ".keras", ".json"])

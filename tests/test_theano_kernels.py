@@ -1,13 +1,13 @@
-"""wel.theano_kernels: Theano's convolutions become TensorFlow's."""
+"""wel.modelfiles.theano_kernels: Theano's convolutions become TensorFlow's."""
 from __future__ import annotations
 
 import numpy as np
 import pytest
 from legacy_files import arrays, built, names, opened
 
-from wel import channels_first
 from wel.errors import WelError
-from wel.theano_kernels import flip_kernels
+from wel.modelfiles import channels_first
+from wel.modelfiles.theano_kernels import flip_kernels
 
 
 def test_kernels_are_turned_and_nothing_else(functional):

@@ -10,18 +10,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Iterator, Mapping
 
-from wel import hdf5
-from wel.budget import check_activations
-from wel.building import Building, Rules, load_weights, loading_scope, quiet
-from wel.custom import custom_objects_of
 from wel.errors import WelError, check_whole, invalid
-from wel.foreign import ForeignError
 from wel.imagenet import imagenet_file, load_by_name
 from wel.initialization import initialize
 from wel.logits import logits_and_activation, with_output
-from wel.modelfile import MODEL_SUFFIXES, WEIGHTS_SUFFIXES, ModelFile, Weights, check_weights_path, opened, opened_weights
+from wel.modelfiles import hdf5
+from wel.modelfiles.budget import check_activations
+from wel.modelfiles.building import Building, Rules, load_weights, loading_scope, quiet
+from wel.modelfiles.custom import custom_objects_of
+from wel.modelfiles.foreign import ForeignError
+from wel.modelfiles.modelfile import MODEL_SUFFIXES, WEIGHTS_SUFFIXES, ModelFile, Weights, check_weights_path, opened, opened_weights
+from wel.modelfiles.origin import Origin
 from wel.network import Network
-from wel.origin import Origin
 from wel.paths import file_sha256, models_folder
 from wel.zoo import ZOO, Architecture
 

@@ -51,7 +51,7 @@ class Mode:
         return int(min(self.images, max(4, self.values / size)))
 
 
-QUICK = Mode("quick", PAPER_METHODS, 24, 1.6e8, 2, 8, 3, 1, 12, 90.0)
+QUICK = Mode("quick", PAPER_METHODS, 24, 1.6e8, 2, 6, 3, 1, 12, 90.0)
 FULL = Mode("full", (*PAPER_METHODS, *MORE), 24, np.inf, 8, 8, 6, 5, 24, None)
 MODES = {mode.name: mode for mode in (QUICK, FULL)}
 

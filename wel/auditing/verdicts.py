@@ -129,7 +129,7 @@ def _number(test: Measurement) -> str:
 def _reasons(asked: Sequence[Measurement], rank: Measurement | None) -> list[str]:
     known = [test for test in asked if test.outcome != UNDEFINED]
     if not known:
-        return ["No test is defined for this network and method."]
+        return ["For most images the maps hold no relevance to compare." if asked else "No test is defined for this network."]
     if {test.outcome for test in known} == {SAME}:
         return [f"The maps stay the same {_when(known)}, but {rank.value:.1f} independent directions of relevance arrive at the input."]
     if {test.outcome for test in known} == {DIFFERS}:

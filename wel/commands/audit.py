@@ -7,10 +7,8 @@ import time
 from pathlib import Path
 from typing import Sequence
 
-import psutil
-
 from wel.auditing.modes import MODES
-from wel.commands.console import PLAIN, console, listed, printable
+from wel.commands.console import PLAIN, console, listed, print_left_out, printable
 from wel.data import load_images
 from wel.errors import WelError, invalid, one_of
 from wel.loading import load
@@ -26,6 +24,7 @@ def run_audit(
     model, weights, images, labels, limit, preprocess, *, full, methods, semantics, seed, expect, fail_on, out, **strangeness
 ) -> bool:
     """`wel audit`: measures, writes the report, prints the verdicts; tells whether nothing that `--fail-on` names was found."""
+    began = time.monotonic()
     chosen, watched = listed(methods), parse_fail_on(fail_on)
     if chosen != "all":
         choose_map_methods(chosen)
@@ -39,7 +38,7 @@ def run_audit(
     screen.print(f"Preprocessing: {pictures.preprocessing.formula}. {pictures.preprocessing.guess or ''}", **PLAIN)
     from wel.auditing.audit import audit  # imports TensorFlow
 
-    left = None if mode.seconds is None else max(mode.seconds - _age(), 1.0)
+    left = None if mode.seconds is None else mode.seconds - (time.monotonic() - began)  # loading took time too
     first = [method for _, method in watched]
     settings = {"mode": mode.name, "methods": chosen, "semantics": semantics, "seed": seed, "limit": len(pictures.names)}
     with bar_steps("audit") as steps:
@@ -83,20 +82,15 @@ def _print(screen, record: dict) -> None:
         table = printable(("method", "verdict", "because"), rows)
         table.columns[0].no_wrap = True
         screen.print(table)
-    for key in ("not_applicable", "not_measured"):
-        for entry in record[key]:
-            screen.print(f"Left out: {entry['method']}. {entry['reason']}", **PLAIN)
-    for image in record["images"]["left_out"]:
-        screen.print(f"Left out: {image['name']}. {image['reason']}", **PLAIN)
+    print_left_out(screen, {entry["method"]: entry["reason"] for entry in record["not_applicable"]})
+    for reason in dict.fromkeys(entry["reason"] for entry in record["not_measured"]):
+        names = [_shown(entry, several) for entry in record["not_measured"] if entry["reason"] == reason]
+        screen.print(f"Left out: {', '.join(names)}. {reason}", **PLAIN)
+    print_left_out(screen, {image["name"]: image["reason"] for image in record["images"]["left_out"]})
 
 
 def _shown(entry: dict, several: bool) -> str:
     return f"{entry['method']} ({entry['semantics']})" if several and entry["semantics"] != "both" else entry["method"]
-
-
-def _age() -> float:
-    """Seconds since the process began: what was spent before the audit counts too."""
-    return time.time() - psutil.Process().create_time()
 
 
 def _command() -> str:

@@ -83,18 +83,23 @@ def _version(package: str) -> str | None:
 
 def check_memory() -> Iterator[Finding]:
     """What is free, and what a container may take."""
-    memory, limit = psutil.virtual_memory(), _container_limit()
+    memory = psutil.virtual_memory()
+    limit = container_limit(memory.total)
     limited = f"; this container may take {limit / GIB:.1f} GiB" if limit else ""
     scarce = min(memory.available, limit or memory.available) < ENOUGH
     mend = "Runs take up to 4 GiB by default; `--memory 500MB` makes them compute fewer images at once." if scarce else ""
     yield Finding("memory", f"{memory.available / GIB:.1f} of {memory.total / GIB:.1f} GiB free{limited}", mend)
 
 
-def _container_limit() -> int:
-    try:
-        return int(Path("/sys/fs/cgroup/memory.max").read_text())
-    except (OSError, ValueError):  # another kind of cgroup, or "max"
-        return 0
+def container_limit(total: int, root: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes that a container may take, by either version of Linux's control groups; 0 when that is not less than there is in total."""
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:
+            limit = int((root / name).read_text())
+        except (OSError, ValueError):  # the other version, or "max"
+            continue
+        return limit if limit < total else 0
+    return 0
 
 
 def check_folders() -> Iterator[Finding]:

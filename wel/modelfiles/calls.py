@@ -1,7 +1,7 @@
 """The calls of layers in the configuration of a functional model: `inbound_nodes`, `input_layers` and `output_layers` of Keras 1 and 2."""
 from __future__ import annotations
 
-from wel.conversion import is_model, parts, refused
+from wel.modelfiles.conversion import is_model, parts, refused
 
 
 def first_node(layer: dict) -> int:

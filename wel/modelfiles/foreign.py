@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Iterator, Mapping
 
-from wel.configuration import objects
 from wel.errors import WelError
+from wel.modelfiles.configuration import objects
 
 # what runs code or arbitrary operations that a file names, while it is being loaded or later
 CODE = frozenset(
@@ -145,7 +145,8 @@ def _foreign_function(name: Any, module: str | None, owner: str, given: Mapping[
     own = (module or "keras").split(".")[0] in ("keras", "builtins")
     if _is_given(name, given) or (own and name in known_activations()):
         return None
-    return Foreign(owner, f"the function {name[:80]}{f' of the module {module[:80]}' if module else ''}", is_code=bool(module), is_named=True)
+    place = f" of the module {module[:80]}" if module else ""
+    return Foreign(owner, f"the function {name[:80]}{place}", is_code=bool(module), is_named=True)
 
 
 def _foreign_operation(config: Any, owner: str) -> Foreign | None:

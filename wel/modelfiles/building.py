@@ -4,17 +4,17 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Iterator, Mapping
 
-from wel import channels_first, keras1, keras3
-from wel.budget import variables_within
-from wel.configuration import MODELS, check_model
 from wel.errors import WelError
-from wel.foreign import check_own, given_objects
-from wel.modelfile import Weights
-from wel.theano_kernels import flip_kernels
+from wel.modelfiles import channels_first, keras1, keras3
+from wel.modelfiles.budget import variables_within
+from wel.modelfiles.configuration import MODELS, check_model
+from wel.modelfiles.foreign import check_own, given_objects
+from wel.modelfiles.modelfile import Weights
+from wel.modelfiles.theano_kernels import flip_kernels
 
 # of other versions of Keras, into its words for this one
 VERSIONS = (keras1, keras3)
@@ -131,13 +131,10 @@ def _version_of(configuration: dict, keras_version: str | None) -> Any:
 @contextmanager
 def loading_scope(given: Mapping[str, Any], allow_code: bool) -> Iterator[None]:
     """Keras finds what is given by name, and runs functions of a configuration only when that is allowed."""
-    from keras.src.saving.serialization_lib import ObjectSharingScope, SafeModeScope
+    from keras.src.saving.serialization_lib import SafeModeScope
     from tensorflow import keras
 
-    with ExitStack() as stack:
-        stack.enter_context(keras.saving.custom_object_scope(dict(given)))
-        stack.enter_context(SafeModeScope(safe_mode=not allow_code))
-        stack.enter_context(ObjectSharingScope())
+    with keras.saving.custom_object_scope(dict(given)), SafeModeScope(safe_mode=not allow_code):
         yield
 
 

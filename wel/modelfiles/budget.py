@@ -63,9 +63,9 @@ def variables_within(numbers: int) -> Iterator[None]:
 
 @contextmanager
 def memory_within(count: int) -> Iterator[None]:
-    """Lets this process take `count` bytes more and no others, where the system can be told so: Linux.
+    """Lets this process take `count` bytes more, where the system can be told so: Linux.
 
-    For libraries that take what a file asks for before they look at it; other threads are held to the same while it lasts.
+    For libraries that take what a file asks for before they look at it, in a process of their own.
     """
     before, hard = resource.getrlimit(resource.RLIMIT_AS)
     most = psutil.Process().memory_info().vms + count

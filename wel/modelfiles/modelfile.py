@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Iterator
 
-from wel import archive, hdf5
-from wel.configuration import LONGEST, parsed, for_inference
 from wel.errors import WelError, invalid
+from wel.modelfiles import archive, hdf5
+from wel.modelfiles.configuration import LONGEST, for_inference, parsed
 
 WEIGHTS_SUFFIXES = (".h5", ".hdf5", ".keras")
 MODEL_SUFFIXES = (*WEIGHTS_SUFFIXES, ".json")

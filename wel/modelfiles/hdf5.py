@@ -6,11 +6,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
-from wel.budget import check_declared, memory_within
 from wel.errors import WelError
+from wel.modelfiles.apart import check_apart
+from wel.modelfiles.budget import check_declared, memory_within
 
 # what HDF5 may take beside the numbers themselves while it reads a text or unpacks a part of a dataset; a file can ask for any amount
 WORKING_MEMORY = 1 << 29
+# that a look at everything but the numbers may take
+SECONDS = 60
 # groups and datasets in one file
 MOST_OBJECTS = 200_000
 
@@ -26,15 +29,18 @@ def opened(source: Path | io.BytesIO, stored: int) -> Iterator[Any]:
     Raises:
         WelError: when it is no HDF5 file, names other files, holds something else than numbers and texts, or declares more than it stores.
     """
+    check_apart(lambda: _check(source, stored), SECONDS)
+    with _file(source) as file:
+        yield file
+
+
+def _file(source: Path | io.BytesIO) -> Any:
     import h5py
 
     try:
-        file = h5py.File(source, "r")
+        return h5py.File(source, "r")
     except (OSError, ValueError) as error:
         raise WelError("It is no HDF5 file, or a part of one. Expected a file that Keras saved.") from error
-    with file:
-        _check(file, stored)
-        yield file
 
 
 def numbers_in(file: Any) -> int:
@@ -55,17 +61,18 @@ def text(file: Any, name: str) -> str | None:
     return value
 
 
-def _check(file: Any, stored: int) -> None:
-    for part in _objects(file):
-        for name in part.attrs:
-            _check_attribute(part, name)
-    datasets = list(_datasets(file))
-    for dataset in datasets:
-        _check_dataset(dataset)
-    check_declared(sum(dataset.nbytes for dataset in datasets), min(stored, sum(dataset.id.get_storage_size() for dataset in datasets)))
-    for dataset in datasets:
-        if dataset.chunks:
-            _read(f"dataset {_shown(dataset.name)}", dataset.nbytes, lambda: dataset[()])
+def _check(source: Path | io.BytesIO, stored: int) -> None:
+    with _file(source) as file:
+        for part in _objects(file):
+            for name in part.attrs:
+                _check_attribute(part, name)
+        datasets = list(_datasets(file))
+        for dataset in datasets:
+            _check_dataset(dataset)
+        check_declared(sum(dataset.nbytes for dataset in datasets), min(stored, sum(dataset.id.get_storage_size() for dataset in datasets)))
+        for dataset in datasets:
+            if dataset.chunks:
+                _read(f"dataset {_shown(dataset.name)}", dataset.nbytes, lambda: dataset[()])
 
 
 def _datasets(file: Any) -> Iterator[Any]:

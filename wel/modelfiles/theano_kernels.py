@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from wel.conversion import refused
+from wel.modelfiles.conversion import refused
 
 FLIPPED = ("Conv1D", "Conv2D", "Conv3D", "Conv2DTranspose")
 POOLING = ("MaxPooling1D", "MaxPooling2D", "MaxPooling3D", "AveragePooling1D", "AveragePooling2D", "AveragePooling3D")

@@ -11,8 +11,19 @@ from typing import Any, Iterator
 
 import numpy as np
 
-from wel.conversion import Converted, all_layers, assign, in_file_order, is_model, leaves, malformed_refused, name_of, parts, refused
-from wel.theano_kernels import flip_kernels
+from wel.modelfiles.conversion import (
+    Converted,
+    all_layers,
+    assign,
+    in_file_order,
+    is_model,
+    leaves,
+    malformed_refused,
+    name_of,
+    parts,
+    refused,
+)
+from wel.modelfiles.theano_kernels import flip_kernels
 
 # arguments that are named otherwise in Keras 2
 RENAMED = {

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Iterator
 
-from wel import hdf5
-from wel.budget import check_declared
-from wel.configuration import LONGEST, parsed
 from wel.errors import WelError
+from wel.modelfiles import hdf5
+from wel.modelfiles.budget import check_declared
+from wel.modelfiles.configuration import LONGEST, parsed
 
 METADATA, CONFIGURATION, WEIGHTS = "metadata.json", "config.json", "model.weights.h5"
 MEMBERS = (METADATA, CONFIGURATION, WEIGHTS)

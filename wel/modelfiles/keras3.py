@@ -8,8 +8,19 @@ from typing import Any, Iterator
 import h5py
 import numpy as np
 
-from wel.calls import triples
-from wel.conversion import Converted, all_layers, assign, in_file_order, is_model, leaves, malformed_refused, name_of, parts, refused
+from wel.modelfiles.calls import triples
+from wel.modelfiles.conversion import (
+    Converted,
+    all_layers,
+    assign,
+    in_file_order,
+    is_model,
+    leaves,
+    malformed_refused,
+    name_of,
+    parts,
+    refused,
+)
 
 LAYERS = frozenset(
     "InputLayer Activation ActivityRegularization Add AlphaDropout Average AveragePooling1D AveragePooling2D AveragePooling3D "
