@@ -5,6 +5,7 @@ They live as long as the test session: a test that changes weights builds its ow
 from __future__ import annotations
 
 import os
+import signal
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ import pytest
 import wel  # noqa: E402,F401  (before TensorFlow, whose order of summation it chooses)
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# a shell starts its background jobs with Ctrl-C ignored, which the tests of Ctrl-C would inherit
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 INPUT_SHAPE = (8, 8, 3)
 CLASSES = 4

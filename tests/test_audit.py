@@ -10,7 +10,7 @@ import tensorflow as tf
 from interruption import Interrupting
 
 import wel
-from wel.auditing.modes import FULL, QUICK, by_priority
+from wel.auditing.modes import FULL, QUICK, by_priority, expected_seconds
 from wel.cli import main
 from wel.commands.audit import parse_fail_on
 from wel.errors import UnsupportedError, WelError
@@ -119,6 +119,10 @@ def test_expected_predictions(images, functional, tmp_path):
     settings = {"methods": ["gradient"], "expect": expectation(tmp_path, net, images)}
     record = wel.audit(net, wel.load_images(net, tmp_path / "images.npz"), tmp_path / "good", **settings).record
     assert [check["passed"] for check in record["checks"]] == [True, True] and record["finished"]
+    np.savez(tmp_path / "alone.npz", predictions=functional.predict(images, verbose=0))
+    again = wel.load_images(net, tmp_path / "images.npz")
+    record = wel.audit(net, again, tmp_path / "alone", **{**settings, "expect": tmp_path / "alone.npz"}).record
+    assert record["checks"][1]["passed"]
     expectation(tmp_path, net, images, predictions=np.zeros((len(images), 4)))
     record = wel.audit(net, wel.load_images(net, tmp_path / "images.npz"), tmp_path / "bad", **settings).record
     assert not record["finished"] and record["methods"] == [] and "differs from the stored predictions" in record["stopped"]
@@ -155,6 +159,13 @@ def test_modes():
     assert [method.name for method in by_priority([METHODS["lrp_z"], METHODS["gradient"], METHODS["smoothgrad"]], ["smoothgrad"])] == [
         "smoothgrad", "gradient", "lrp_z"
     ]
+
+
+def test_the_time_that_a_method_will_take():
+    # the mean of 2 and 4 s, twice that for two kernels
+    assert expected_seconds(METHODS["gradient"], [2.0, 4.0]) == 3.0
+    assert expected_seconds(METHODS["lrp_alpha2_beta1"], [2.0, 4.0]) == 6.0
+    assert expected_seconds(METHODS["gradient"], []) == 0.0
 
 
 def test_fail_on():

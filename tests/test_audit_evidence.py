@@ -73,6 +73,27 @@ def test_random_relevance_is_measured_as_in_the_studies(net, images):
         )
 
 
+def test_a_layer_without_initialisers_leaves_the_random_weights_out(images):
+    class Scaled(layers.Layer):
+        def build(self, shape):
+            self.factor = self.add_weight("factor", shape[-1:], initializer="ones")
+
+        def call(self, x):
+            return x * self.factor
+
+    net = wel.load(tf.keras.Sequential([layers.Input((8, 8, 3)), layers.Conv2D(4, 3), layers.Flatten(), Scaled(), layers.Dense(4)]))
+    found = examined(net, images, "gradient", starts=[net.graph.output])
+    assert [test.outcome for test in found.tests if test.test == "randomised"] == [UNDEFINED]
+    assert of(found, "other_class").outcome != UNDEFINED
+
+
+def test_a_network_in_which_nothing_can_be_tested(images):
+    net = wel.load(tf.keras.Sequential([layers.Input((8, 8, 3)), layers.Flatten(), layers.Dense(1)]))
+    settings = {"vector_images": 1, "vectors": VECTORS, "seed": SEED}
+    found = Examiner(net, Plan(images, true_classes(net, images, None), [], [], [], **settings)).examine(Cell(METHODS["gradient"], "paper"))
+    assert found.tests == [] and judge(found.tests).sentence == "No test is defined for this network."
+
+
 def test_the_network_is_as_before(net, images):
     before = net.weights_hash()
     examined(net, images, "gradient")

@@ -109,3 +109,31 @@ def test_nested_models_are_reached():
     for layer, kernel in zip((*inner.layers, outer.get_layer("c")), found):
         np.testing.assert_array_equal(layer.get_weights()[0], kernel)
     assert len({kernel.tobytes() for kernel in found}) == 3
+
+
+@pytest.mark.parametrize(
+    "layer, shape",
+    [
+        (keras.layers.DepthwiseConv2D(3), (8, 8, 3)),
+        (keras.layers.SeparableConv2D(4, 3), (8, 8, 3)),
+        (keras.layers.LSTM(4), (5, 3)),
+        (keras.layers.Bidirectional(keras.layers.GRU(4)), (5, 3)),
+        (keras.layers.PReLU(alpha_initializer="uniform"), (8,)),
+        (keras.layers.Embedding(9, 4), (5,)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_layers_whose_initialisers_have_other_names_or_places(layer, shape):
+    keras.Sequential([keras.layers.Input(shape), layer])
+    one, same, other = (fresh_weights(layer, seed) for seed in (0, 0, 1))
+    assert [array.shape for array in one] == [array.shape for array in layer.get_weights()]
+    for a, b in zip(one, same):
+        np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(one[0], other[0])
+
+
+def test_the_depthwise_initialiser_is_the_layers_own():
+    layer = keras.layers.DepthwiseConv2D(3, depthwise_initializer=keras.initializers.Constant(2.5))
+    keras.Sequential([keras.layers.Input((8, 8, 3)), layer])
+    kernel, bias = fresh_weights(layer, 0)
+    assert (kernel == 2.5).all() and (bias == 0).all()

@@ -29,6 +29,9 @@ PREPROCESS = typer.Option(
 METHODS = typer.Option("all", "--methods", help="'all', or names with commas; see `wel methods`.")
 START_LAYERS = typer.Option(None, "--start-layers", help="Where vectors are injected, with commas; the paper's by default.")
 BACKEND = typer.Option("native", "--backend", help="Who computes: native, wrapped, innvestigate, deeplift or original.")
+LABELS = typer.Option(None, "--labels", exists=True, dir_okay=False, help="CSV with the columns file and label.")
+LIMIT = typer.Option(None, "--limit", min=1, help="Use at most so many images.")
+SEMANTICS = typer.Option("paper", "--semantics", help="paper, corrected or both.")
 SEED = typer.Option(0, "--seed", min=0, help="Seed of everything random.")
 # the callbacks of these two do all that there is to do
 DEVICE = typer.Option("auto", "--device", callback=choose_device, help="auto (a GPU if there is one), cpu, gpu, or gpu:1 for the second.")
@@ -44,8 +47,8 @@ def commands() -> None:
 def csc(
     model: str = MODEL,
     images: Optional[Path] = IMAGES,
-    labels: Optional[Path] = typer.Option(None, "--labels", exists=True, dir_okay=False, help="CSV with the columns file and label."),
-    limit: Optional[int] = typer.Option(None, "--limit", min=1, help="Use at most so many images."),
+    labels: Optional[Path] = LABELS,
+    limit: Optional[int] = LIMIT,
     preprocess: Optional[str] = PREPROCESS,
     methods: str = METHODS,
     start_layers: Optional[str] = START_LAYERS,
@@ -54,7 +57,7 @@ def csc(
     batch_size: Optional[int] = typer.Option(None, "--batch-size", min=1, help="Images at once; sized from memory by default."),
     memory: Optional[str] = typer.Option(None, "--memory", help="What a batch may take, such as 4GiB; a part of what is free by default."),
     dtype: str = typer.Option("float32", "--dtype", help="float32, or float64 to resolve 1 - |cos| below 1e-14."),
-    semantics: str = typer.Option("paper", "--semantics", help="paper, corrected or both."),
+    semantics: str = SEMANTICS,
     backend: str = BACKEND,
     weights: Optional[str] = WEIGHTS,
     out: Optional[Path] = typer.Option(None, "--out", help="Run directory; runs/csc-<model> by default."),
@@ -75,12 +78,12 @@ def csc(
 def random_logit(
     model: str = MODEL,
     images: Optional[Path] = IMAGES,
-    labels: Optional[Path] = typer.Option(None, "--labels", exists=True, dir_okay=False, help="CSV with the columns file and label."),
-    limit: Optional[int] = typer.Option(None, "--limit", min=1, help="Use at most so many images."),
+    labels: Optional[Path] = LABELS,
+    limit: Optional[int] = LIMIT,
     preprocess: Optional[str] = PREPROCESS,
     methods: str = METHODS,
     seed: int = SEED,
-    semantics: str = typer.Option("paper", "--semantics", help="paper, corrected or both."),
+    semantics: str = SEMANTICS,
     backend: str = BACKEND,
     weights: Optional[str] = WEIGHTS,
     out: Optional[Path] = typer.Option(None, "--out", help="Run directory; runs/random-logit-<model> by default."),
@@ -100,13 +103,13 @@ def random_logit(
 def cascading(
     model: str = MODEL,
     images: Optional[Path] = IMAGES,
-    labels: Optional[Path] = typer.Option(None, "--labels", exists=True, dir_okay=False, help="CSV with the columns file and label."),
-    limit: Optional[int] = typer.Option(None, "--limit", min=1, help="Use at most so many images."),
+    labels: Optional[Path] = LABELS,
+    limit: Optional[int] = LIMIT,
     preprocess: Optional[str] = PREPROCESS,
     methods: str = METHODS,
     layers: Optional[str] = typer.Option(None, "--layers", help="'all' with weights, or names with commas; the paper's by default."),
     seed: int = SEED,
-    semantics: str = typer.Option("paper", "--semantics", help="paper, corrected or both."),
+    semantics: str = SEMANTICS,
     backend: str = BACKEND,
     weights: Optional[str] = WEIGHTS,
     out: Optional[Path] = typer.Option(None, "--out", help="Run directory; runs/cascading-<model> by default."),
@@ -126,7 +129,7 @@ def cascading(
 def saliency(
     model: str = MODEL,
     images: Optional[Path] = IMAGES,
-    labels: Optional[Path] = typer.Option(None, "--labels", exists=True, dir_okay=False, help="CSV with the columns file and label."),
+    labels: Optional[Path] = LABELS,
     limit: int = typer.Option(8, "--limit", min=1, help="Use at most so many images."),
     preprocess: Optional[str] = PREPROCESS,
     methods: str = METHODS,
@@ -135,7 +138,7 @@ def saliency(
         None, "--stages", help="Randomise the network too, down to these layers: 'paper', 'all' with weights, or names with commas."
     ),
     seed: int = SEED,
-    semantics: str = typer.Option("paper", "--semantics", help="paper, corrected or both."),
+    semantics: str = SEMANTICS,
     backend: str = BACKEND,
     weights: Optional[str] = WEIGHTS,
     out: Optional[Path] = typer.Option(None, "--out", help="Run directory; runs/saliency-<model> by default."),
@@ -157,7 +160,7 @@ def audit(
     images: Optional[Path] = typer.Option(
         None, "--images", exists=True, help="Directory, picture, .npy, .npz or .csv list; bundled pictures by default."
     ),
-    labels: Optional[Path] = typer.Option(None, "--labels", exists=True, dir_okay=False, help="CSV with the columns file and label."),
+    labels: Optional[Path] = LABELS,
     limit: Optional[int] = typer.Option(None, "--limit", min=1, help="Use so many images; up to 24 by default."),
     preprocess: Optional[str] = typer.Option(
         None, "--preprocess", help="keras-applications:NAME, torch, caffe, tf, scale:0-1, mean-std:…, none; guessed by default."
@@ -212,7 +215,7 @@ def fit_patterns(
     images: str = typer.Option(..., "--images", help="Directory of images, or 'cifar10' for its training images."),
     out: Path = typer.Option(..., "--out", help="The .npz file to write."),
     weights: Optional[str] = WEIGHTS,
-    limit: Optional[int] = typer.Option(None, "--limit", min=1, help="Use at most so many images."),
+    limit: Optional[int] = LIMIT,
     estimator: str = typer.Option("relu.positive", "--estimator", help="linear, relu.positive or relu.negative."),
     semantics: str = typer.Option("paper", "--semantics", help="paper or corrected."),
     batch_size: Optional[int] = typer.Option(None, "--batch-size", min=1, help="Images at once; sized from memory by default."),
@@ -300,13 +303,13 @@ def simulate(
 def singular_values(
     model: str = MODEL,
     images: Optional[Path] = IMAGES,
-    limit: Optional[int] = typer.Option(None, "--limit", min=1, help="Use at most so many images."),
+    limit: Optional[int] = LIMIT,
     preprocess: Optional[str] = PREPROCESS,
     methods: str = METHODS,
     start_layers: Optional[str] = START_LAYERS,
     vectors: int = typer.Option(16, "--vectors", min=3, help="Random vectors per image and start layer; errors fall as 1 over it."),
     seed: int = SEED,
-    semantics: str = typer.Option("paper", "--semantics", help="paper, corrected or both."),
+    semantics: str = SEMANTICS,
     patterns: Optional[Path] = typer.Option(None, "--patterns", help="File of patterns (.npz); the bundled ones by default."),
     weights: Optional[str] = WEIGHTS,
     out: Optional[Path] = typer.Option(None, "--out", help="Run directory; runs/singular-values-<model> by default."),

@@ -19,17 +19,32 @@ def fresh_weights(layer: Any, seed: int) -> list[np.ndarray]:
     """What a layer's own initialisers give for each of its weights, in the order of `get_weights`; float32.
 
     The same seed gives the same weights, in whatever order layers are asked for.
+
+    Raises:
+        AttributeError: for a weight without an initialiser.
     """
     return [_fresh(layer, weight, _spread(seed, position)) for position, weight in enumerate(layer.weights)]
 
 
 def _fresh(layer, weight, seed: int) -> np.ndarray:
-    name = weight.name.split("/")[-1].split(":")[0]
-    initializer = getattr(layer, f"{name}_initializer")
+    initializer = _initializer(layer, weight)
     config = initializer.get_config()
     if "seed" in config:
         initializer = type(initializer).from_config({**config, "seed": seed})
     return np.asarray(initializer(weight.shape, dtype="float32"))
+
+
+def _initializer(layer, weight):
+    """The initialiser that the layer, or a layer inside it such as a recurrent cell, has for a weight of its own."""
+    name = weight.name.split("/")[-1].split(":")[0]
+    owner = next((inner for inner in layer._flatten_layers() if _owns(inner, weight)), layer)
+    # Keras calls that of `depthwise_kernel` `depthwise_initializer`
+    names = (f"{name}_initializer", f"{name.removesuffix('_kernel')}_initializer")
+    return getattr(owner, next((known for known in names if hasattr(owner, known)), names[0]))
+
+
+def _owns(layer, weight) -> bool:
+    return any(weight is one for one in layer._trainable_weights + layer._non_trainable_weights)
 
 
 def _spread(seed: int, position: int) -> int:

@@ -60,7 +60,7 @@ def _settled(method: Method, option: str, value: Any, images: np.ndarray) -> Any
     if option == "base":
         return _base(value)
     if value is None:
-        raise UnsupportedError(f"Method '{method.name}' needs patterns of this network. Expected the option patterns=[array, …].")
+        raise UnsupportedError(f"Method '{method.name}' needs patterns of this network.", "Expected the option patterns=[array, …].")
     return [np.asarray(array, dtype="float32") for array in value]
 
 

@@ -13,7 +13,7 @@ from wel.applicability import check_applies
 from wel.auditing.checks import checked
 from wel.auditing.depths import choose_depths, choose_layers
 from wel.auditing.evidence import Evidence, Examiner, Plan
-from wel.auditing.modes import MODES, Mode, by_priority
+from wel.auditing.modes import MODES, Mode, by_priority, expected_seconds
 from wel.auditing.record import Circumstances, Finding, Missing, recorded
 from wel.auditing.report import Examples, write_report
 from wel.auditing.verdicts import INCONCLUSIVE, INSENSITIVE, SENSITIVE, Measurement
@@ -78,7 +78,7 @@ def audit(
         net: from `wel.load`; its output is one vector of logits.
         pictures: from `wel.load_images`.
         out: run directory; an interrupted audit goes on there.
-        mode: "quick", which begins no further method after 90 s, or "full".
+        mode: "quick", which begins no method that would not be done after 95 s, or "full".
         methods: "all", the mode's that apply to the network, or names.
         semantics: "paper", "corrected", or "both": then a method whose rules differ is measured under each.
         seed: of the other classes, fresh weights, random vectors and intervals.
@@ -187,10 +187,10 @@ class _Course:
         steps.start(len(self.cells))
         found: list[Finding] = []
         for position, cell in enumerate(self.cells):
-            usual = float(np.mean([one.seconds for one in found] or [0.0]))
-            if seconds is not None and found and time.monotonic() - began + usual > seconds:
+            needed = expected_seconds(cell.method, [one.seconds for one in found])
+            if seconds is not None and found and time.monotonic() - began + needed > seconds:
                 reason = f"The time of a {self.mode.name} audit was up. Expected its name with --methods, or --full."
-                self.missing.append(Missing(cell.method, cell.semantics, reason))
+                self.missing.append(Missing(cell.method, self._covered(cell), reason))
             else:
                 try:
                     found.append(self._finding(run, f"cell{position:04d}", cell, examiner))
@@ -201,7 +201,6 @@ class _Course:
 
     def _finding(self, run: Run, key: str, cell: Cell, examiner: Examiner) -> Finding:
         """From what an interrupted audit has left, or measured now."""
-        semantics = "both" if len(self.semantics) > 1 and self._is_same(cell.method) else cell.semantics
         kept = run.load_json(key)
         if kept is None:
             begun = time.monotonic()
@@ -213,7 +212,11 @@ class _Course:
             kept = run.load_json(key)
         (maps,) = run.load_parts(key)
         evidence = Evidence([Measurement(**test) for test in kept["tests"]], kept["csc"], maps.get("maps"))
-        return Finding(cell, semantics, evidence, kept["seconds"])
+        return Finding(cell, self._covered(cell), evidence, kept["seconds"])
+
+    def _covered(self, cell: Cell) -> str:
+        """The semantics that a cell stands for: "both" where they are the same for its method."""
+        return "both" if len(self.semantics) > 1 and self._is_same(cell.method) else cell.semantics
 
     def _examples(self, findings: Sequence[Finding]) -> Examples | None:
         maps = {(one.cell.method.name, one.semantics): one.evidence.examples for one in findings if one.evidence.examples is not None}

@@ -31,15 +31,15 @@ def checked(net: Network, images: np.ndarray, expect: Path | None) -> list[Check
     """The forward pass of wel's layer graph against Keras's, and predictions that somebody has stored against those of now.
 
     Args:
-        images: (n, *input shape); up to 16 of them are computed.
+        images: (n, *input shape); the forward pass is compared for up to 16 of them.
         expect: .npz with `predictions` (n, outputs), as the model gave them, and `inputs` (n, *input shape); without these the
             predictions are of `images`.
 
     Raises:
         WelError: when the file cannot be used.
     """
-    images = images[:MOST_CHECKED]
-    found = [_compared("forward pass", NativeBackend().open(net).output(images), net.model.predict(images, verbose=0), FORWARD_TOLERANCE,
+    few = images[:MOST_CHECKED]
+    found = [_compared("forward pass", NativeBackend().open(net).output(few), net.model.predict(few, verbose=0), FORWARD_TOLERANCE,
                        "The forward pass of wel's layer graph", "Keras's own")]
     if expect is not None:
         inputs, predictions = _stored(net, Path(expect), images)

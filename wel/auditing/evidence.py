@@ -9,6 +9,7 @@ import numpy as np
 from wel.auditing.verdicts import UNDEFINED, Measurement, Thresholds, alike, converged
 from wel.backends import find_backend
 from wel.backends.request import Request
+from wel.errors import UnsupportedError
 from wel.maps import attribution
 from wel.methods import Method
 from wel.metrics import SSIM_WINDOW, chance_level, reduce_channels
@@ -79,7 +80,10 @@ class Examiner:
         self.net, self.plan = net, plan
         count = net.graph[net.graph.output].shape[-1]
         self.others = other_classes(plan.classes.index, count, plan.seed) if count > 2 else None
-        self._fresh = fresh_layers(net, plan.seed) if plan.depths else {}
+        try:
+            self._fresh = fresh_layers(net, plan.seed) if plan.depths else {}
+        except UnsupportedError:  # a layer of somebody's own, without initialisers
+            self._fresh = None
 
     def examine(self, cell: Cell) -> Evidence:
         """Measures a method.
@@ -90,10 +94,11 @@ class Examiner:
         options = settle_options(cell.method, with_patterns(self.net, cell.method, {}), self.plan.images)
         true = self._maps(cell, options, self.plan.classes.index)
         other = None if self.others is None else self._maps(cell, options, self.others)
-        above = {depth: self._random_maps(cell, options, depth) for depth in self.plan.depths}
+        above = {} if self._fresh is None else {depth: self._random_maps(cell, options, depth) for depth in self.plan.depths}
         tests = [] if other is None else [self._compared(cell, true, other, test="other_class")]
-        tests += [self._compared(cell, true, maps, test="randomised", above=self.net.shown(depth)) for depth, maps in above.items()]
-        rank, csc = self._random_relevance(cell, options) if cell.method.csc else ([], [])
+        for depth in self.plan.depths:
+            tests.append(self._compared(cell, true, above.get(depth), test="randomised", above=self.net.shown(depth)))
+        rank, csc = self._random_relevance(cell, options) if cell.method.csc and self.plan.starts else ([], [])
         return Evidence(tests + rank, csc, self._examples(cell.method, true, other, next(iter(above.values()), None)))
 
     def _maps(self, cell: Cell, options: Mapping[str, Any], classes: np.ndarray) -> np.ndarray:
@@ -111,10 +116,13 @@ class Examiner:
         with randomized(self.net, graph.names[graph.index(depth) + 1], self._fresh):
             return self._maps(cell, options, self.plan.classes.index)
 
-    def _compared(self, cell: Cell, one: np.ndarray, other: np.ndarray, **what: Any) -> Measurement:
+    def _compared(self, cell: Cell, one: np.ndarray, other: np.ndarray | None, **what: Any) -> Measurement:
         drawn = is_picture(one.shape[1:])
         method = cell.method
-        values = similarity(one, other, method.reduction, method.map_percentile, cell.semantics) if drawn else whole_cosines(one, other)
+        if other is None:
+            values = np.full(len(one), np.nan)
+        else:
+            values = similarity(one, other, method.reduction, method.map_percentile, cell.semantics) if drawn else whole_cosines(one, other)
         found = summary(values, self.plan.seed)
         known = 2 * found["values"] >= found["images"]
         outcome = alike(found["ci_low"], found["ci_high"], self.plan.thresholds) if known else UNDEFINED
@@ -137,7 +145,7 @@ class Examiner:
             for start, found in ratios.items():
                 ranks.setdefault(start, []).append(found)
         csc = [self._row(start, layer, CosineCounts.merged(parts)) for (start, layer), parts in sorted(counts.items(), key=self._order)]
-        return [self._rank(start, np.concatenate(ranks[start])) for start in plan.starts], csc
+        return [self._rank(start, np.concatenate(ranks[start])) for start in plan.starts[:1]], csc
 
     def _vectors(self, start: str, batch: Sequence[int]) -> np.ndarray:
         return random_vectors(self.plan.seed, start, batch, self.plan.vectors, self.net.graph[start].shape)

@@ -12,7 +12,7 @@ from wel.errors import WelError
 from wel.modelfiles import channels_first, keras1, keras3
 from wel.modelfiles.budget import variables_within
 from wel.modelfiles.configuration import MODELS, check_model
-from wel.modelfiles.foreign import check_own, given_objects
+from wel.modelfiles.foreign import check_own, foreign_parts, given_objects
 from wel.modelfiles.modelfile import Weights
 from wel.modelfiles.theano_kernels import flip_kernels
 
@@ -78,7 +78,7 @@ class Building:
         given = given_objects(configuration, self._rules.given)
         check_model(configuration, given)
         check_own(configuration, self._rules.given, self._rules.allow_code)
-        with loading_scope(given, self._rules.allow_code), variables_within(self._numbers):
+        with loading_scope(given, self._rules.allow_code), variables_within(self._numbers), _code_told(configuration):
             model = keras.models.model_from_json(json.dumps(configuration))
         if not isinstance(model, keras.Model):
             raise WelError("Expected a whole model in it.")
@@ -126,6 +126,21 @@ def _version_of(configuration: dict, keras_version: str | None) -> Any:
     if not _is_plain(configuration):
         return None
     return next((version for version in VERSIONS if version.applies(configuration, keras_version)), None)
+
+
+@contextmanager
+def _code_told(configuration: dict) -> Iterator[None]:
+    """Says of a failure that it may lie in the code that a file carries."""
+    try:
+        yield
+    except WelError:
+        raise
+    except Exception as error:
+        if not any(part.is_code for part in foreign_parts(configuration, {})):
+            raise
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        expected = "Expected the version of Python that wrote it, under which alone bytecode runs"
+        raise WelError(f"It cannot be built with the code that it carries ({reason}). {expected}.") from error
 
 
 @contextmanager
