@@ -4,6 +4,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import randomized
 
 import wel
 from wel.auditing.depths import choose_depths, choose_layers
@@ -123,12 +124,27 @@ def test_maps_of_no_picture_are_compared_by_their_cosine():
 
 
 def test_an_input_without_a_picture():
-    model = tf.keras.Sequential([layers.Input(6), layers.Dense(5, activation="relu"), layers.Dense(4)])
+    model = tf.keras.Sequential([layers.Input(12), layers.Dense(5, activation="relu"), layers.Dense(4)])
     net = wel.load(model)
-    inputs = np.random.default_rng(0).random((3, 6), dtype="float32")
+    inputs = np.random.default_rng(0).random((3, 12), dtype="float32")
     found = examined(net, inputs, "gradient", starts=[net.graph.output])
     assert {test.measure for test in found.tests if test.test != "convergence"} == {"cosine"}
     assert found.examples is None
+
+
+def test_maps_of_a_few_numbers_are_parallel_by_chance():
+    net = wel.load(tf.keras.Sequential([layers.Input(3), layers.Dense(5, activation="relu"), layers.Dense(4)]))
+    found = examined(net, np.random.default_rng(0).random((4, 3), dtype="float32"), "gradient", starts=[net.graph.output])
+    assert {test.outcome for test in found.tests} == {UNDEFINED} and found.csc == []
+
+
+def test_maps_that_are_empty_in_most_places_are_not_the_same():
+    # 10 × 10 of 64 × 64 pixels count: SSIM is high for any two maps, their |cos| is not
+    stack = [layers.Input((64, 64, 3)), layers.Cropping2D(27), layers.Conv2D(8, 1, activation="relu"), layers.Flatten(), layers.Dense(4)]
+    net = wel.load(randomized(tf.keras.Sequential(stack)))
+    inputs = np.random.default_rng(1).random((6, 64, 64, 3), dtype="float32")
+    test = of(examined(net, inputs, "input_x_gradient"), "other_class")
+    assert test.value > 0.8 > test.cosine and test.outcome != SAME
 
 
 @pytest.mark.parametrize("logits", [1, 2])
@@ -144,7 +160,7 @@ def test_a_map_without_relevance_is_undefined(images):
     net = wel.load(tf.keras.Sequential([layers.Input((8, 8, 3)), dead, layers.Flatten(), layers.Dense(4)]))
     found = examined(net, images, "gradient", starts=[net.graph.output])
     assert {test.outcome for test in found.tests} == {UNDEFINED}
-    assert judge(found.tests).sentence == "For most images the maps hold no relevance to compare."
+    assert judge(found.tests).verdict == "inconclusive" and "there is nothing to compare" in judge(found.tests).sentence
 
 
 def test_positive_weights_alone_make_every_map_the_same(images):
@@ -153,6 +169,7 @@ def test_positive_weights_alone_make_every_map_the_same(images):
     model = tf.keras.Sequential([layers.Input((8, 8, 3)), layers.Flatten(), *kernels, layers.Dense(4, use_bias=False)])
     rng = np.random.default_rng(0)
     model.set_weights([rng.uniform(0.5, 1, weight.shape).astype("float32") for weight in model.weights])
-    found = examined(wel.load(model), images, "lrp_alpha1_beta0")
+    pictures = np.random.default_rng(2).random((5, 8, 8, 3), dtype="float32")
+    found = examined(wel.load(model), pictures, "lrp_alpha1_beta0")
     assert of(found, "other_class").outcome == SAME and of(found, "convergence").outcome == CONVERGED
     assert judge(found.tests).verdict == INSENSITIVE

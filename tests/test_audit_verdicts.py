@@ -43,7 +43,17 @@ def rank(outcome, value=2.0):
     [(0.8, 0.9, SAME), (0.79, 0.9, UNCLEAR), (0.1, 0.79, DIFFERS), (0.1, 0.8, UNCLEAR), (NAN, NAN, UNCLEAR), (1.0, 1.0, SAME)],
 )
 def test_maps_are_the_same_from_the_threshold_on(low, high, outcome):
-    assert alike(low, high, Thresholds()) == outcome
+    assert alike(low, high, 0.9, 12, Thresholds()) == outcome
+
+
+def test_maps_that_are_alike_in_ssim_alone_are_not_the_same():
+    assert [alike(0.9, 1.0, cosine, 12, Thresholds()) for cosine in (0.8, 0.79, NAN)] == [SAME, UNCLEAR, UNCLEAR]
+    assert alike(0.1, 0.2, 0.1, 12, Thresholds()) == DIFFERS
+
+
+def test_three_images_are_too_few():
+    assert [alike(0.9, 1.0, 0.9, images, Thresholds()) for images in (3, 4)] == [UNCLEAR, SAME]
+    assert [alike(0.1, 0.2, 0.9, images, Thresholds()) for images in (3, 4)] == [UNCLEAR, DIFFERS]
 
 
 @pytest.mark.parametrize(
@@ -55,11 +65,10 @@ def test_relevance_has_converged_below_the_threshold(low, high, outcome):
 
 
 def expected(asked, arrived):
-    """The definition in other words: no test that says the opposite, one that speaks, and none that is unclear."""
-    spoken = [outcome for outcome in asked if outcome != UNDEFINED]
-    if spoken and all(outcome == SAME for outcome in spoken) and arrived != NOT_CONVERGED:
+    """The definition in other words: all tests say the same, and the rank not the opposite."""
+    if all(outcome == SAME for outcome in asked) and arrived != NOT_CONVERGED:
         return INSENSITIVE
-    if spoken and all(outcome == DIFFERS for outcome in spoken) and arrived != CONVERGED:
+    if all(outcome == DIFFERS for outcome in asked) and arrived != CONVERGED:
         return SENSITIVE
     return INCONCLUSIVE
 
@@ -87,7 +96,16 @@ def test_sentences():
     )
     tests = [other_class(UNCLEAR, 0.8), random_above("fc2", SAME, 0.9)]
     assert judge(tests).reasons == [
-        "Whether the map changes when another class is asked for cannot be told from 12 images: SSIM 0.80, somewhere from 0.70 to 0.90."
+        "Whether the map changes when another class is asked for cannot be told: SSIM 0.80 over 12 images, somewhere from 0.70 to 0.90."
+    ]
+    empty = Measurement("other_class", "ssim", 0.98, 0.95, 0.99, 12, UNCLEAR, cosine=0.3)
+    assert judge([empty]).reasons == [
+        "Whether the map changes when another class is asked for cannot be told: SSIM 0.98 over 12 images, but |cos| 0.30 of the maps "
+        "as a whole."
+    ]
+    undefined = Measurement("randomised", "ssim", NAN, NAN, NAN, 0, UNDEFINED, above="fc")
+    assert judge([other_class(SAME), undefined]).reasons == [
+        "Whether the map changes when everything above fc is random cannot be told: there is nothing to compare, or it cannot be done."
     ]
     tests = [other_class(SAME, 0.9), random_above("fc2", DIFFERS, 0.3)]
     assert judge(tests).reasons == [
@@ -96,11 +114,11 @@ def test_sentences():
 
 
 def test_a_single_image_has_no_interval_and_no_verdict():
-    one = Measurement("other_class", "ssim", 0.99, NAN, NAN, 1, alike(NAN, NAN, Thresholds()))
+    one = Measurement("other_class", "ssim", 0.99, NAN, NAN, 1, alike(NAN, NAN, 1.0, 1, Thresholds()))
     found = judge([one])
     assert found.verdict == INCONCLUSIVE
     assert found.sentence == (
-        "Whether the map changes when another class is asked for cannot be told from 1 image: SSIM 0.99, without an interval."
+        "Whether the map changes when another class is asked for cannot be told: one image is too few."
     )
 
 

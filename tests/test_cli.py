@@ -206,6 +206,13 @@ def test_methods_say_what_applies_to_a_network(model, capsys):
     assert " yes " in lines["gradient"] and " yes " in lines["deep_taylor"]
 
 
+def test_an_error_of_wels_own_is_no_finding(monkeypatch, capsys):
+    monkeypatch.setattr("wel.commands.listings.show_models", lambda: 1 / 0)
+    with pytest.raises(SystemExit) as ended:
+        main(["models"])
+    assert ended.value.code == 70 and "ZeroDivisionError" in capsys.readouterr().err
+
+
 INTERRUPTED = """
 import os, signal
 import wel.commands.listings

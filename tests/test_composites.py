@@ -5,11 +5,12 @@ import pytest
 from tensorflow.keras import Model, Sequential, layers
 
 import wel
-from wel.applicability import why_not
-from wel.composites import COMPOSITES, flow_of, rules_for
+from wel.applicability import check_applies, why_not
+from wel.composites import COMPOSITES, flow_of, register_rule, rules_for
 from wel.errors import UnsupportedError
 from wel.methods import CSC_METHODS, METHODS
 from wel.rules.flow import Contributions
+from wel.rules.lrp import Epsilon
 
 OPTIONS = {"deep_taylor": {"low": 0.0, "high": 1.0}}
 
@@ -100,3 +101,40 @@ def test_a_layer_without_a_rule_is_named(method):
         names(net, method, "paper")
     assert "layer 'odd'" in why_not(METHODS[method], net.graph)
     assert why_not(METHODS["guided_backprop"], net.graph) is None  # by its gradient
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        lambda: layers.Normalization(axis=1, name="odd", mean=[0.0, 1.0], variance=[1.0, 2.0]),
+        lambda: layers.Normalization(axis=(1, 2), name="odd", mean=[[0.0] * 3] * 2, variance=[[1.0] * 3] * 2),
+        lambda: layers.Normalization(invert=True, name="odd", mean=[0.0] * 3, variance=[1.0] * 3),
+        lambda: layers.Rescaling([[1.0], [2.0]], name="odd"),
+    ],
+    ids=["rows", "everywhere", "inverted", "rescaled rows"],
+)
+@pytest.mark.parametrize("method", ["lrp_z", "deep_taylor", "deeplift_rescale"])
+def test_a_rescaling_that_is_not_per_channel_has_gradients_only(method, odd):
+    net = wel.load(Sequential([layers.Input((2, 3)), odd(), layers.Flatten(), layers.Dense(2)]))
+    with pytest.raises(UnsupportedError, match=rf"^Method '{method}' has no rule for layer 'odd'"):
+        names(net, method, "paper")
+    assert names(net, "gradient", "paper")["odd"] == ["Gradient"]
+
+
+def test_a_registered_linear_rule_is_not_for_a_normalization_over_rows():
+    rows = layers.Normalization(axis=1, name="rows", mean=[0.0, 1.0], variance=[1.0, 2.0])
+    net = wel.load(Sequential([layers.Input((2, 3)), layers.Normalization(name="channels", mean=0.0, variance=1.0), rows]))
+    register_rule("Normalization", Epsilon(0.5), "lrp_z")
+    try:
+        assert "layer 'rows'" in why_not(METHODS["lrp_z"], net.graph)
+    finally:
+        register_rule("Normalization", None, "lrp_z")
+
+
+@pytest.mark.parametrize("kind", [layers.Rescaling(0.5, name="own"), layers.RandomFlip(name="own")])
+def test_wrapped_backends_have_no_rule_for_preprocessing(kind):
+    net = wel.load(Sequential([layers.Input((4, 4, 1)), kind, layers.Flatten(), layers.Dense(2)]))
+    for method, backend in (("lrp_z", "innvestigate"), ("deeplift_rescale", "deeplift")):
+        check_applies(METHODS[method], "native", net.graph)
+        with pytest.raises(UnsupportedError, match="no rule for layer 'own'"):
+            check_applies(METHODS[method], backend, net.graph)

@@ -135,6 +135,20 @@ def test_folders_with_numbers(folders, renamed, classes, labels):
     assert images.labels == expected
 
 
+@pytest.mark.parametrize("renamed, labels", [
+    (dict(ape="ape", cat="cat"), [0, 1, 1]),
+    (dict(ape="1", cat="0"), [0, 0, 1]),
+    (dict(ape="1", cat="2"), [0, 1, 1]),  # 2 is no class: in alphabetical order
+])  # fmt: skip
+def test_two_folders_for_one_logit(folders, renamed, labels):
+    one = network(classes=1)
+    assert load_images(one, folders).labels == [None] * 3  # three folders
+    (folders / "bee").rmdir()
+    for old, new in renamed.items():
+        (folders / old).rename(folders / new)
+    assert load_images(one, folders).labels == labels
+
+
 def test_folders_of_folders_are_no_classes(net, folders):
     (folders / "cat" / "old").mkdir()
     plain(RED).save(folders / "cat" / "old" / "3.png")
@@ -164,7 +178,8 @@ def test_limit_that_does_not_do(net, folders, limit):
 def test_folder_that_is_called_like_a_picture(tmp_path):
     (tmp_path / "folder.png").mkdir()
     plain(RED).save(tmp_path / "folder.png" / "a.png")
-    images = load_images(network(classes=1), tmp_path)
+    (tmp_path / "other").mkdir()
+    images = load_images(network(classes=2), tmp_path)
     assert images.names == ["folder.png/a.png"] and images.labels == [0]
 
 
@@ -459,6 +474,17 @@ def test_binary_labels(net, folders):
 def test_labels_that_are_no_class(net, labelled, label):
     text = f"file,label\ncat/1.png,3\nape/9.png,{label}\n"
     refused(r"^Invalid file '.*labels\.csv'\. Expected labels from 0 to 9\. Received -?\d+ to \d+\.$", net, *labelled(text))
+
+
+def test_one_logit_has_two_labels(folders, tmp_path, pixels):
+    one = network(classes=1)
+    (folders / "labels.csv").write_text("file,label\ncat/1.png,1\nape/9.png,0\n")
+    assert load_images(one, folders, folders / "labels.csv").labels == [0, 1, None]
+    assert load_images(one, folders / "labels.csv").labels == [1, 0]
+    np.savez(tmp_path / "some.npz", images=pixels, labels=np.array([0, 1, 1, 0, 1]))
+    assert load_images(one, tmp_path / "some.npz").labels == [0, 1, 1, 0, 1]
+    (folders / "labels.csv").write_text("file,label\ncat/1.png,2\n")
+    refused(r"Expected labels from 0 to 1\. Received 2 to 2\.$", one, folders, folders / "labels.csv")
 
 
 def test_labels_of_other_images(net, labelled):

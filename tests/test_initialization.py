@@ -133,7 +133,16 @@ def test_layers_whose_initialisers_have_other_names_or_places(layer, shape):
 
 
 def test_the_depthwise_initialiser_is_the_layers_own():
-    layer = keras.layers.DepthwiseConv2D(3, depthwise_initializer=keras.initializers.Constant(2.5))
+    layer = keras.layers.DepthwiseConv2D(3, depthwise_initializer=keras.initializers.RandomUniform(2, 3), bias_initializer="ones")
     keras.Sequential([keras.layers.Input((8, 8, 3)), layer])
     kernel, bias = fresh_weights(layer, 0)
-    assert (kernel == 2.5).all() and (bias == 0).all()
+    assert kernel.min() >= 2 and kernel.max() <= 3 and (bias == 1).all()
+
+
+@pytest.mark.parametrize("constant", ["zeros", "ones"])
+def test_a_kernel_that_began_as_a_constant_becomes_random(constant):
+    layer = keras.layers.Dense(4, kernel_initializer=constant)
+    keras.Sequential([keras.layers.Input(3), layer])
+    kernel, bias = fresh_weights(layer, 5)
+    # Glorot: uniform in ±√(6 / (3 + 4))
+    assert np.ptp(kernel) > 0 and np.abs(kernel).max() <= np.sqrt(6 / 7) and (bias == 0).all()

@@ -4,8 +4,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from conftest import randomized
+from deeplift_replica import DeepLiftReplica
 from engines import Opened, assert_equals_replica, vectors_for
-from replicas import PatternReplica, relative
+from replicas import PatternReplica, Replica, relative
 from tensorflow.keras import Model, Sequential, layers
 
 import wel
@@ -279,6 +280,104 @@ def test_deep_taylor_behind_the_first_layer_by_hand(semantics, expected):
 def test_batch_normalization_by_hand(method, semantics, expected):
     net = net_of((1,), layers.BatchNormalization(epsilon=0.5), weights=[[2], [2], [1], [3.5]])
     assert arriving(net, method, [3], [8], semantics) == [pytest.approx(expected)]
+
+
+@pytest.mark.parametrize(
+    "method, semantics, expected",
+    [
+        # x = 3, s = -1, b = 7: y = 4; R = 8
+        ("gradient", "paper", -8),
+        ("deep_taylor", "paper", 8),
+        # s x R / y = -3·8/4, without 1.0.8's (y - β)/(x - μ)
+        ("lrp_z", "paper", -6),
+        ("lrp_epsilon", "paper", -4.8),
+        # no activator: 2·0; inhibitor -3 alone: -(-3/-3)·8
+        ("lrp_alpha2_beta1", "corrected", -8),
+        # b in both: -(-3/(-3 + 7))·8
+        ("lrp_alpha2_beta1", "paper", 6),
+    ],
+)
+@pytest.mark.parametrize(
+    "layer", [lambda: layers.Rescaling(-1, 7), lambda: layers.Rescaling([-1.0], [7.0])], ids=["numbers", "channels"]
+)
+def test_rescaling_by_hand(layer, method, semantics, expected):
+    options = {"epsilon": 1} if method == "lrp_epsilon" else {}
+    assert arriving(net_of((1,), layer()), method, [3], [8], semantics, **options) == [pytest.approx(expected)]
+
+
+def preprocessed(stack) -> wel.Network:
+    """Layers between the input and a convolution, its ReLU and a dense layer whose weights are the same each time."""
+    model = Sequential([layers.Input(SHAPE), *stack, layers.Conv2D(4, 2), layers.ReLU(), layers.Flatten(), layers.Dense(3)])
+    for seed, layer in enumerate((model.layers[-4], model.layers[-1])):
+        draw = np.random.default_rng(seed).standard_normal
+        layer.set_weights([draw(array.shape, dtype="float32") for array in layer.get_weights()])
+    return wel.load(model)
+
+
+def norm_of(scale, offset):
+    """BatchNormalization as y = sx + b: γ = s, β = b, μ = 0, σ² + ε = 1."""
+    layer = layers.BatchNormalization(epsilon=0.5)
+    layer.build((None, *SHAPE))
+    layer.set_weights([np.full(3, value, "float32") for value in (scale, offset, 0, 0.5)])
+    return layer
+
+
+@pytest.fixture(scope="module")
+def rescaled():
+    """Rescaling by numbers and per channel, Normalization with given and with adapted statistics; and BatchNormalization instead."""
+    adapted = layers.Normalization()
+    adapted.adapt(np.array([[0, 0, 1], [1, 4, 5]], "float32").reshape(2, 1, 1, 3))  # μ = (½, 2, 3), σ = (½, 2, 2)
+    stack = [
+        layers.Rescaling(0.25, -0.5),
+        layers.Rescaling([1.0, -2.0, 0.5], offset=[0.0, 1.0, -0.25]),
+        layers.Normalization(mean=[0.5, -1.0, 2.0], variance=[4.0, 0.25, 0.0625]),
+        layers.Normalization(axis=None, mean=0.5, variance=0.25),
+        adapted,
+    ]
+    # (x - μ)/σ = x/σ - μ/σ
+    norms = [(0.25, -0.5), ([1, -2, 0.5], [0, 1, -0.25]), ([0.5, 2, 4], [-0.25, 2, -8]), (2, -1), ([2, 0.5, 0.5], [-1, -1, -1.5])]
+    return Opened(preprocessed(stack)), preprocessed([norm_of(*pair) for pair in norms]), {}
+
+
+@pytest.mark.parametrize(
+    "method, semantics",
+    [
+        ("gradient", "paper"),
+        ("lrp_z", "paper"),
+        ("lrp_z", "corrected"),
+        ("lrp_epsilon", "paper"),
+        ("lrp_alpha1_beta0", "paper"),
+        ("lrp_alpha1_beta0", "corrected"),
+        ("lrp_alpha2_beta1", "paper"),
+        ("deep_taylor", "paper"),
+        ("deep_taylor", "corrected"),
+        ("deeplift_rescale", "corrected"),
+        ("deeplift_reveal_cancel", "paper"),
+    ],
+)
+def test_rescaling_equals_the_replica_of_the_same_affine_batch_normalization(rescaled, images, method, semantics):
+    opened, norms, matrices = rescaled
+    vectors, options = vectors_for(norms, norms.graph.output), OPTIONS.get(method, {})
+    found = opened.relevance(method, images, opened.net.graph.output, vectors, semantics, **options)
+    # 1.0.8's own rule for BatchNormalization, in `paper` for LRP-z and LRP-ε, is none of theirs
+    same = "corrected" if method in ("lrp_z", "lrp_epsilon") else semantics
+    replica = DeepLiftReplica if method.startswith("deeplift_") else Replica
+    expected = replica(norms, method, same, matrices, **options).relevance(images, norms.graph.output, vectors)
+    assert max(relative(one, other) for one, other in zip(found.values(), expected.values())) <= 1e-9
+    assert len(found) == len(expected)
+
+
+@pytest.mark.parametrize("method", ["gradient", "lrp_z", "lrp_alpha1_beta0", "deep_taylor", "deeplift_rescale", "deeplift_reveal_cancel"])
+def test_augmentation_passes_relevance_unchanged(images, method):
+    """At the input too, where Deep Taylor has its bounded rule on the convolution behind it."""
+    flips = [layers.RandomFlip(), layers.RandomRotation(0.2), layers.RandomZoom(0.2), layers.RandomTranslation(0.1, 0.1)]
+    nets = preprocessed([*flips, layers.RandomContrast(0.2), layers.RandomBrightness(0.2)]), preprocessed([])
+    vectors = vectors_for(nets[1], nets[1].graph.output)
+    options = OPTIONS.get(method, {})
+    found, expected = (
+        Opened(net).relevance(method, images, net.graph.output, vectors, at=[net.graph.input], **options)[net.graph.input] for net in nets
+    )
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize(

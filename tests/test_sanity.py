@@ -90,6 +90,17 @@ def test_classes_that_the_network_does_not_have(net, images, given):
         true_classes(net, images, given)
 
 
+def test_labels_of_one_logit_name_no_logit(images):
+    from tensorflow.keras import Sequential, layers
+
+    net = wel.load(Sequential([layers.Input((8, 8, 3)), layers.Flatten(), layers.Dense(1, activation="sigmoid")]))
+    for given in (None, [0, 1, 1], [1, None, 0]):
+        found = true_classes(net, images, given)
+        assert found.index.tolist() == [0, 0, 0] and found.known_from.tolist() == ["prediction"] * 3
+    with pytest.raises(WelError, match="Expected 3 whole numbers from 0 to 1, or None where "):
+        true_classes(net, images, [0, 1, 2])
+
+
 def test_a_network_without_a_vector_of_logits(images):
     from tensorflow.keras import Sequential, layers
 

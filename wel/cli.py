@@ -3,39 +3,34 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import List, Optional
 
 import typer
 
 from wel.arithmetic import FASTEST_SUMS
-from wel.devices import allow_tf32, choose_device
+from wel.commands.options import (
+    ALLOW_TF32,
+    BACKEND,
+    DEVICE,
+    IMAGES,
+    LABELS,
+    LIMIT,
+    METHODS,
+    MODEL,
+    PREPROCESS,
+    SEED,
+    SEMANTICS,
+    START_LAYERS,
+    WEIGHTS,
+)
 from wel.errors import WelError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 USAGE_ERROR = typer.BadParameter.__base__  # click's UsageError, of which typer may carry a copy of its own
 INTERRUPTED = 130
-
-MODEL = typer.Option("cifar10", "--model", help="Network of the zoo, or a .h5, .hdf5, .keras or .json file.")
-WEIGHTS = typer.Option(None, "--weights", help="'random', or a weights file.")
-IMAGES = typer.Option(
-    None, "--images", exists=True, help="Directory, picture, .npz, .npy, or .csv with the columns file[,label]; bundled ones by default."
-)
-PREPROCESS = typer.Option(
-    None,
-    "--preprocess",
-    help="keras-applications:NAME, torch, caffe, tf, scale:A-B, mean-std:M1,M2,M3:S1,S2,S3 (of 0 to 255) or none; guessed by default.",
-)
-METHODS = typer.Option("all", "--methods", help="'all', or names with commas; see `wel methods`.")
-START_LAYERS = typer.Option(None, "--start-layers", help="Where vectors are injected, with commas; the paper's by default.")
-BACKEND = typer.Option("native", "--backend", help="Who computes: native, wrapped, innvestigate, deeplift or original.")
-LABELS = typer.Option(None, "--labels", exists=True, dir_okay=False, help="CSV with the columns file and label.")
-LIMIT = typer.Option(None, "--limit", min=1, help="Use at most so many images.")
-SEMANTICS = typer.Option("paper", "--semantics", help="paper, corrected or both.")
-SEED = typer.Option(0, "--seed", min=0, help="Seed of everything random.")
-# the callbacks of these two do all that there is to do
-DEVICE = typer.Option("auto", "--device", callback=choose_device, help="auto (a GPU if there is one), cpu, gpu, or gpu:1 for the second.")
-ALLOW_TF32 = typer.Option(False, "--allow-tf32", callback=allow_tf32, help="Quicker and less precise on GPUs: TF32, not full float32.")
+BROKEN = 70  # an error of wel's own; Python's 1 would say that a study found something
 
 
 @app.callback()
@@ -157,14 +152,10 @@ def saliency(
 @app.command()
 def audit(
     model: str = typer.Argument(..., help="A .h5, .hdf5, .keras or .json file, a SavedModel directory, or a network of the zoo."),
-    images: Optional[Path] = typer.Option(
-        None, "--images", exists=True, help="Directory, picture, .npy, .npz or .csv list; bundled pictures by default."
-    ),
+    images: Optional[Path] = IMAGES,
     labels: Optional[Path] = LABELS,
     limit: Optional[int] = typer.Option(None, "--limit", min=1, help="Use so many images; up to 24 by default."),
-    preprocess: Optional[str] = typer.Option(
-        None, "--preprocess", help="keras-applications:NAME, torch, caffe, tf, scale:0-1, mean-std:…, none; guessed by default."
-    ),
+    preprocess: Optional[str] = PREPROCESS,
     full: bool = typer.Option(False, "--full/--quick", help="All methods and depths, or what two minutes allow."),
     methods: str = METHODS,
     semantics: str = typer.Option("both", "--semantics", help="paper, corrected or both."),
@@ -346,6 +337,9 @@ def main(arguments: Optional[List[str]] = None) -> None:
         code = _refuse(error.format_message())
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
+    except Exception:
+        traceback.print_exc()
+        code = BROKEN
     if code == INTERRUPTED:
         print("wel: interrupted. The same command goes on where it stopped.", file=sys.stderr)
     sys.exit(code)

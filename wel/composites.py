@@ -113,7 +113,9 @@ def _rule(method: str, part: Part, choose: Callable) -> Rule | None:
 
 
 def _own(part: Part, method: str | None) -> Rule | None:
-    return _registered.get((part.kind, method)) or _registered.get((_registered_as(part), method))
+    rule = _registered.get((part.kind, method)) or _registered.get((_registered_as(part), method))
+    # a Normalization over rows is not known as a linear map, so a LinearRule has no weights there
+    return None if isinstance(rule, LinearRule) and part.role != LINEAR else rule
 
 
 def _registered_as(part: Part) -> str:
@@ -185,12 +187,18 @@ def _rectifier(rule_of: Callable) -> Callable:
 
 
 def _relevance(rule: Callable, batch_norm: Callable, add: Callable, dense: Callable | None = None) -> Callable:
-    """LRP: rules for kernels, BatchNormalization and Add; average pooling by the z rule; activations pass relevance unchanged."""
+    """LRP: rules for kernels, BatchNormalization and Add; average pooling by the z rule; activations pass relevance unchanged.
+
+    Rescaling and Normalization get the rule of kernels, which is BatchNormalization's without what innvestigate 1.0.8 made of it:
+    that version had no such layers, so `paper` has nothing of its own to repeat.
+    """
 
     def composite(setting: _Setting) -> Callable:
         def choose(part: Part) -> Rule | None:
             if part.has_kernel:
                 return (dense if dense and part.node.kind == "Dense" else rule)(setting)
+            if part.rescales:
+                return rule(setting)
             if part.node.kind == "BatchNormalization":
                 return batch_norm(setting)
             if part.node.kind == "Add":
@@ -233,14 +241,19 @@ def _paper_batch_norm(otherwise: Callable) -> Callable:
 
 
 def _deep_taylor(setting: _Setting) -> Callable:
-    """zᴮ on a kernel at the input, α1β0 on the others, BatchNormalization unchanged; `paper` gives each input of Add the whole R."""
+    """zᴮ on a kernel at the input, α1β0 on the others, BatchNormalization unchanged; `paper` gives each input of Add the whole R.
+
+    Rescaling and Normalization are as BatchNormalization: the kernel behind them is not at the input.
+    """
     rule = lrp.AlphaBeta(1, 0, "both" if setting.paper else "none")
 
     def choose(part: Part) -> Rule | None:
         if part.has_kernel:
             return lrp.Bounded(setting.options["low"], setting.options["high"]) if part.on_input else rule
-        if part.node.kind == "BatchNormalization" or part.fused:
-            return gradient.Unchanged() if part.node.kind == "BatchNormalization" or _relu_or_linear(part) else None
+        if part.node.kind == "BatchNormalization" or part.rescales:
+            return gradient.Unchanged()
+        if part.fused:
+            return gradient.Unchanged() if _relu_or_linear(part) else None
         if part.role == LINEAR:
             return gradient.Transposed() if setting.paper or part.node.kind != "Add" else rule
         if part.role == ACTIVATION:
@@ -282,7 +295,7 @@ def _deep_lift(split: bool, crossing: bool = True) -> Callable:
                 return deeplift.RevealCancel() if reveals else deeplift.Rescale() if part.elementwise else None
             if part.has_kernel:
                 return deeplift.LinearDifference(split, crossing)
-            if kind == "BatchNormalization":
+            if kind == "BatchNormalization" or part.rescales:
                 return deeplift.ScaledDifference()
             if kind == "Add":
                 return deeplift.LinearDifference(split)

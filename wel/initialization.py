@@ -18,6 +18,7 @@ def initialize(model: Any, seed: int) -> None:
 def fresh_weights(layer: Any, seed: int) -> list[np.ndarray]:
     """What a layer's own initialisers give for each of its weights, in the order of `get_weights`; float32.
 
+    A kernel whose own initialiser gives one number everywhere is drawn from Keras's default, Glorot's uniform distribution.
     The same seed gives the same weights, in whatever order layers are asked for.
 
     Raises:
@@ -31,16 +32,25 @@ def _fresh(layer, weight, seed: int) -> np.ndarray:
     config = initializer.get_config()
     if "seed" in config:
         initializer = type(initializer).from_config({**config, "seed": seed})
-    return np.asarray(initializer(weight.shape, dtype="float32"))
+    fresh = np.asarray(initializer(weight.shape, dtype="float32"))
+    if _name(weight).endswith("kernel") and fresh.size > 1 and np.ptp(fresh) == 0:
+        from tensorflow import keras
+
+        fresh = np.asarray(keras.initializers.GlorotUniform(seed)(weight.shape, dtype="float32"))
+    return fresh
 
 
 def _initializer(layer, weight):
     """The initialiser that the layer, or a layer inside it such as a recurrent cell, has for a weight of its own."""
-    name = weight.name.split("/")[-1].split(":")[0]
+    name = _name(weight)
     owner = next((inner for inner in layer._flatten_layers() if _owns(inner, weight)), layer)
     # Keras calls that of `depthwise_kernel` `depthwise_initializer`
     names = (f"{name}_initializer", f"{name.removesuffix('_kernel')}_initializer")
     return getattr(owner, next((known for known in names if hasattr(owner, known)), names[0]))
+
+
+def _name(weight) -> str:
+    return weight.name.split("/")[-1].split(":")[0]
 
 
 def _owns(layer, weight) -> bool:

@@ -11,7 +11,12 @@ import pandas as pd
 from wel.errors import WelError, invalid
 
 
-def labels_from_csv(path: Path, names: Sequence[str], classes: int) -> list[int | None]:
+def classes_told(logits: int) -> int:
+    """How many classes so many logits tell apart, their labels counted from 0: one logit, of a single sigmoid, tells two."""
+    return max(logits, 2)
+
+
+def labels_from_csv(path: Path, names: Sequence[str], logits: int) -> list[int | None]:
     """The labels that a CSV file with the columns `file` and `label` gives to images, None for those that it does not name.
 
     Raises:
@@ -24,10 +29,10 @@ def labels_from_csv(path: Path, names: Sequence[str], classes: int) -> list[int 
     labels = [known.get(_normal(name)) for name in names]
     if not any(label is not None for label in labels):
         raise WelError(f"Invalid file '{path}'. Expected labels of the images: its column file names none of them.")
-    return checked_labels(path, labels, classes)
+    return checked_labels(path, labels, logits)
 
 
-def read_list(path: Path, classes: int) -> dict[str, int | None]:
+def read_list(path: Path, logits: int) -> dict[str, int | None]:
     """The files of a CSV list with the columns `file` and, if it likes, `label`, in its order; None for an empty label.
 
     Raises:
@@ -39,10 +44,10 @@ def read_list(path: Path, classes: int) -> dict[str, int | None]:
         raise WelError(f"Invalid file '{path}'. Expected {expected}.")
     labels = table["label"] if "label" in table else [None] * len(table)
     known = [None if pd.isna(label) else int(label) for label in labels]
-    return dict(zip(table["file"], checked_labels(path, known, classes)))
+    return dict(zip(table["file"], checked_labels(path, known, logits)))
 
 
-def labels_from_array(path: Path, values: np.ndarray, classes: int) -> list[int | None]:
+def labels_from_array(path: Path, values: np.ndarray, logits: int) -> list[int | None]:
     """Labels that were stored beside images, one whole number each.
 
     Raises:
@@ -50,10 +55,10 @@ def labels_from_array(path: Path, values: np.ndarray, classes: int) -> list[int 
     """
     if values.dtype.kind not in "iu" or values.size != len(values):
         raise WelError(f"Invalid file '{path}'. Expected labels as one whole number per image. Received {values.dtype} {values.shape}.")
-    return checked_labels(path, values.ravel().tolist(), classes)
+    return checked_labels(path, values.ravel().tolist(), logits)
 
 
-def labels_from_folders(folders: Sequence[str], files: Sequence[Path], classes: int) -> list[int | None]:
+def labels_from_folders(folders: Sequence[str], files: Sequence[Path], logits: int) -> list[int | None]:
     """The labels that class-named folders give to files (relative to the directory that holds the folders).
 
     Names that are all whole numbers below the number of classes are the classes. Others count in alphabetical order, as in
@@ -62,6 +67,7 @@ def labels_from_folders(folders: Sequence[str], files: Sequence[Path], classes: 
     """
     if any(len(path.parts) != 2 for path in files):
         return [None] * len(files)
+    classes = classes_told(logits)
     if all(name.isdecimal() and int(name) < classes for name in folders):
         return [int(path.parts[0]) for path in files]
     if len(folders) != classes:
@@ -70,15 +76,16 @@ def labels_from_folders(folders: Sequence[str], files: Sequence[Path], classes: 
     return [order[path.parts[0]] for path in files]
 
 
-def checked_labels(path: Path, labels: Sequence[int | None], classes: int) -> list[int | None]:
-    """The labels themselves.
+def checked_labels(path: Path, labels: Sequence[int | None], logits: int) -> list[int | None]:
+    """The labels themselves: the numbers of logits, or 0 and 1 for a network with one.
 
     Raises:
         WelError: when one is no class of the network.
     """
     known = [label for label in labels if label is not None]
-    if known and (min(known) < 0 or max(known) >= classes):
-        raise WelError(f"Invalid file '{path}'. Expected labels from 0 to {classes - 1}. Received {min(known)} to {max(known)}.")
+    highest = classes_told(logits) - 1
+    if known and (min(known) < 0 or max(known) > highest):
+        raise WelError(f"Invalid file '{path}'. Expected labels from 0 to {highest}. Received {min(known)} to {max(known)}.")
     return list(labels)
 
 

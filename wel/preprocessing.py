@@ -129,8 +129,8 @@ def _application(spec: str, name: str) -> Preprocessing:
 def _scale(spec: str, range_: str) -> Preprocessing:
     found = re.fullmatch(f"{NUMBER}-{NUMBER}", range_)
     low, high = map(float, found.groups()) if found else (0.0, 0.0)
-    if low == high or not math.isfinite(high - low):
-        raise invalid("preprocess", spec, "scale:A-B with two different numbers, such as scale:0-1 or scale:-1-1")
+    if low >= high or not math.isfinite(high - low):
+        raise invalid("preprocess", spec, "scale:A-B with A less than B, such as scale:0-1 or scale:-1-1")
     return _made(spec, divisor=255 / (high - low), mean=(0.0 - low,))
 
 

@@ -23,6 +23,7 @@ from wel.errors import UnsupportedError, check_whole, invalid, one_of
 from wel.methods import Method
 from wel.network import Network
 from wel.options import described, settle_options
+from wel.paths import file_sha256
 from wel.patterns import with_patterns
 from wel.progress import Steps
 from wel.runs import Run
@@ -98,15 +99,16 @@ def audit(
     if limit is not None:
         check_whole("limit", limit, 1)
     pictures = _first(pictures, limit or MODES[mode].images_for(net))
-    course = _Course(net, pictures, MODES[mode], methods, semantics, seed, first)
-    return course.result(Path(out), expect, MODES[mode].seconds if seconds is None else seconds, command, steps or Steps())
+    course = _Course(net, pictures, MODES[mode], methods, semantics, seed, first, expect)
+    return course.result(Path(out), MODES[mode].seconds if seconds is None else seconds, command, steps or Steps())
 
 
 class _Course:
     """The course of one audit: what is measured, in which order, and what becomes of it."""
 
-    def __init__(self, net: Network, pictures: ImageSet, mode: Mode, methods, semantics: str, seed: int, first: Sequence[str]):
+    def __init__(self, net: Network, pictures: ImageSet, mode: Mode, methods, semantics: str, seed: int, first, expect: Path | None):
         self.net, self.pictures, self.mode, self.semantics = net, pictures, mode, chosen_semantics(semantics)
+        self.expect = expect
         images = checked_images(net, pictures.inputs)
         depths = choose_depths(net, mode.depths)
         self.plan = Plan(
@@ -122,14 +124,14 @@ class _Course:
         self.missing: list[Missing] = []
         self.options: dict[str, dict[str, Any]] = {}
         chosen = choose_map_methods(mode.methods if methods == "all" else methods)
-        self.cells = self._cells(by_priority(chosen, first), leave_out=methods == "all")
+        self.cells = self._cells(by_priority(chosen, first))
 
-    def result(self, out: Path, expect: Path | None, seconds: float | None, command: str, steps: Steps) -> AuditResult:
+    def result(self, out: Path, seconds: float | None, command: str, steps: Steps) -> AuditResult:
         """Measures what the run directory does not hold yet, and writes record and report."""
         began = time.monotonic()
         run = Run(out, self._request(), {"command": command})
         if not run.finished:
-            checks = checked(self.net, self.plan.images, expect)
+            checks = checked(self.net, self.plan.images, self.expect)
             passed = all(check.passed for check in checks)
             findings = self._findings(run, began, seconds, steps) if passed else []
             taken = time.monotonic() - began
@@ -152,9 +154,10 @@ class _Course:
             **described({"images_sha256": plan.images}),
             "classes": plan.classes.index.tolist(),
             "seed": plan.seed,
+            "expect_sha256": self.expect and file_sha256(Path(self.expect)),
         }
 
-    def _cells(self, methods: Sequence[Method], leave_out: bool) -> list[Cell]:
+    def _cells(self, methods: Sequence[Method]) -> list[Cell]:
         """One cell per method and semantics, only the first semantics where the rules are the same; those of the first semantics first."""
         cells = []
         for method in methods:
@@ -162,8 +165,6 @@ class _Course:
                 check_applies(method, "native", self.net.graph)
                 self.options[method.name] = settle_options(method, with_patterns(self.net, method, {}), self.plan.images)
             except UnsupportedError as error:
-                if not leave_out:
-                    raise
                 self.missing.append(Missing(method, None, error.reason))
             else:
                 cells += [Cell(method, one) for one in (self.semantics[:1] if self._is_same(method) else self.semantics)]
@@ -186,14 +187,14 @@ class _Course:
         examiner = Examiner(self.net, self.plan)
         steps.start(len(self.cells))
         found: list[Finding] = []
-        for position, cell in enumerate(self.cells):
+        for cell in self.cells:
             needed = expected_seconds(cell.method, [one.seconds for one in found])
             if seconds is not None and found and time.monotonic() - began + needed > seconds:
                 reason = f"The time of a {self.mode.name} audit was up. Expected its name with --methods, or --full."
                 self.missing.append(Missing(cell.method, self._covered(cell), reason))
             else:
                 try:
-                    found.append(self._finding(run, f"cell{position:04d}", cell, examiner))
+                    found.append(self._finding(run, f"{cell.method.name}-{cell.semantics}.", cell, examiner))
                 except UnsupportedError as error:  # what only the study itself can tell
                     self.missing.append(Missing(cell.method, None, error.reason))
             steps.advance(1, cell.method.label, cell.semantics)
@@ -220,7 +221,7 @@ class _Course:
 
     def _examples(self, findings: Sequence[Finding]) -> Examples | None:
         maps = {(one.cell.method.name, one.semantics): one.evidence.examples for one in findings if one.evidence.examples is not None}
-        if not maps or self.pictures.pixels is None:
+        if not maps or not self.pictures.pixels.size:
             return None
         count = len(next(iter(maps.values())))
         classes = self.plan.classes.index

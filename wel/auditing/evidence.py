@@ -24,6 +24,7 @@ from wel.studies.random_logit import other_classes
 from wel.studies.sanity import Cell, Classes, similarity, summary
 from wel.vectors import random_vectors
 
+FEWEST_VALUES = 10  # of an input, below which maps are parallel by chance
 EXAMPLES = 2  # images whose maps are shown
 MAPS = ("true class", "other class", "random above the topmost cut")
 
@@ -98,7 +99,8 @@ class Examiner:
         tests = [] if other is None else [self._compared(cell, true, other, test="other_class")]
         for depth in self.plan.depths:
             tests.append(self._compared(cell, true, above.get(depth), test="randomised", above=self.net.shown(depth)))
-        rank, csc = self._random_relevance(cell, options) if cell.method.csc and self.plan.starts else ([], [])
+        followed = cell.method.csc and self.plan.starts and true[0].size >= FEWEST_VALUES
+        rank, csc = self._random_relevance(cell, options) if followed else ([], [])
         return Evidence(tests + rank, csc, self._examples(cell.method, true, other, next(iter(above.values()), None)))
 
     def _maps(self, cell: Cell, options: Mapping[str, Any], classes: np.ndarray) -> np.ndarray:
@@ -117,17 +119,15 @@ class Examiner:
             return self._maps(cell, options, self.plan.classes.index)
 
     def _compared(self, cell: Cell, one: np.ndarray, other: np.ndarray | None, **what: Any) -> Measurement:
-        drawn = is_picture(one.shape[1:])
-        method = cell.method
-        if other is None:
-            values = np.full(len(one), np.nan)
-        else:
-            values = similarity(one, other, method.reduction, method.map_percentile, cell.semantics) if drawn else whole_cosines(one, other)
-        found = summary(values, self.plan.seed)
-        known = 2 * found["values"] >= found["images"]
-        outcome = alike(found["ci_low"], found["ci_high"], self.plan.thresholds) if known else UNDEFINED
+        method, drawn = cell.method, is_picture(one.shape[1:])
+        cosines = np.full(len(one), np.nan) if other is None or one[0].size < FEWEST_VALUES else whole_cosines(one, other)
+        values = similarity(one, other, method.reduction, method.map_percentile, cell.semantics) if drawn and other is not None else cosines
+        found, cosine = summary(values, self.plan.seed), summary(cosines, self.plan.seed)["median"]
         interval = found["median"], found["ci_low"], found["ci_high"]
-        return Measurement(measure="ssim" if drawn else "cosine", images=found["values"], outcome=outcome, **what, **_named(interval))
+        known = found["values"] > 0 and 2 * found["values"] >= found["images"]
+        outcome = alike(*interval[1:], cosine, found["values"], self.plan.thresholds) if known else UNDEFINED
+        named = {"measure": "ssim" if drawn else "cosine", "images": found["values"], "cosine": cosine, "outcome": outcome}
+        return Measurement(**named, **what, **_named(interval))
 
     def _random_relevance(self, cell: Cell, options: Mapping[str, Any]) -> tuple[list[Measurement], list[dict[str, Any]]]:
         plan, net = self.plan, self.net

@@ -187,7 +187,7 @@ class Overview:
 
 
 def overview(methods: Sequence[tuple[str, Sequence[dict[str, Any]]]], similar: float) -> Overview:
-    """The chart of both tests that count for the verdict: another class, and random weights above the topmost cut.
+    """The chart of the tests on maps that count for the verdict: another class, if there is one, and random weights above the topmost cut.
 
     Args:
         methods: label and tests of each.

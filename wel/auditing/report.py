@@ -11,13 +11,17 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from wel.auditing.figures import csc_curves, deciding, heat_maps, overview, thumbnail
-from wel.auditing.verdicts import MEASURES
+from wel.auditing.verdicts import FEWEST, MEASURES
 from wel.methods import METHODS
+from wel.metrics import SSIM_WINDOW
 from wel.paths import written_whole
 
 RECORD, REPORT = "audit.json", "report.html"
 VERDICTS = ("insensitive", "inconclusive", "sensitive")  # in the order of the page
 FEW_IMAGES = 10
+RANGE_BELOW = 8  # images: of fewer, the bootstrap interval of a median reaches from the smallest value to the largest
+BROKEN = "inputs are made wrongly or the model is broken."
+KINDS = {"other_class", "randomised", "convergence"}
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Examples:
         pixels: (k, height, width, 3) uint8 RGB.
         maps: (method, semantics) -> (k, 3, height, width) float32, channels reduced: of the true class, of another class, and of the
             true class with random weights above the topmost cut; NaN throughout where there is no such map.
-        classes: (k, 2), the true class and the other one.
+        classes: (k, 2), the true class and the other one, -1 where there is no test of another class.
     """
 
     names: list[str]
@@ -64,14 +68,16 @@ def render(record: dict[str, Any], examples: Examples | None) -> str:
         "overview": overview([(titled(method), method["tests"]) for method in methods], record["settings"]["thresholds"]["similar"]),
         "pictures": drawn.thumbnails,
         "pixelated": drawn.pixelated,
-        "has_examples": examples is not None,
+        "no_examples": None if examples is not None else _no_examples(record["model"]["input_shape"]),
+        "tested": {test["test"] for method in methods for test in method["tests"]} if methods else KINDS,
+        "coverage": coverage,
     }
     folder = Path(__file__).resolve().parent
     environment = Environment(
         loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )
     environment.filters["number"] = number
-    environment.globals["measures"] = MEASURES
+    environment.globals.update(measures=MEASURES, window=SSIM_WINDOW, range_below=RANGE_BELOW, fewest=FEWEST)
     return environment.get_template("report.html.j2").render(content)
 
 
@@ -97,10 +103,13 @@ def printable(value: Any) -> Any:
     return value
 
 
-def number(value: float | None) -> str:
-    """A number for a table: two digits behind the point, more next to 1, where cosines and SSIM lie."""
+def number(value: float | None, measure: str = "") -> str:
+    """A number for a table: two digits behind the point, more next to 1, where cosines and SSIM lie; of a rank, two digits in all."""
     if value is None:
         return "undefined"
+    if measure == "effective_rank":
+        rounded = float(f"{value:.2g}")
+        return f"{rounded:.{0 if rounded >= 10 else 1}f}"
     if 0.995 <= value < 1:
         return f"{math.floor(value * 1e4) / 1e4:.4f}" if value < 0.9999 else "> 0.9999"
     return f"{value:.2f}"
@@ -157,20 +166,61 @@ def warnings(record: Mapping[str, Any]) -> list[str]:
         )
     found += [check["sentence"] for check in record["checks"] if not check["passed"] and record["stopped"] is None]
     if settings["images_maps"] < FEW_IMAGES and record["stopped"] is None:
-        found.append(f"Only {_counted(settings['images_maps'], 'image')} gave maps: intervals are wide, and other images may differ.")
-    return found + _doubts(images["items"]) + _left_out(images["left_out"])
+        found.append(f"Only {_counted(settings['images_maps'], 'image')} gave maps: {_few(settings['images_maps'])}")
+    return found + _doubts(images["items"], record["model"]["classes"] == 1) + _left_out(images["left_out"])
 
 
-def _doubts(items: list[dict[str, Any]]) -> list[str]:
-    labelled = [item for item in items if item["label"] is not None and item["top"]]
-    right = sum(item["top"][0]["class"] == item["label"] for item in labelled)
+def coverage(count: int) -> int:
+    """How often, in percent, the range of so many values holds the median of what they were drawn from: 1 − 2^(1 − n)."""
+    return math.ceil(100 * (1 - 2.0 ** (1 - count)) - 0.5)
+
+
+def _few(count: int) -> str:
+    if count < FEWEST:
+        return f"too few for an outcome of any test on maps. At least {FEWEST} are needed."
+    if count < RANGE_BELOW:
+        return f"an interval is the range of their values, which covers the median in {coverage(count)} % of cases, not in 99 %."
+    return "intervals are wide, and other images may differ."
+
+
+def _doubts(items: list[dict[str, Any]], one_logit: bool) -> list[str]:
+    """What the first guesses give to doubt; of one logit the guess is its sign: label 1 above 0."""
+    guessed = [(_guess(item["top"][0], one_logit), item["label"]) for item in items if item["top"]]
+    labelled = [(guess, label) for guess, label in guessed if label is not None]
+    right = sum(guess == label for guess, label in labelled)
     found = []
     if 2 * right < len(labelled):
-        found.append(f"The network's first guess is the label of only {right} of {_counted(len(labelled), 'labelled image')}.")
-    predicted = sum(item["class_from"] == "prediction" for item in items)
-    if predicted:
-        found.append(f"Of {_counted(predicted, 'image')} the true class is not known; the network's first guess stands in for it.")
-    return found
+        words = "sign of the logit fits" if one_logit else "network's first guess is"
+        found.append(f"The {words} the label of only {right} of {_counted(len(labelled), 'labelled image')}.")
+    if len(guessed) >= FEWEST and len({guess for guess, _ in guessed}) == 1 and right < len(guessed):
+        words = "logit has the same sign" if one_logit else f"network's first guess is class {guessed[0][0]}"
+        found.append(f"The {words} for all {len(guessed)} images. Unless they show the same, {BROKEN}")
+    return found + _ties(items) + ([] if one_logit else _predicted(items))
+
+
+def _guess(first: Mapping[str, Any], one_logit: bool) -> int:
+    return int((first["logit"] or 0.0) > 0) if one_logit else first["class"]
+
+
+def _ties(items: list[dict[str, Any]]) -> list[str]:
+    best = [[guess["logit"] for guess in item["top"][:2]] for item in items]
+    tied = sum(len(pair) == 2 and pair[0] is not None and pair[0] == pair[1] for pair in best)
+    return [f"Of {_counted(tied, 'image')} the two highest logits are equal: {BROKEN}"] if tied else []
+
+
+def _predicted(items: list[dict[str, Any]]) -> list[str]:
+    count = sum(item["class_from"] == "prediction" for item in items)
+    known = f"Of {_counted(count, 'image')} the true class is not known; the network's first guess stands in for it."
+    return [known] if count else []
+
+
+def _no_examples(shape: list[int]) -> str:
+    """Why there are no pictures of maps."""
+    size = " × ".join(map(str, shape))
+    if len(shape) == 3 and min(shape[:2]) < SSIM_WINDOW:
+        window = f"{SSIM_WINDOW} × {SSIM_WINDOW}"
+        return f"the inputs are of shape {size}, and SSIM needs {window} pixels at least"
+    return f"the inputs are no colour pictures, but of shape {size}"
 
 
 def _left_out(names: list[dict[str, Any]]) -> list[str]:
@@ -189,7 +239,7 @@ def _method(position: int, method: dict[str, Any], drawn: _Pictures) -> dict[str
         "title": titled(method),
         "curves": csc_curves(method["csc"]) if method["csc"] else None,
         "examples": drawn.rows(method),
-        "deciding": deciding(method["tests"]) + [test for test in method["tests"] if test["test"] == "convergence"][:1],
+        "deciding": deciding(method["tests"]) + [test for test in method["tests"] if test["test"] == "convergence"],
     }
 
 
@@ -212,14 +262,23 @@ class _Pictures:
         self.maps = dict(zip(places, uris))
 
     def rows(self, method: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Per example image its name, its picture, and three (data URI or None, whether it holds nothing but 0, class) of a method."""
-        found = [key for key in (self.examples.maps if self.examples else {}) if _is_of(key, method)]
-        return [self._row(found[0], k, name) for k, name in enumerate(self.names)] if found else []
+        """Per example image its name, its picture, and its maps by a method, those of the tests that the method has.
 
-    def _row(self, key: tuple[str, str], k: int, name: str) -> dict[str, Any]:
+        A map has `uri` (None where it is not defined), `empty` (whether it holds nothing but 0), `class`, and `test`: None for the
+        image's own class.
+        """
+        found = [key for key in (self.examples.maps if self.examples else {}) if _is_of(key, method)]
+        first = {test["test"]: test for test in reversed(deciding(method["tests"]))}
+        views = [(0, None), *((j, first[kind]) for j, kind in ((1, "other_class"), (2, "randomised")) if kind in first)]
+        return [self._row(found[0], k, name, views) for k, name in enumerate(self.names)] if found else []
+
+    def _row(self, key: tuple[str, str], k: int, name: str, views: list[tuple[int, Any]]) -> dict[str, Any]:
         true, other = map(int, self.examples.classes[k])
         maps = self.examples.maps[key][k]
-        shown = [(self.maps.get((key, k, j)), not maps[j].any(), index) for j, index in enumerate((true, other, true))]
+        shown = [
+            {"uri": self.maps.get((key, k, j)), "empty": not maps[j].any(), "class": other if j == 1 else true, "test": test}
+            for j, test in views
+        ]
         return {"name": name, "picture": self.thumbnails[name], "maps": shown}
 
 

@@ -8,6 +8,7 @@ from typing import Sequence
 # the outcome of a test, as audit.json has it
 SAME, DIFFERS, CONVERGED, NOT_CONVERGED, UNCLEAR, UNDEFINED = "same", "differs", "converged", "not_converged", "unclear", "undefined"
 INSENSITIVE, SENSITIVE, INCONCLUSIVE = "insensitive", "sensitive", "inconclusive"
+FEWEST = 4  # images: the range of three values covers their median in three cases of four
 MEASURES = {"ssim": "SSIM", "cosine": "|cos|", "effective_rank": "effective rank"}
 
 
@@ -16,8 +17,9 @@ class Thresholds:
     """What counts as the same.
 
     Attributes:
-        similar: SSIM (or |cos|) of two maps from which on they are the same picture. On the bundled networks methods that ignore
-            the decision have medians of 0.88 to 1, gradients and DeepLIFT 0.2 to 0.66.
+        similar: SSIM of two maps from which on they are the same picture, if their |cos| as a whole has this median too: maps that
+            are empty in most places are alike in SSIM. On the bundled networks methods that ignore the decision have medians of SSIM
+            of 0.88 to 1, gradients and DeepLIFT 0.2 to 0.66. Where maps are no pictures, |cos| alone.
         converged_rank: effective rank at the input below which the relevance of all decisions is one map. One direction is rank 1;
             from the logits of the bundled networks LRP α1β0 has 1.0 to 1.2, gradients 4.6 to 5.6.
     """
@@ -36,9 +38,11 @@ class Measurement:
         above: layer above which everything is random, for "randomised".
         start: start layer, for "convergence".
         measure: "ssim", "cosine" or "effective_rank"; the first two are medians over images.
-        value, low, high: with the interval that covers the choice of images (99 %), or of the vectors (± 2 standard errors).
+        value, low, high: with the interval that covers the choice of images (99 %; of fewer than eight images their range, which
+            covers less, 87 % for four), or of the vectors (± 2 standard errors).
         images: how many were measured.
         outcome: one of the words above.
+        cosine: median |cos| of the two maps as a whole; NaN for "convergence".
     """
 
     test: str
@@ -50,6 +54,7 @@ class Measurement:
     outcome: str
     above: str | None = None
     start: str | None = None
+    cosine: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -62,11 +67,13 @@ class Verdict:
     reasons: list[str]
 
 
-def alike(low: float, high: float, thresholds: Thresholds) -> str:
-    """Whether maps are the same, by the interval of their similarity."""
-    if math.isnan(low) or math.isnan(high):
+def alike(low: float, high: float, cosine: float, images: int, thresholds: Thresholds) -> str:
+    """Whether maps of so many images are the same, by the interval of their similarity and by their |cos|."""
+    if images < FEWEST or math.isnan(low) or math.isnan(high):
         return UNCLEAR
-    return SAME if low >= thresholds.similar else DIFFERS if high < thresholds.similar else UNCLEAR
+    if low >= thresholds.similar:
+        return SAME if cosine >= thresholds.similar else UNCLEAR
+    return DIFFERS if high < thresholds.similar else UNCLEAR
 
 
 def converged(low: float, high: float, thresholds: Thresholds) -> str:
@@ -80,12 +87,12 @@ def judge(tests: Sequence[Measurement]) -> Verdict:
     """The verdict of a method: its maps must pass both tests, another class and fresh weights above the topmost cut.
 
     "insensitive": both leave the maps the same, and the effective rank does not say the opposite. "sensitive": both change them, and
-    the rank does not say the opposite. A test that is not defined for the network (another class of a network with two logits or
+    the rank does not say the opposite. A test that does not exist for the network (another class of a network with two logits or
     less) does not count. Everything else is "inconclusive".
     """
     asked = [test for test in tests if test.test == "other_class"] + [test for test in tests if test.test == "randomised"][:1]
     rank = next((test for test in tests if test.test == "convergence"), None)
-    outcomes = {test.outcome for test in asked} - {UNDEFINED}
+    outcomes = {test.outcome for test in asked}
     if outcomes == {SAME} and not (rank and rank.outcome == NOT_CONVERGED):
         return _insensitive(tests, asked)
     if outcomes == {DIFFERS} and not (rank and rank.outcome == CONVERGED):
@@ -115,7 +122,7 @@ def _insensitive(tests: Sequence[Measurement], asked: Sequence[Measurement]) -> 
 
 def _when(tests: Sequence[Measurement]) -> str:
     """When something happened: "when …  (SSIM 0.31) and when …"."""
-    return " and ".join(f"when {_change(test)} ({_number(test)})" for test in tests if test.outcome != UNDEFINED)
+    return " and ".join(f"when {_change(test)} ({_number(test)})" for test in tests)
 
 
 def _change(test: Measurement) -> str:
@@ -127,24 +134,28 @@ def _number(test: Measurement) -> str:
 
 
 def _reasons(asked: Sequence[Measurement], rank: Measurement | None) -> list[str]:
-    known = [test for test in asked if test.outcome != UNDEFINED]
-    if not known:
-        return ["For most images the maps hold no relevance to compare." if asked else "No test is defined for this network."]
-    if {test.outcome for test in known} == {SAME}:
-        return [f"The maps stay the same {_when(known)}, but {rank.value:.1f} independent directions of relevance arrive at the input."]
-    if {test.outcome for test in known} == {DIFFERS}:
-        return [f"The maps change {_when(known)}, but all relevance arrives at the input as one map (effective rank {rank.value:.2f})."]
-    unclear = [test for test in known if test.outcome == UNCLEAR]
-    if unclear:
-        return [f"Whether the map changes when {_change(test)} cannot be told from {_images(test)}: {_range(test)}." for test in unclear]
-    return ["The tests disagree: " + ", ".join(f"{_number(test)} when {_change(test)}" for test in known) + "."]
+    if not asked:
+        return ["No test is defined for this network."]
+    if {test.outcome for test in asked} == {SAME}:
+        return [f"The maps stay the same {_when(asked)}, but {rank.value:.1f} independent directions of relevance arrive at the input."]
+    if {test.outcome for test in asked} == {DIFFERS}:
+        return [f"The maps change {_when(asked)}, but all relevance arrives at the input as one map (effective rank {rank.value:.2f})."]
+    undecided = [test for test in asked if test.outcome in (UNCLEAR, UNDEFINED)]
+    if undecided:
+        return [f"Whether the map changes when {_change(test)} cannot be told: {_why(test)}." for test in undecided]
+    return ["The tests disagree: " + ", ".join(f"{_number(test)} when {_change(test)}" for test in asked) + "."]
+
+
+def _why(test: Measurement) -> str:
+    """Why a test says nothing."""
+    if test.outcome == UNDEFINED:
+        return "there is nothing to compare, or it cannot be done"
+    if test.images < FEWEST:
+        return f"{_images(test)} are too few" if test.images != 1 else "one image is too few"
+    if test.low >= Thresholds.similar:
+        return f"{_number(test)} over {_images(test)}, but |cos| {test.cosine:.2f} of the maps as a whole"
+    return f"{_number(test)} over {_images(test)}, somewhere from {test.low:.2f} to {test.high:.2f}"
 
 
 def _images(test: Measurement) -> str:
     return f"{test.images} image" + "s" * (test.images != 1)
-
-
-def _range(test: Measurement) -> str:
-    if math.isnan(test.low):
-        return f"{_number(test)}, without an interval"
-    return f"{_number(test)}, somewhere from {test.low:.2f} to {test.high:.2f}"

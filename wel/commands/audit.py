@@ -27,7 +27,7 @@ def run_audit(
     began = time.monotonic()
     chosen, watched = listed(methods), parse_fail_on(fail_on)
     if chosen != "all":
-        choose_map_methods(chosen)
+        chosen = [method.name for method in choose_map_methods([*chosen, *(method for _, method in watched)])]
     chosen_semantics(semantics)
     mode = MODES["full" if full else "quick"]
     net = load(model, weights, **strangeness)

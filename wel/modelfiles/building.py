@@ -14,6 +14,7 @@ from wel.modelfiles.budget import variables_within
 from wel.modelfiles.configuration import MODELS, check_model
 from wel.modelfiles.foreign import check_own, foreign_parts, given_objects
 from wel.modelfiles.modelfile import Weights
+from wel.modelfiles.precision import in_single
 from wel.modelfiles.theano_kernels import flip_kernels
 
 # of other versions of Keras, into its words for this one
@@ -52,6 +53,8 @@ class Building:
         if self._version:  # whose own classes are unknown, and whose code is not
             check_own(configuration, rules.given, rules.allow_code, code_only=True)
             self._converted, self._notes = self._version.converted(configuration)
+        self._converted, more = in_single(self._converted)
+        self._notes += more
         self._model = self._built(self._converted)
 
     def loaded(self, weights: Weights) -> tuple[Any, tuple[str, ...]]:

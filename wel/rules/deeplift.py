@@ -118,7 +118,7 @@ class LinearDifference(_DifferenceRule):
 
 @dataclass(frozen=True)
 class ScaledDifference(_DifferenceRule):
-    """BatchNormalization with scale s: Δ± = s⁺Δ± + s⁻Δ∓ and m±_in = s⁺m± + s⁻m∓."""
+    """BatchNormalization, or a rescaling layer, with scale s: Δ± = s⁺Δ± + s⁻Δ∓ and m±_in = s⁺m± + s⁻m∓."""
 
     def parameters(self, part, pattern=None):
         (scale,) = part.weights().kernels

@@ -11,12 +11,16 @@ from typing import Any, Callable, NamedTuple, Sequence
 import tensorflow as tf
 
 from wel.graph import Graph, Node
+from wel.rules import rescaling
 from wel.rules.onednn import conv2d_transpose
+from wel.rules.rescaling import RESCALINGS
 
 LINEAR, ACTIVATION, OTHER = "linear", "activation", "other"
 ACTIVATION_LAYERS = frozenset({"Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "ThresholdedReLU"})
 POOLINGS = frozenset(f"{span}{kind}Pooling{rank}D" for span in ("", "Global") for kind in ("Max", "Average") for rank in (1, 2, 3))
-IDENTITIES = frozenset(
+# the identity at inference, whatever they do in training
+AUGMENTATIONS = frozenset(f"Random{kind}" for kind in ("Flip", "Rotation", "Zoom", "Translation", "Contrast", "Brightness"))
+IDENTITIES = AUGMENTATIONS | frozenset(
     {"Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "AlphaDropout", "GaussianDropout", "GaussianNoise"}
     | {"ActivityRegularization", "InputLayer"}
 )
@@ -88,7 +92,7 @@ class Part:
         role: `LINEAR`, `ACTIVATION` or `OTHER`.
         fused: whether it is the activation function of a layer that is more than that.
         input_shapes: of its inputs, without the batch dimension.
-        on_input: whether its input is the network's.
+        on_input: whether its input is the network's, as it is.
         nonnegative_inputs, nonnegative: whether its inputs, its output, are never below zero, as far as the layers tell.
     """
 
@@ -123,6 +127,11 @@ class Part:
     def has_kernel(self) -> bool:
         """Whether it is a dense or convolutional layer's linear map."""
         return self.role == LINEAR and self.node.kind in KERNELS
+
+    @property
+    def rescales(self) -> bool:
+        """Whether it is a preprocessing layer's per-channel affine map."""
+        return self.role == LINEAR and self.node.kind in RESCALINGS
 
     @property
     def diagonal(self) -> bool:
@@ -188,11 +197,15 @@ class Part:
 def parts_of(graph: Graph) -> dict[str, tuple[Part, ...]]:
     """The parts of every node but the input, in execution order."""
     found: dict[str, tuple[Part, ...]] = {}
+    same_as_input = {graph.input}
     for node in graph.nodes[1:]:
         sources = [found[name][-1] if name in found else None for name in node.inputs]
         shapes = tuple(graph[name].shape for name in node.inputs)
         signs = all(source is not None and source.nonnegative for source in sources)
-        found[node.name] = _parts(node, shapes, graph.input in node.inputs, signs)
+        on_input = not same_as_input.isdisjoint(node.inputs)
+        found[node.name] = _parts(node, shapes, on_input, signs)
+        if on_input and node.kind in AUGMENTATIONS:
+            same_as_input.add(node.name)
     return found
 
 
@@ -208,12 +221,17 @@ def activation_name(layer: Any) -> str:
 def _parts(node: Node, shapes, on_input: bool, nonnegative: bool) -> tuple[Part, ...]:
     if node.kind in ACTIVATION_LAYERS:
         return (Part(node, ACTIVATION, False, shapes, on_input, nonnegative),)
-    if node.kind not in LINEAR_KINDS:
+    if not _is_linear(node, shapes):
         return (Part(node, OTHER, False, shapes, on_input, nonnegative),)
     linear = Part(node, LINEAR, False, shapes, on_input, nonnegative)
     if activation_name(node.layer) == "linear":
         return (linear,)
     return (linear, Part(node, ACTIVATION, True, (node.shape,), False, False))
+
+
+def _is_linear(node: Node, shapes) -> bool:
+    """Whether its map is known here."""
+    return node.kind in LINEAR_KINDS and (node.kind not in RESCALINGS or rescaling.is_per_channel(node, *shapes))
 
 
 def _is_relu(layer) -> bool:
@@ -351,6 +369,10 @@ LINEAR_KINDS = {
     "DepthwiseConv2D": LinearKind(_depthwise, lambda node: (node.layer.depthwise_kernel,), _bias),
     "SeparableConv2D": LinearKind(_separable, lambda node: (node.layer.depthwise_kernel, node.layer.pointwise_kernel), _bias),
     "BatchNormalization": LinearKind(_scaled, lambda node: (_scale(node),), _shift, True, _scaled_transposed),
+    **{
+        kind: LinearKind(_scaled, lambda node: (rescaling.scale(node),), rescaling.shift, True, _scaled_transposed)
+        for kind in sorted(RESCALINGS)
+    },
     "Add": LinearKind(_as_it_is, diagonal=True, transpose=_sum_transposed),
     "Average": LinearKind(_as_it_is, diagonal=True),
     **{kind: LinearKind(_as_it_is) for kind in POOLINGS if "Average" in kind},

@@ -14,6 +14,7 @@ from scipy import stats
 from wel.applicability import check_applies
 from wel.backends import find_backend
 from wel.errors import UnsupportedError, WelError, check_whole, invalid
+from wel.labels import classes_told
 from wel.maps import attribution
 from wel.methods import PAPER_METHODS, Method, find_method
 from wel.metrics import SSIM_WINDOW, reduce_channels, ssim
@@ -81,7 +82,9 @@ def choose_map_methods(names: str | Iterable[str]) -> list[Method]:
 
 
 def true_classes(net: Network, images: np.ndarray, given: Sequence[int | None] | None) -> Classes:
-    """The class of each image: the given one, and the top-1 prediction where it is None.
+    """The class of each image, a logit: the given one, and the top-1 prediction where it is None.
+
+    A network with one logit tells two classes apart, but its labels 0 and 1 name no logit: then every class is 0, from "prediction".
 
     Raises:
         WelError: for classes that the network does not have, or a network whose output is not one vector of logits.
@@ -89,10 +92,12 @@ def true_classes(net: Network, images: np.ndarray, given: Sequence[int | None] |
     shape = net.graph[net.graph.output].shape
     if len(shape) != 1:
         raise WelError(f"Invalid value for `net`: its output has shape {shape}. Expected one vector of logits.")
-    given = [None] * len(images) if given is None else list(given)
-    fits = all(one is None or isinstance(one, Integral) and 0 <= one < shape[0] for one in given)
+    given, told = [None] * len(images) if given is None else list(given), classes_told(shape[0])
+    fits = all(one is None or isinstance(one, Integral) and 0 <= one < told for one in given)
     if len(given) != len(images) or not fits:
-        raise invalid("classes", given, f"{len(images)} whole numbers from 0 to {shape[0] - 1}, or None where the class is not known")
+        raise invalid("classes", given, f"{len(images)} whole numbers from 0 to {told - 1}, or None where the class is not known")
+    if shape[0] == 1:
+        given = [None] * len(images)
     predicted = net.model.predict(images, verbose=0).argmax(axis=1) if None in given else given
     index = np.array([top if one is None else one for one, top in zip(given, predicted)], dtype="int64")
     return Classes(index, np.array(["prediction" if one is None else "label" for one in given]))
