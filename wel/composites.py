@@ -14,7 +14,8 @@ from wel.patterns import PATTERN_KINDS, folded_norms, why_no_pattern
 from wel.rules import deeplift, gradient, lrp, pattern, rectifier
 from wel.rules.base import LinearRule, Rule
 from wel.rules.flow import Contributions, Relevance
-from wel.rules.parts import ACTIVATION, LINEAR, LINEAR_KINDS, POOLINGS, SHAPES, Part, parts_of
+from wel.rules.linear_kinds import LINEAR_KINDS, POOLINGS
+from wel.rules.parts import ACTIVATION, LINEAR, SHAPES, Part, parts_of
 
 CMP_EPSILON = 1e-10
 # layers whose gradient every method but DeepLIFT passes relevance by
