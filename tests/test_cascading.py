@@ -360,11 +360,12 @@ def test_a_stage_does_not_depend_on_the_others(net, images):
 
 
 def test_maps_that_vanish_are_counted_and_not_measured(images):
-    from tensorflow.keras import Sequential, layers
+    from tensorflow.keras import Sequential, initializers, layers
 
-    last = layers.Dense(3, kernel_initializer="zeros", name="last")  # fresh, it lets nothing through
-    model = seeded(Sequential([layers.Input((8, 8, 3)), layers.Conv2D(3, 3, name="conv"), layers.Flatten(), last]))
-    table = wel.cascading_randomization(wel.load(model), images, "gradient").table
+    dead = initializers.Constant(-100.0)  # fresh, the layer lets nothing through
+    hidden = layers.Dense(5, activation="relu", bias_initializer=dead, name="hidden")
+    stack = [layers.Input((8, 8, 3)), layers.Conv2D(3, 3, name="conv"), layers.Flatten(), hidden, layers.Dense(3)]
+    table = wel.cascading_randomization(wel.load(seeded(Sequential(stack))), images, "gradient", layers=["hidden", "conv"]).table
     assert (table["nan_fraction"] == 1).all() and table["median"].isna().all()
 
 

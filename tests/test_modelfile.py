@@ -4,8 +4,10 @@ from __future__ import annotations
 import json
 
 import h5py
+import numpy as np
 import pytest
 
+import wel
 from wel.errors import WelError
 from wel.modelfiles.modelfile import check_weights_path, opened, opened_weights
 
@@ -73,3 +75,11 @@ def test_paths_of_weights(path, tmp_path):
             check_weights_path(wrong)
     if path.suffix != ".json":
         check_weights_path(path)
+
+
+def test_a_keras_file_of_old_is_hdf5(functional, images, tmp_path):
+    functional.save(tmp_path / "net.h5", save_format="h5")
+    (tmp_path / "net.h5").rename(tmp_path / "net.keras")
+    with opened(tmp_path / "net.keras") as file, opened_weights(tmp_path / "net.keras") as weights:
+        assert file.kind == "Keras 2.14.0 HDF5 file" and weights.numbers == functional.count_params()
+    np.testing.assert_array_equal(wel.load(tmp_path / "net.keras").model.predict(images, verbose=0), functional.predict(images, verbose=0))

@@ -12,7 +12,8 @@ from wel.modelfiles.configuration import LONGEST, for_inference, parsed
 
 WEIGHTS_SUFFIXES = (".h5", ".hdf5", ".keras")
 MODEL_SUFFIXES = (*WEIGHTS_SUFFIXES, ".json")
-KINDS = {".h5": "HDF5 file", ".hdf5": "HDF5 file", ".keras": "archive", ".json": "architecture"}
+KINDS = {".h5": "HDF5 file", ".keras": "archive", ".json": "architecture"}
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,11 @@ def opened(path: Path) -> Iterator[ModelFile]:
     Raises:
         WelError: when it is no such file, in sentences that do not name it.
     """
-    read = {".keras": _archive, ".json": _architecture}.get(path.suffix, _hdf5)
+    form = _form(path)
+    read = {".keras": _archive, ".json": _architecture, ".h5": _hdf5}[form]
     with ExitStack() as stack:
         configuration, version, backend, weights = read(path, stack)
-        kind = " ".join(filter(None, ("Keras", version and version[:20], KINDS[path.suffix])))
+        kind = " ".join(filter(None, ("Keras", version and version[:20], KINDS[form])))
         yield ModelFile(kind, for_inference(configuration), version, backend, weights)
 
 
@@ -73,12 +75,20 @@ def opened_weights(path: Path) -> Iterator[Weights]:
     Raises:
         WelError: as `opened`.
     """
-    if path.suffix == ".keras":
+    if _form(path) == ".keras":
         with archive.opened_weights(path) as file:
             yield Weights(file, None, None)
     else:
         with hdf5.opened(path, path.stat().st_size) as file:
             yield _weights(file)
+
+
+def _form(path: Path) -> str:
+    """What a file is, as the suffix that such files have; a .keras file that tf.keras saved before 2.12 is HDF5."""
+    if path.suffix == ".keras":
+        with open(path, "rb") as file:
+            return ".h5" if file.read(len(HDF5_SIGNATURE)) == HDF5_SIGNATURE else ".keras"
+    return ".json" if path.suffix == ".json" else ".h5"
 
 
 def check_weights_path(path: Path) -> None:

@@ -38,7 +38,7 @@ def cascading_randomization(
 ) -> SanityResult:
     """Compares the maps of a network with those of the same network randomised from its last layer down, stage by stage.
 
-    At the stage of a layer, that layer and every layer after it in model order hold fresh weights from their own initialisers,
+    At the stage of a layer, that layer and every layer after it in model order hold fresh weights (`wel.initialization`),
     the same ones at every stage (Adebayo et al. 2018; Sixt et al. 2020, figure 2b). SSIM of the two maps of the same class, as in
     `wel.metrics.ssim`, of maps reduced and cut as the method says. A map begins with the logit that the randomised network gives
     the class. Patterns, and what a method takes from the images, stay those of the untouched network.
