@@ -277,3 +277,10 @@ def test_cached_file_with_the_published_hash_is_loaded(cache, resnet20_file, mon
     expected.load_weights(resnet20_file)
     for array, other in zip(found.get_weights(), expected.get_weights()):
         np.testing.assert_array_equal(array, other)
+
+
+def test_of_a_download_only_its_bar_is_shown(capsys):
+    progress = imagenet._Progress()
+    progress.write("Downloading data from somewhere\n")
+    progress.write("  8192/102967424 [..............................] - ETA: 0s")
+    assert capsys.readouterr() == ("", "  8192/102967424 [..............................] - ETA: 0s")

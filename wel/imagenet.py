@@ -1,6 +1,7 @@
 """ImageNet weights of vgg16 and resnet50: Keras's published files, and weights files that are read by layer name."""
 from __future__ import annotations
 
+import io
 import re
 import sys
 from contextlib import contextmanager, redirect_stdout
@@ -56,7 +57,7 @@ def _downloaded(name: str, source: Published, path: Path) -> Path:
     from tensorflow import keras
 
     try:
-        with redirect_stdout(sys.stderr):
+        with redirect_stdout(_Progress()):
             return Path(keras.utils.get_file(source.file, source.origin, cache_subdir="models", cache_dir=str(keras_home())))
     except Exception as error:  # get_file raises a bare Exception for every network failure
         reason = str(error).rpartition(" -- ")[2]  # what stands before it names the address, as does get_file's first line
@@ -64,6 +65,18 @@ def _downloaded(name: str, source: Published, path: Path) -> Path:
             f"The ImageNet weights of {name} cannot be downloaded ({reason}). "
             f"Expected `--weights random`, `--weights FILE`, or the file '{path}' from another machine{_advice(name, path)}."
         ) from error
+
+
+class _Progress(io.TextIOBase):
+    """Keras's download bar on standard error, without the line before it, which stands alone where nothing can be downloaded."""
+
+    def write(self, text: str) -> int:
+        if not text.startswith("Downloading data from"):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
 
 
 def _advice(name: str, path: Path) -> str:
