@@ -11,6 +11,7 @@ import pytest
 from conftest import randomized
 from PIL import Image, ImageCms
 
+import wel
 from wel.data import load_images, preprocess
 from wel.errors import WelError
 from wel.network import Network
@@ -794,3 +795,12 @@ def test_labels_match_however_letters_are_stored(net, tmp_path):
     plain(RED).save(tmp_path / unicodedata.normalize("NFD", "café.png"))
     (tmp_path / "labels.csv").write_text(unicodedata.normalize("NFC", "file,label\ncafé.png,4\n"), "utf-8")
     assert load_images(net, tmp_path, tmp_path / "labels.csv").labels == [4]
+
+
+@pytest.mark.parametrize("limit", [1, 3, None])
+def test_bundled_pictures_of_which_the_first_has_no_label(limit):
+    net = wel.load("resnet50", weights="random")
+    found = wel.load_images(net, limit=limit)
+    known = {"cat_224.jpg": 283, "cat_dog_224.jpg": 283, "dog_224.jpg": 156, "elephant_224.jpg": 386, "zebra_224.jpg": 340}
+    known["zebra_elephant_224.jpg"] = 340
+    assert found.names[0] == "astronaut_224.jpg" and found.labels == [known.get(name) for name in found.names]

@@ -15,7 +15,7 @@ from PIL import Image
 from wel import arrays
 from wel.arrays import Stored, stored_arrays
 from wel.errors import WelError, invalid
-from wel.labels import labels_from_array, labels_from_csv, labels_from_folders, read_list
+from wel.labels import labels_from_array, labels_from_folders, read_list
 from wel.network import Network
 from wel.paths import file_sha256, models_folder
 from wel.pictures import SUFFIXES, PictureError, fitted, from_pixels, read_picture
@@ -111,8 +111,8 @@ def _bundled(net: Network, limit: int | None) -> Found:
 def _bundled_imagenet(net: Network, limit: int | None) -> Found:
     folder = models_folder() / "data" / "imagenet"
     found = _from_folder(net, folder, limit, keep_going=False)
-    labels = labels_from_csv(folder / "labels.csv", found.names, BUNDLED_CLASSES["imagenet"])
-    return replace(found, labels=labels, source="bundled pictures", left_out={})
+    known = read_list(folder / "labels.csv", BUNDLED_CLASSES["imagenet"])
+    return replace(found, labels=[known.get(name) for name in found.names], source="bundled pictures", left_out={})
 
 
 def _bundled_cifar10(net: Network, limit: int | None) -> Found:
