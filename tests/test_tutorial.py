@@ -160,15 +160,22 @@ def strange_files(folder):
     flat = layers.Flatten()(image)
     outputs = [layers.Dense(3, name=name)(flat) for name in ("kind", "colour")]
     tf.keras.Model(image, outputs).save(folder / "two.h5", include_optimizer=False)
-    return [folder / name for name in ("lambda.h5", "custom.h5", "saved", "two.h5")]
+    any_size = layers.Input((None, None, 3))
+    pooled = layers.GlobalAveragePooling2D()(layers.Conv2D(2, 3)(any_size))
+    tf.keras.Model(any_size, layers.Dense(3)(pooled)).save(folder / "any.h5", include_optimizer=False)
+    other = layers.Input((8, 8, 1))
+    tf.keras.Model([image, other], layers.Dense(3)(layers.Flatten()(layers.Add()([image, other])))).save(folder / "inputs.h5")
+    tf.keras.Model(image, layers.Conv2D(3, 1)(image)).save(folder / "pixels.h5", include_optimizer=False)
+    return [folder / name for name in ("lambda.h5", "custom.h5", "saved", "two.h5", "any.h5", "inputs.h5", "pixels.h5")]
 
 
 @pytest.mark.filterwarnings("ignore:.*HDF5 file via `model.save:UserWarning")
 def test_what_the_tutorial_says_is_refused_is_refused(tmp_path, capsys):
     rows = re.findall(r"^\|[^|]*\| (`+)(.*?)\1 \|", TEXT[TEXT.index("## What is refused") :], re.MULTILINE)
     messages = [message.strip() for _, message in rows]
-    assert len(messages) == 4
-    for path, message in zip(strange_files(tmp_path), messages):
+    files = strange_files(tmp_path)
+    assert len(messages) == len(files)
+    for path, message in zip(files, messages):
         capsys.readouterr()
         assert run(["audit", str(path), "--out", str(tmp_path / "run")]) == 2
         assert message in capsys.readouterr().err
