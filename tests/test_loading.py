@@ -304,9 +304,9 @@ def write_empty_container(path: Path, functional) -> None:
 
 
 def write_other_container(path: Path, functional) -> None:
-    """A zip that is called .h5, an HDF5 file that is called .keras."""
+    """A zip that is called .h5; an HDF5 file of weights that is called .keras, as whole models in HDF5 once were."""
     other = path.with_suffix(".h5" if path.suffix == ".keras" else ".keras")
-    functional.save(other)
+    (functional.save_weights if path.suffix == ".keras" else functional.save)(other)
     other.rename(path)
 
 
