@@ -12,11 +12,11 @@ import numpy as np
 from wel.applicability import check_applies
 from wel.auditing.checks import checked
 from wel.auditing.depths import choose_depths, choose_layers
-from wel.auditing.evidence import Evidence, Examiner, Plan
+from wel.auditing.evidence import Evidence, Examiner, Plan, others_of
 from wel.auditing.modes import MODES, Mode, by_priority, expected_seconds
 from wel.auditing.record import Circumstances, Finding, Missing, recorded
-from wel.auditing.report import Examples, write_report
-from wel.auditing.verdicts import INCONCLUSIVE, INSENSITIVE, SENSITIVE, Measurement
+from wel.auditing.report import RECORD, Examples, write_report
+from wel.auditing.verdicts import VERDICTS, Measurement
 from wel.composites import flow_of, rules_for
 from wel.data import ImageSet
 from wel.errors import UnsupportedError, check_whole, invalid, one_of
@@ -31,7 +31,6 @@ from wel.studies.csc import chosen_semantics
 from wel.studies.injection import checked_images
 from wel.studies.sanity import Cell, choose_map_methods, true_classes
 
-RECORD = "audit.json"
 # maps that have no rules of their own and are made in the same way under both semantics
 ALWAYS_SAME = ("smoothgrad", "input_x_gradient")
 
@@ -51,7 +50,7 @@ class AuditResult:
     def verdict(self, method: str) -> str | None:
         """The verdict of a method, "insensitive" before "inconclusive" before "sensitive" where semantics differ; None if not measured."""
         found = {entry["verdict"] for entry in self.record["methods"] if entry["method"] == method}
-        return next((word for word in (INSENSITIVE, INCONCLUSIVE, SENSITIVE) if word in found), None)
+        return next((word for word in VERDICTS if word in found), None)
 
 
 def audit(
@@ -217,7 +216,8 @@ class _Course:
 
     def _covered(self, cell: Cell) -> str:
         """The semantics that a cell stands for: "both" where they are the same for its method."""
-        return "both" if len(self.semantics) > 1 and self._is_same(cell.method) else cell.semantics
+        cells = [one for one in self.cells if one.method is cell.method]
+        return "both" if len(cells) < len(self.semantics) else cell.semantics
 
     def _examples(self, findings: Sequence[Finding]) -> Examples | None:
         maps = {(one.cell.method.name, one.semantics): one.evidence.examples for one in findings if one.evidence.examples is not None}
@@ -225,7 +225,7 @@ class _Course:
             return None
         count = len(next(iter(maps.values())))
         classes = self.plan.classes.index
-        others = Examiner(self.net, self.plan).others
+        others = others_of(self.net, self.plan)
         both = np.stack([classes, np.full_like(classes, -1) if others is None else others], axis=1)
         return Examples(self.pictures.names[:count], self.pictures.pixels[:count], maps, both[:count])
 
@@ -241,5 +241,5 @@ def _starts(net: Network, depths: Sequence[str], count: int) -> list[str]:
 
 def _first(pictures: ImageSet, count: int) -> ImageSet:
     fields = ("names", "pixels", "inputs", "labels", "sha256")
-    cut = {name: getattr(pictures, name) for name in fields}
-    return replace(pictures, **{name: value if value is None else value[:count] for name, value in cut.items()})
+    cut = {name: getattr(pictures, name)[:count] for name in fields}
+    return replace(pictures, **cut)

@@ -27,7 +27,7 @@ def choose_depths(net: Network, count: int) -> list[str]:
 
 def choose_layers(net: Network, count: int) -> list[str]:
     """Up to `count` layers, and the input, at which relevance is looked at on its way down; Keras names in execution order."""
-    return [net.graph.input, *reversed(_evenly(_cuts(net.graph), count))]
+    return [net.graph.input, *reversed(choose_depths(net, count))]
 
 
 def _cuts(graph: Graph) -> list[str]:

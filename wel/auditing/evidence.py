@@ -70,17 +70,11 @@ class Evidence:
 
 
 class Examiner:
-    """Measures method after method on one network; compiled sweeps and fresh weights are kept from one to the next.
-
-    Attributes:
-        others: a random other class of each image; None for a network with less than three logits, where another class's map is the
-            same by construction (two logits that only count by their difference) or there is none.
-    """
+    """Measures method after method on one network; compiled sweeps and fresh weights are kept from one to the next."""
 
     def __init__(self, net: Network, plan: Plan):
         self.net, self.plan = net, plan
-        count = net.graph[net.graph.output].shape[-1]
-        self.others = other_classes(plan.classes.index, count, plan.seed) if count > 2 else None
+        self.others = others_of(net, plan)
         try:
             self._fresh = fresh_layers(net, plan.seed) if plan.depths else {}
         except UnsupportedError:  # a layer of somebody's own, without initialisers
@@ -174,6 +168,13 @@ class Examiner:
         blank = np.full_like(maps[0][:EXAMPLES], np.nan)
         shown = [blank if some is None else some[:EXAMPLES] for some in maps]
         return np.stack([reduce_channels(some, method.reduction) for some in shown], axis=1).astype("float32")
+
+
+def others_of(net: Network, plan: Plan) -> np.ndarray | None:
+    """A random other class of each image; None for a network with less than three logits, where another class's map is the same by
+    construction (two logits that only count by their difference) or there is none."""
+    count = net.graph[net.graph.output].shape[-1]
+    return other_classes(plan.classes.index, count, plan.seed) if count > 2 else None
 
 
 def is_picture(shape: Sequence[int]) -> bool:

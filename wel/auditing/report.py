@@ -11,13 +11,12 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from wel.auditing.figures import csc_curves, deciding, heat_maps, overview, thumbnail
-from wel.auditing.verdicts import FEWEST, MEASURES
+from wel.auditing.verdicts import FEWEST, MEASURES, VERDICTS
 from wel.methods import METHODS
 from wel.metrics import SSIM_WINDOW
 from wel.paths import written_whole
 
 RECORD, REPORT = "audit.json", "report.html"
-VERDICTS = ("insensitive", "inconclusive", "sensitive")  # in the order of the page
 FEW_IMAGES = 10
 RANGE_BELOW = 8  # images: of fewer, the bootstrap interval of a median reaches from the smallest value to the largest
 BROKEN = "inputs are made wrongly or the model is broken."

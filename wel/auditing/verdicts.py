@@ -8,6 +8,7 @@ from typing import Sequence
 # the outcome of a test, as audit.json has it
 SAME, DIFFERS, CONVERGED, NOT_CONVERGED, UNCLEAR, UNDEFINED = "same", "differs", "converged", "not_converged", "unclear", "undefined"
 INSENSITIVE, SENSITIVE, INCONCLUSIVE = "insensitive", "sensitive", "inconclusive"
+VERDICTS = (INSENSITIVE, INCONCLUSIVE, SENSITIVE)  # which counts where there are several, and the order of the report
 FEWEST = 4  # images: the range of three values covers their median in three cases of four
 MEASURES = {"ssim": "SSIM", "cosine": "|cos|", "effective_rank": "effective rank"}
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Sequence
 
 from wel.auditing.modes import MODES
+from wel.auditing.verdicts import VERDICTS
 from wel.commands.console import PLAIN, console, listed, print_left_out, printable
 from wel.data import load_images
 from wel.errors import WelError, invalid, one_of
@@ -16,8 +17,6 @@ from wel.methods import find_method
 from wel.progress import bar_steps
 from wel.studies.csc import chosen_semantics
 from wel.studies.sanity import choose_map_methods
-
-VERDICTS = ("insensitive", "sensitive", "inconclusive")
 
 
 def run_audit(
