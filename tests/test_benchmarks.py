@@ -1,31 +1,23 @@
 """experiments/benchmarks: the yardstick does the work that it stands for, and ratios are those of one run's medians."""
 from __future__ import annotations
 
-import importlib
 import json
 import subprocess
 import sys
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from scripts import imported
 
 from wel.backends.native import NativeBackend
 from wel.methods import CSC_METHODS
 
 FOLDER = Path(__file__).parents[1] / "experiments" / "benchmarks"
-
-
-def module(name: str):
-    sys.path.insert(0, str(FOLDER))
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.remove(str(FOLDER))
-
-
+module = partial(imported, FOLDER)
 goals, figure = module("goals"), module("figure")
 
 

@@ -1,11 +1,11 @@
 """experiments/: claims are judged by numbers, the page holds everything by itself, every script tells its options."""
 from __future__ import annotations
 
-import importlib
 import json
 import re
 import sys
 from base64 import b64decode
+from functools import partial
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
@@ -16,20 +16,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from scripts import imported
 from typer import Typer
 from typer.testing import CliRunner
 
 FOLDER = Path(__file__).parents[1] / "experiments"
-
-
-def module(name: str):
-    sys.path.insert(0, str(FOLDER))
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.remove(str(FOLDER))
-
-
+module = partial(imported, FOLDER)
 judges, claims, page, make_paper, paper = map(module, ("judges", "claims", "page", "make_paper", "paper"))
 HOLDS, FAILS, UNTESTABLE = judges.HOLDS, judges.FAILS, judges.UNTESTABLE
 
