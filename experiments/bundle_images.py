@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from skimage import data
 
 from wel.cifar10 import CLASSES, Split, load_cifar10
-from wel.paths import written_whole
+from wel.system.files import written_whole
 
 BUNDLE = Path(__file__).resolve().parent.parent / "models" / "data"
 PER_CLASS = 20

@@ -16,7 +16,7 @@ from judges import HOLDS, UNTESTABLE
 from PIL import Image
 
 from wel import __version__
-from wel.paths import written_whole
+from wel.system.files import written_whole
 
 FOLDER = Path(__file__).resolve().parent
 # what else than a study's own table (<study>.csv) claims are judged by

@@ -21,13 +21,13 @@ from wel.commands.saliency import class_names  # noqa: E402
 from wel.data import ImageSet, load_images  # noqa: E402
 from wel.figures import write_csc_figures  # noqa: E402
 from wel.methods import METHODS  # noqa: E402
-from wel.paths import written_whole  # noqa: E402
-from wel.progress import bar_steps  # noqa: E402
 from wel.saliency_figures import Pictures, write_saliency_figures  # noqa: E402
 from wel.sanity_figures import write_cascading_figure, write_random_logit_figure  # noqa: E402
 from wel.simulation_figures import write_simulation_figures  # noqa: E402
 from wel.spectrum_figures import write_singular_values_figure  # noqa: E402
 from wel.studies.saliency import ORIGINAL, STAGE, SaliencyResult  # noqa: E402
+from wel.system.files import written_whole  # noqa: E402
+from wel.system.progress import bar_steps  # noqa: E402
 
 RUNS = Path("runs/paper")
 STAND_INS = {"vgg16": "cifar10", "resnet50": "resnet20"}  # trained networks of the same kind, bundled with wel

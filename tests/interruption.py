@@ -1,7 +1,7 @@
 """Progress that tests share: it counts steps, and plays Ctrl-C."""
 from __future__ import annotations
 
-from wel.progress import Steps
+from wel.system.progress import Steps
 
 
 class Interrupting(Steps):

@@ -397,7 +397,7 @@ KILLED = """
 import json, os, signal, sys
 import numpy as np
 import wel
-from wel.progress import Steps
+from wel.system.progress import Steps
 
 model, images, out, arguments = sys.argv[1:]
 

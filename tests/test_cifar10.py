@@ -14,7 +14,7 @@ from PIL import Image
 from wel import cifar10
 from wel.cifar10 import Cifar10, Split, content_sha256, load_cifar10
 from wel.errors import WelError
-from wel.paths import file_sha256
+from wel.system.files import file_sha256
 
 TRAIN, TEST = 10, 3
 

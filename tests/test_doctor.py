@@ -1,4 +1,4 @@
-"""`wel doctor` and wel.gpus: what is found, what is missing and how to mend it, and that it never fails where wel does."""
+"""`wel doctor` and wel.system.gpus: what is found, what is missing and how to mend it, and that it never fails where wel does."""
 from __future__ import annotations
 
 import os
@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from wel import __version__, gpus
+from wel import __version__
 from wel.cli import main
 from wel.commands import doctor
-from wel.gpus import CACHE_SIZE, Driver, compiled_first, kernels_included, libdevice, missing_libraries, why_none, writable
+from wel.system import gpus
+from wel.system.gpus import CACHE_SIZE, Driver, compiled_first, kernels_included, libdevice, missing_libraries, why_none, writable
 
 ROOT = Path(__file__).parents[1]
 NO_GPU = pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="there is a GPU")

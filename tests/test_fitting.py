@@ -12,7 +12,7 @@ import wel
 from wel.errors import UnsupportedError, WelError
 from wel.fitting import ESTIMATORS, activation_behind, fit_patterns
 from wel.patterns import Patterns, kernel_layers
-from wel.progress import Steps
+from wel.system.progress import Steps
 
 GOLDEN = Path(__file__).parent / "golden"
 SEMANTICS = ("paper", "corrected")

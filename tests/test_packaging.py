@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from PIL import Image
 
 from wel import __version__, cifar10
-from wel.paths import keras_home
+from wel.system.files import keras_home
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCKER = ROOT / "docker"

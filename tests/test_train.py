@@ -11,7 +11,7 @@ import pytest
 from wel import __version__, train
 from wel.cifar10 import Cifar10, Split
 from wel.errors import WelError
-from wel.paths import file_sha256
+from wel.system.files import file_sha256
 from wel.train import Recipe, batches, save_half_precision
 from wel.zoo import ZOO
 

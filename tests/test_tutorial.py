@@ -14,7 +14,7 @@ import tensorflow as tf
 from PIL import Image
 
 from wel.cli import main
-from wel.paths import file_sha256
+from wel.system.files import file_sha256
 
 ROOT = Path(__file__).resolve().parent.parent
 LEGACY = ROOT / "docs" / "legacy"

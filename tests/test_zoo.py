@@ -15,7 +15,7 @@ from wel import loading
 from wel.data import PREPROCESSINGS
 from wel.errors import WelError
 from wel.loading import load
-from wel.paths import file_sha256, models_folder
+from wel.system.files import file_sha256, models_folder
 from wel.train import save_half_precision
 from wel.zoo import ZOO, architecture
 

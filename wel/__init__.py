@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from wel.arithmetic import ORIGINAL_SUMS, prefer
-from wel.devices import GROWING_MEMORY
+from wel.system.arithmetic import ORIGINAL_SUMS, prefer
+from wel.system.devices import GROWING_MEMORY
 
 __version__ = "0.1.0"
 

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from wel.errors import WelError
-from wel.paths import file_sha256, keras_home
+from wel.system.files import file_sha256, keras_home
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 

@@ -9,7 +9,6 @@ from typing import List, Optional
 
 import typer
 
-from wel.arithmetic import FASTEST_SUMS
 from wel.commands.options import (
     ALLOW_TF32,
     BACKEND,
@@ -26,6 +25,7 @@ from wel.commands.options import (
     WEIGHTS,
 )
 from wel.errors import WelError
+from wel.system.arithmetic import FASTEST_SUMS
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 USAGE_ERROR = typer.BadParameter.__base__  # click's UsageError, of which typer may carry a copy of its own

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.patheffects import withStroke
 
-from wel.paths import written_whole
+from wel.system.files import written_whole
 
 STYLE = {
     "mathtext.default": "bf", "svg.fonttype": "none", "svg.hashsalt": "wel", "savefig.dpi": 150, "figure.dpi": 150,

@@ -21,9 +21,9 @@ from wel.errors import check_whole, invalid, one_of
 from wel.graph import Graph, Node
 from wel.network import Network
 from wel.patterns import KernelLayer, Patterns, consumers_of, is_linear, kernel_layers, linear_map
-from wel.progress import Steps
 from wel.reference import weight_hashes
 from wel.studies.injection import check_semantics, checked_images
+from wel.system.progress import Steps
 
 ESTIMATORS = ("linear", "relu.positive", "relu.negative")
 # bytes that a batch may take, and how often all layer outputs are held at once

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Iterator
 
 from wel.errors import WelError, invalid
-from wel.paths import in_image, keras_home
+from wel.system.files import in_image, keras_home
 
 
 @dataclass(frozen=True)

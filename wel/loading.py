@@ -22,7 +22,7 @@ from wel.modelfiles.foreign import ForeignError
 from wel.modelfiles.modelfile import MODEL_SUFFIXES, WEIGHTS_SUFFIXES, ModelFile, Weights, check_weights_path, opened, opened_weights
 from wel.modelfiles.origin import Origin
 from wel.network import Network
-from wel.paths import file_sha256, models_folder
+from wel.system.files import file_sha256, models_folder
 from wel.zoo import ZOO, Architecture
 
 # what makes a directory a SavedModel

@@ -24,8 +24,8 @@ from wel.errors import UnsupportedError, WelError, invalid
 from wel.graph import Graph, Node
 from wel.methods import Method
 from wel.network import Network
-from wel.paths import models_folder, written_whole
 from wel.reference import weight_hashes
+from wel.system.files import models_folder, written_whole
 
 PATTERN_KINDS = frozenset({"Dense", "Conv1D", "Conv2D", "DepthwiseConv2D"})
 ACTIVATION_LAYERS = frozenset({"ReLU", "LeakyReLU", "PReLU", "ELU", "ThresholdedReLU", "Softmax"})

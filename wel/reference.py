@@ -23,7 +23,7 @@ import numpy as np
 
 from wel.errors import WelError, invalid
 from wel.network import Network
-from wel.paths import written_whole
+from wel.system.files import written_whole
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from PIL import Image
 
 from wel.drawing import file_names, new_figure, shown, style, write_figure
 from wel.errors import invalid
-from wel.paths import written_whole
 from wel.studies.saliency import CLASS, ORIGINAL, STAGE, SaliencyResult, absolute, normalised
+from wel.system.files import written_whole
 
 COLORS = colormaps["seismic"].with_extremes(bad="#9a9a9a")
 PAGE, BLOCK = 8, 9  # images of one grid, methods below each other in the figure of two classes

@@ -17,8 +17,8 @@ from wel.arrays import Stored, stored_arrays
 from wel.errors import WelError, invalid
 from wel.labels import labels_from_array, labels_from_folders, read_list
 from wel.network import Network
-from wel.paths import file_sha256, models_folder
 from wel.pictures import SUFFIXES, PictureError, fitted, from_pixels, read_picture
+from wel.system.files import file_sha256, models_folder
 
 Source = Union[str, Path, Sequence[Union[str, Path]]]
 BUNDLED_CLASSES = {"cifar10": 10, "imagenet": 1000}

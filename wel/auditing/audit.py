@@ -23,13 +23,13 @@ from wel.errors import UnsupportedError, check_whole, invalid, one_of
 from wel.methods import Method
 from wel.network import Network
 from wel.options import described, settle_options
-from wel.paths import file_sha256
 from wel.patterns import with_patterns
-from wel.progress import Steps
-from wel.runs import Run
 from wel.studies.csc import chosen_semantics
 from wel.studies.injection import checked_images
 from wel.studies.sanity import Cell, choose_map_methods, true_classes
+from wel.system.files import file_sha256
+from wel.system.progress import Steps
+from wel.system.runs import Run
 
 # maps that have no rules of their own and are made in the same way under both semantics
 ALWAYS_SAME = ("smoothgrad", "input_x_gradient")

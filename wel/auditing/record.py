@@ -14,8 +14,8 @@ from wel.citations import CITATIONS
 from wel.data import ImageSet
 from wel.methods import METHODS, Method
 from wel.network import Network
-from wel.runs import versions
 from wel.studies.sanity import Cell
+from wel.system.runs import versions
 
 FORMAT = "wel-audit/1"
 TOP = 5  # predictions that are shown of every image

@@ -14,7 +14,7 @@ from wel.auditing.figures import csc_curves, deciding, heat_maps, overview, thum
 from wel.auditing.verdicts import FEWEST, MEASURES, VERDICTS
 from wel.methods import METHODS
 from wel.metrics import SSIM_WINDOW
-from wel.paths import written_whole
+from wel.system.files import written_whole
 
 RECORD, REPORT = "audit.json", "report.html"
 FEW_IMAGES = 10

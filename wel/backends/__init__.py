@@ -6,11 +6,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wel.arithmetic import ORIGINAL_SUMS
 from wel.backends.process import Worker, own_worker
 from wel.backends.wrapped import WrappedBackend
 from wel.errors import UnsupportedError, WelError, invalid, one_of
 from wel.methods import Method
+from wel.system.arithmetic import ORIGINAL_SUMS
 
 if TYPE_CHECKING:
     from wel.backends.native import NativeBackend

@@ -13,7 +13,6 @@ from wel.backends.memory import images_within
 from wel.backends.request import Precision, Request
 from wel.composites import flow_of, registrations, rules_for
 from wel.counting import count_cosines
-from wel.devices import tf32_allowed
 from wel.engine import Sweep
 from wel.graph import Graph
 from wel.network import Network
@@ -21,6 +20,7 @@ from wel.participation import Ratios, participation
 from wel.patterns import kernel_layers
 from wel.rules.fast import accelerated
 from wel.statistics import CosineCounts
+from wel.system.devices import tf32_allowed
 
 # options that reach a compiled sweep with every call
 ARRAYS = ("reference", "patterns")

@@ -14,9 +14,9 @@ from wel.data import load_images
 from wel.errors import WelError, invalid, one_of
 from wel.loading import load
 from wel.methods import find_method
-from wel.progress import bar_steps
 from wel.studies.csc import chosen_semantics
 from wel.studies.sanity import choose_map_methods
+from wel.system.progress import bar_steps
 
 
 def run_audit(

@@ -14,8 +14,8 @@ from wel.errors import invalid
 from wel.loading import load
 from wel.methods import METHODS, choose_methods
 from wel.network import Network
-from wel.progress import bar_steps
 from wel.studies.csc import CSCResult, chosen_semantics, csc
+from wel.system.progress import bar_steps
 
 
 def run_csc(

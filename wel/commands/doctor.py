@@ -13,9 +13,19 @@ from packaging.requirements import Requirement
 
 from wel import __version__
 from wel.commands.console import PLAIN, console, printable
-from wel.devices import VISIBLE, free_gpu_memory, gpu_details, tf32_allowed, used_device
-from wel.gpus import CUDA_FOLDER, compiled_first, find_driver, kernels_included, libdevice, missing_libraries, wheels, why_none, writable
-from wel.paths import in_image, keras_home, models_folder
+from wel.system.devices import VISIBLE, free_gpu_memory, gpu_details, tf32_allowed, used_device
+from wel.system.files import in_image, keras_home, models_folder
+from wel.system.gpus import (
+    CUDA_FOLDER,
+    compiled_first,
+    find_driver,
+    kernels_included,
+    libdevice,
+    missing_libraries,
+    wheels,
+    why_none,
+    writable,
+)
 from wel.zoo import ZOO
 
 LOCKED = "pip install --require-hashes -r docker/requirements.lock"

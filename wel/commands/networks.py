@@ -12,7 +12,7 @@ from wel.errors import invalid
 from wel.loading import load
 from wel.network import Network
 from wel.preprocessing import guess_preprocessing
-from wel.progress import bar_steps
+from wel.system.progress import bar_steps
 
 
 def run_fit_patterns(model, weights, images, limit, estimator, semantics, batch_size, seed, half, out) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import typer
 
-from wel.devices import allow_tf32, choose_device
+from wel.system.devices import allow_tf32, choose_device
 
 MODEL = typer.Option("cifar10", "--model", help="Network of the zoo, or a .h5, .hdf5, .keras or .json file.")
 WEIGHTS = typer.Option(None, "--weights", help="'random', or a weights file.")

@@ -13,8 +13,8 @@ from wel.data import load_images
 from wel.loading import load
 from wel.methods import METHODS
 from wel.network import Network
-from wel.progress import bar_steps
 from wel.studies.saliency import SaliencyResult, check_compared, saliency
+from wel.system.progress import bar_steps
 
 
 def run_saliency(model, weights, images, labels, limit, preprocess, methods, classes, stages, seed, semantics, backend, out) -> None:

@@ -14,11 +14,11 @@ from wel.commands.csc import context
 from wel.data import ImageSet, load_images
 from wel.loading import load
 from wel.methods import METHODS
-from wel.progress import bar_steps
 from wel.studies.cascading import cascading_randomization, choose_stages
 from wel.studies.csc import chosen_semantics
 from wel.studies.random_logit import random_logit
 from wel.studies.sanity import SanityResult, choose_map_methods
+from wel.system.progress import bar_steps
 
 
 def run_random_logit(model, weights, images, labels, limit, preprocess, methods, seed, semantics, backend, out) -> None:

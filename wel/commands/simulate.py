@@ -8,8 +8,8 @@ from rich.table import Table
 
 from wel.commands.console import PLAIN, console, print_left_out, printable
 from wel.loading import load
-from wel.progress import bar_steps
 from wel.studies.simulation import CHAINS, simulate
+from wel.system.progress import bar_steps
 
 PARALLEL = 1e-14  # 1 - |cos| at which rows are called parallel to floating point
 

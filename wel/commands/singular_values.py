@@ -14,12 +14,12 @@ from wel.errors import UnsupportedError, invalid
 from wel.loading import load
 from wel.methods import METHODS, choose_methods
 from wel.network import Network
-from wel.paths import written_whole
 from wel.patterns import Patterns
-from wel.progress import bar_steps
 from wel.studies.csc import chosen_semantics
 from wel.studies.effective_rank import EffectiveRankResult, effective_rank
 from wel.studies.singular_values import SingularValuesResult, singular_values
+from wel.system.files import written_whole
+from wel.system.progress import bar_steps
 
 
 def run_singular_values(model, weights, images, limit, preprocess, methods, start_layers, vectors, seed, semantics, patterns, out) -> None:

@@ -7,9 +7,9 @@ from rich.table import Table
 from wel.commands.console import PLAIN, console, listed, printable
 from wel.data import load_images
 from wel.loading import load
-from wel.paths import written_whole
-from wel.progress import bar_steps
 from wel.studies.verification import verify
+from wel.system.files import written_whole
+from wel.system.progress import bar_steps
 
 
 def run_verify(model, weights, backends, methods, start_layers, images, limit, vectors, seed, semantics, original, save, out) -> bool:

@@ -1,6 +1,6 @@
 """Speed alone: TensorFlow's oneDNN kernel for the gradient of a convolution, called by name.
 
-wel switches oneDNN off (`wel.arithmetic`), for the forward pass to add up as the original did. On the way down the order of
+wel switches oneDNN off (`wel.system.arithmetic`), for the forward pass to add up as the original did. On the way down the order of
 summation decides no mask, and oneDNN's kernel takes half to two thirds of the time.
 """
 from __future__ import annotations

@@ -15,8 +15,8 @@ from wel.errors import UnsupportedError, invalid
 from wel.graph import Graph
 from wel.initialization import fresh_weights
 from wel.network import Network
-from wel.progress import Steps
 from wel.studies.sanity import Cell, Comparison, Explainer, Found, MapStudy, SanityResult, summary
+from wel.system.progress import Steps
 
 # fresh weights of every layer that has weights, by the node of its first call
 Fresh = Mapping[str, Sequence[np.ndarray]]

@@ -19,10 +19,10 @@ from wel.metrics import chance_level
 from wel.network import Network
 from wel.options import described, settle_options
 from wel.patterns import with_patterns
-from wel.progress import Steps
-from wel.runs import Run
 from wel.statistics import HISTOGRAM_EDGES, CosineCounts
 from wel.studies.injection import SEMANTICS, checked_images, checked_vectors
+from wel.system.progress import Steps
+from wel.system.runs import Run
 from wel.vectors import random_vectors
 
 

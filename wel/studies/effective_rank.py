@@ -14,12 +14,12 @@ from wel.composites import flow_of, rules_for
 from wel.errors import invalid
 from wel.methods import choose_methods
 from wel.network import Network
-from wel.progress import Steps
 from wel.rules.lrp import Clipped
 from wel.rules.rectifier import Deconvolved, Guided, Rectified
-from wel.runs import Run
 from wel.studies.csc import Cell, CosineStudy, stripped
 from wel.studies.injection import checked_images
+from wel.system.progress import Steps
+from wel.system.runs import Run
 
 VECTORS = 16  # a relative error of about 2/16 for one image and location, less for medians over them
 NOT_LINEAR = (Guided, Deconvolved, Rectified, Clipped)

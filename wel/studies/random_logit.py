@@ -9,8 +9,8 @@ import pandas as pd
 
 from wel.errors import UnsupportedError
 from wel.network import Network
-from wel.progress import Steps
 from wel.studies.sanity import Cell, Found, MapStudy, SanityResult, summary
+from wel.system.progress import Steps
 
 OTHER = "output"  # all that a cell of this study consists of: the map that begins at another logit
 

@@ -27,11 +27,11 @@ from wel.errors import UnsupportedError, WelError, invalid
 from wel.methods import METHODS
 from wel.metrics import reduce_channels
 from wel.network import Network
-from wel.paths import written_whole
-from wel.progress import Steps
-from wel.runs import Run
 from wel.studies.cascading import Fresh, choose_stages, fresh_layers, randomized
 from wel.studies.sanity import Cell, MapStudy
+from wel.system.files import written_whole
+from wel.system.progress import Steps
+from wel.system.runs import Run
 
 ORIGINAL = "original"
 CLASS, STAGE = "class_", "stage_"  # what the names of the other views begin with

@@ -21,10 +21,10 @@ from wel.metrics import SSIM_WINDOW, reduce_channels, ssim
 from wel.network import Network
 from wel.options import described, settle_options
 from wel.patterns import with_patterns
-from wel.progress import Steps
-from wel.runs import Run
 from wel.studies.csc import chosen_semantics
 from wel.studies.injection import checked_images
+from wel.system.progress import Steps
+from wel.system.runs import Run
 
 # what "all" means here: the methods of the paper's figure 2
 SANITY_METHODS = (*PAPER_METHODS, "smoothgrad")

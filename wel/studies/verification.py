@@ -16,9 +16,9 @@ from wel.metrics import pairwise_abs_cosine
 from wel.network import Network
 from wel.options import settle_options
 from wel.patterns import with_patterns
-from wel.progress import Steps
 from wel.reference import Reference, weight_hashes
 from wel.studies.injection import check_semantics, checked_images
+from wel.system.progress import Steps
 from wel.vectors import random_vectors
 
 

@@ -1,4 +1,4 @@
-"""wel.devices: which GPU is visible, what is refused, what the environment says afterwards; here on a machine with or without a GPU."""
+"""wel.system.devices: which GPU is visible, what is refused, what the environment says afterwards; here on a machine with or without a GPU."""
 from __future__ import annotations
 
 import json
@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from wel import devices
 from wel.backends.native import full_precision
 from wel.cli import main
-from wel.devices import TF32, VISIBLE, allow_tf32, choose_device, free_gpu_memory, tf32_allowed, used_device, visible_gpu
 from wel.errors import WelError
+from wel.system import devices
+from wel.system.devices import TF32, VISIBLE, allow_tf32, choose_device, free_gpu_memory, tf32_allowed, used_device, visible_gpu
 
 GPUS = tf.config.list_physical_devices("GPU")
 SETTINGS = (VISIBLE, TF32, "CUDA_DEVICE_ORDER", "NVIDIA_TF32_OVERRIDE")
@@ -115,7 +115,7 @@ def test_without_a_gpu_the_cpu_is_used():
 
 CHOSEN = """
 import json, os, sys
-import wel, wel.devices
+import wel, wel.system.devices
 from wel.cli import main
 before = set(sys.modules)
 try:

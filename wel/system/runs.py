@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 
 from wel import __version__
-from wel.devices import used_device
 from wel.errors import WelError, invalid
-from wel.paths import written_whole
+from wel.system.devices import used_device
+from wel.system.files import written_whole
 
 PACKAGES = ("tensorflow", "keras", "innvestigate", "deeplift", "numpy", "scipy", "pandas")
 

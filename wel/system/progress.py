@@ -7,7 +7,7 @@ from typing import Iterator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from wel.devices import used_device
+from wel.system.devices import used_device
 
 
 def progress() -> Progress:

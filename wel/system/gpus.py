@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import distribution
 from pathlib import Path
 
-from wel.devices import VISIBLE
+from wel.system.devices import VISIBLE
 
 LOCKED = "pip install --require-hashes -r docker/requirements-gpu.lock"
 # by the folder of its wheel

@@ -11,8 +11,8 @@ import shutil
 import subprocess
 from typing import List, Optional
 
-from wel.arithmetic import prefer
 from wel.errors import invalid
+from wel.system.arithmetic import prefer
 
 # else TensorFlow takes all of a GPU's memory when it starts, and a worker beside it finds none
 GROWING_MEMORY = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}

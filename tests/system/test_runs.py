@@ -1,4 +1,4 @@
-"""wel.runs: a directory that goes on where it stopped, and refuses what is not its own."""
+"""wel.system.runs: a directory that goes on where it stopped, and refuses what is not its own."""
 from __future__ import annotations
 
 import errno
@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wel import __version__, runs
+from wel import __version__
 from wel.errors import WelError
-from wel.runs import Run
+from wel.system import runs
+from wel.system.runs import Run
 
 REQUEST = {"study": "csc", "seed": 0, "start": ("fc6", "fc5")}
 

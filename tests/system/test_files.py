@@ -1,4 +1,4 @@
-"""wel.paths: files are whole or not there, hashes are sha256, the bundled files are found."""
+"""wel.system.files: files are whole or not there, hashes are sha256, the bundled files are found."""
 from __future__ import annotations
 
 import hashlib
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import wel
-from wel.paths import file_sha256, keras_home, models_folder, written_whole
+from wel.system.files import file_sha256, keras_home, models_folder, written_whole
 
 
 def names(folder: Path) -> list[str]:
@@ -57,7 +57,7 @@ def test_two_writers_do_not_share_a_temporary_name(tmp_path):
 
 
 def test_process_that_is_killed_leaves_a_hidden_file_only(tmp_path):
-    code = "import os, sys; from wel.paths import written_whole; from pathlib import Path\n"
+    code = "import os, sys; from wel.system.files import written_whole; from pathlib import Path\n"
     code += "with written_whole(Path(sys.argv[1])) as path:\n    path.write_text('half')\n    os._exit(1)"
     checkout = str(Path(wel.__file__).parent.parent)
     subprocess.run([sys.executable, "-c", code, tmp_path / "table.csv"], check=False, env={**os.environ, "PYTHONPATH": checkout})

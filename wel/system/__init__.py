@@ -1,0 +1,1 @@
+"""Where wel runs, and where it writes."""
