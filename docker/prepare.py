@@ -35,7 +35,7 @@ def compile_code() -> None:
     # numba knows source by its time, of which an image keeps whole seconds
     seconds = int(source.stat().st_mtime)
     os.utime(source, (seconds, seconds))
-    from wel.fast_counting import count_located
+    from wel.measures.fast_counting import count_located
 
     for dtype in ("float32", "float64"):
         count_located(np.ones((1, 2, 1, 3), dtype), groups=1)

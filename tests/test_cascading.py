@@ -19,9 +19,8 @@ import wel
 from wel.errors import UnsupportedError, WelError
 from wel.initialization import initialize
 from wel.maps import attribution
-from wel.metrics import ssim
+from wel.measures.similarity import similarity, ssim
 from wel.studies.cascading import cascade, choose_stages, fresh_layers, randomized
-from wel.studies.sanity import similarity
 
 ROOT = Path(__file__).parents[1]
 COLUMNS = (

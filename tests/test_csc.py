@@ -9,8 +9,8 @@ from replicas import METHODS
 
 import wel
 from wel.errors import UnsupportedError, WelError
-from wel.metrics import chance_level
-from wel.vectors import random_vectors
+from wel.measures.cosine import chance_level
+from wel.measures.vectors import random_vectors
 
 COLUMNS = (
     "model method semantics backend start layer layer_index channels images vectors values nan_fraction "

@@ -10,9 +10,9 @@ from test_participation import ratio
 import wel
 from wel.cli import main
 from wel.errors import UnsupportedError, WelError
+from wel.measures.vectors import random_vectors
 from wel.studies.effective_rank import jackknife
 from wel.studies.effective_rank import median as median_of_columns
-from wel.vectors import random_vectors
 
 COLUMNS = (
     "model method semantics backend start layer layer_index channels images vectors linear "

@@ -18,7 +18,7 @@ import wel
 from wel.composites import rules_for
 from wel.engine import Sweep
 from wel.errors import UnsupportedError
-from wel.statistics import CosineCounts
+from wel.measures.counts import CosineCounts
 
 # of the residual network: the output, the sum, inside either branch, below the block
 STARTS = ("dense", "add", "bn3", "relu2", "bn_skip", "relu1")

@@ -9,7 +9,7 @@ from replicas import relative
 from tensorflow.keras import Model, layers
 
 import wel
-from wel.metrics import pairwise_abs_cosine
+from wel.measures.cosine import pairwise_abs_cosine
 
 SHAPE = (10, 10, 3)
 

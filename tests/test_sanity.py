@@ -9,9 +9,9 @@ from scipy import stats
 
 import wel
 from wel.errors import UnsupportedError, WelError
+from wel.measures.similarity import median_interval, similarity, ssim, summary
 from wel.methods import PAPER_METHODS
-from wel.metrics import ssim
-from wel.studies.sanity import choose_map_methods, median_interval, similarity, summary, true_classes
+from wel.studies.sanity import choose_map_methods, true_classes
 
 
 @pytest.fixture(scope="module")

@@ -149,7 +149,7 @@ def replica(chain, shapes, rows, generators):
 
 
 def generator(seed, chain, sample):
-    """Like `wel.vectors`: (seed, sha256 of the name, sample)."""
+    """Like `wel.measures.vectors`: (seed, sha256 of the name, sample)."""
     import hashlib
 
     return np.random.default_rng([seed, int.from_bytes(hashlib.sha256(chain.encode()).digest()[:8], "little"), sample])

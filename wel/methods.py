@@ -38,7 +38,7 @@ class Method:
         csc: whether it passes relevance from layer to layer, so that CSC is defined; the others have maps of the input only.
         head: what a map begins with at the output: "logit", the class's logit, or "one", 1.
         reduction: how a map's channels become one, "sum" or "max_abs", the largest absolute value.
-        map_percentile: at which maps are cut before they are compared (`wel.metrics.ssim`).
+        map_percentile: at which maps are cut before they are compared (`wel.measures.similarity.ssim`).
     """
 
     name: str

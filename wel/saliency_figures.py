@@ -15,7 +15,8 @@ from PIL import Image
 
 from wel.drawing import file_names, new_figure, shown, style, write_figure
 from wel.errors import invalid
-from wel.studies.saliency import CLASS, ORIGINAL, STAGE, SaliencyResult, absolute, normalised
+from wel.measures.similarity import absolute, normalised
+from wel.studies.saliency import CLASS, ORIGINAL, STAGE, SaliencyResult
 from wel.system.files import written_whole
 
 COLORS = colormaps["seismic"].with_extremes(bad="#9a9a9a")

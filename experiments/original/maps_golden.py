@@ -1,4 +1,4 @@
-"""Maps and SSIM by the original stack: the golden numbers that `wel.maps` and `wel.metrics.ssim` are tested against.
+"""Maps and SSIM by the original stack: the golden numbers that `wel.maps` and `wel.measures.similarity.ssim` are tested against.
 
     python maps_golden.py --golden tests/golden
 

@@ -11,18 +11,19 @@ from wel.backends import find_backend
 from wel.backends.request import Request
 from wel.errors import UnsupportedError
 from wel.maps import attribution
+from wel.measures.cosine import chance_level
+from wel.measures.counts import CosineCounts
+from wel.measures.similarity import SSIM_WINDOW, reduce_channels, similarity, summary
+from wel.measures.vectors import random_vectors
 from wel.methods import Method
-from wel.metrics import SSIM_WINDOW, chance_level, reduce_channels
 from wel.network import Network
 from wel.options import settle_options
 from wel.patterns import with_patterns
-from wel.statistics import CosineCounts
 from wel.studies.cascading import fresh_layers, randomized
 from wel.studies.effective_rank import jackknife
 from wel.studies.injection import relevance
 from wel.studies.random_logit import other_classes
-from wel.studies.sanity import Cell, Classes, similarity, summary
-from wel.vectors import random_vectors
+from wel.studies.sanity import Cell, Classes
 
 FEWEST_VALUES = 10  # of an input, below which maps are parallel by chance
 EXAMPLES = 2  # images whose maps are shown

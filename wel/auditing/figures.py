@@ -10,8 +10,8 @@ from typing import Any, Iterable, Sequence
 import numpy as np
 from PIL import Image
 
+from wel.measures.similarity import normalised
 from wel.saliency_figures import COLORS
-from wel.studies.saliency import normalised
 
 LEVELS = 65  # colours of a map: an odd number, so that 0 has its own; few, so that the files are small
 THUMBNAIL = 160  # pixels of the longer side
@@ -38,7 +38,7 @@ def heat_maps(maps: Sequence[tuple[np.ndarray, float]]) -> list[str]:
     All are drawn at their own size, at 224 pixels at most, and smaller where they would take more than `BUDGET` characters together.
 
     Args:
-        maps: (height, width) each, and the percentile at which it is cut (`wel.studies.saliency.normalised`).
+        maps: (height, width) each, and the percentile at which it is cut (`wel.measures.similarity.normalised`).
     """
     uris: list[str] = []
     for edge in EDGES:

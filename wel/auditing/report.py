@@ -12,8 +12,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from wel.auditing.figures import csc_curves, deciding, heat_maps, overview, thumbnail
 from wel.auditing.verdicts import FEWEST, MEASURES, VERDICTS
+from wel.measures.similarity import SSIM_WINDOW
 from wel.methods import METHODS
-from wel.metrics import SSIM_WINDOW
 from wel.system.files import written_whole
 
 RECORD, REPORT = "audit.json", "report.html"

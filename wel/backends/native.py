@@ -12,14 +12,14 @@ import tensorflow as tf
 from wel.backends.memory import images_within
 from wel.backends.request import Precision, Request
 from wel.composites import flow_of, registrations, rules_for
-from wel.counting import count_cosines
 from wel.engine import Sweep
 from wel.graph import Graph
+from wel.measures.counting import count_cosines
+from wel.measures.counts import CosineCounts
+from wel.measures.participation import Ratios, participation
 from wel.network import Network
-from wel.participation import Ratios, participation
 from wel.patterns import kernel_layers
 from wel.rules.fast import accelerated
-from wel.statistics import CosineCounts
 from wel.system.devices import tf32_allowed
 
 # options that reach a compiled sweep with every call

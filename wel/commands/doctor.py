@@ -190,7 +190,7 @@ def check_compiled_code() -> Iterator[Finding]:
     """Whether the code that numba compiles can be kept."""
     from numba.core.caching import FunctionCache
 
-    from wel.fast_counting import count_located
+    from wel.measures.fast_counting import count_located
 
     try:
         yield Finding("compiled code", f"kept in {FunctionCache(count_located).cache_path}")

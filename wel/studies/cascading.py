@@ -14,8 +14,9 @@ import pandas as pd
 from wel.errors import UnsupportedError, invalid
 from wel.graph import Graph
 from wel.initialization import fresh_weights
+from wel.measures.similarity import summary
 from wel.network import Network
-from wel.studies.sanity import Cell, Comparison, Explainer, Found, MapStudy, SanityResult, summary
+from wel.studies.sanity import Cell, Comparison, Explainer, Found, MapStudy, SanityResult
 from wel.system.progress import Steps
 
 # fresh weights of every layer that has weights, by the node of its first call
@@ -40,7 +41,7 @@ def cascading_randomization(
 
     At the stage of a layer, that layer and every layer after it in model order hold fresh weights (`wel.initialization`),
     the same ones at every stage (Adebayo et al. 2018; Sixt et al. 2020, figure 2b). SSIM of the two maps of the same class, as in
-    `wel.metrics.ssim`, of maps reduced and cut as the method says. A map begins with the logit that the randomised network gives
+    `wel.measures.similarity.ssim`, of maps reduced and cut as the method says. A map begins with the logit that the randomised network gives
     the class. Patterns, and what a method takes from the images, stay those of the untouched network.
     `net` itself is randomised meanwhile; afterwards it holds its own weights, whatever has happened.
 

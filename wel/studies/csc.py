@@ -14,16 +14,16 @@ from wel.applicability import check_applies
 from wel.backends import find_backend
 from wel.backends.request import DTYPES, Precision, Request
 from wel.errors import UnsupportedError, check_whole, invalid, one_of
+from wel.measures.cosine import chance_level
+from wel.measures.counts import HISTOGRAM_EDGES, CosineCounts
+from wel.measures.vectors import random_vectors
 from wel.methods import Method, choose_methods
-from wel.metrics import chance_level
 from wel.network import Network
 from wel.options import described, settle_options
 from wel.patterns import with_patterns
-from wel.statistics import HISTOGRAM_EDGES, CosineCounts
 from wel.studies.injection import SEMANTICS, checked_images, checked_vectors
 from wel.system.progress import Steps
 from wel.system.runs import Run
-from wel.vectors import random_vectors
 
 
 class Cell(NamedTuple):
@@ -39,7 +39,7 @@ class CSCResult:
 
     Attributes:
         table: one row per method, semantics, start layer and layer; statistics of |cos| as columns.
-        histograms: (method, semantics, start, layer) -> counts for `wel.statistics.HISTOGRAM_EDGES`.
+        histograms: (method, semantics, start, layer) -> counts for `wel.measures.counts.HISTOGRAM_EDGES`.
         skipped: methods of "all" that do not apply to the network, and why.
         non_finite: (method, semantics, start) -> the first layer on the way down at which relevance is not finite.
     """

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from wel.errors import UnsupportedError
+from wel.measures.similarity import summary
 from wel.network import Network
-from wel.studies.sanity import Cell, Found, MapStudy, SanityResult, summary
+from wel.studies.sanity import Cell, Found, MapStudy, SanityResult
 from wel.system.progress import Steps
 
 OTHER = "output"  # all that a cell of this study consists of: the map that begins at another logit
@@ -30,7 +31,7 @@ def random_logit(
 ) -> SanityResult:
     """Compares each image's map of its true class with its map of a random other class (Sixt et al. 2020, figure 2a).
 
-    SSIM as in `wel.metrics.ssim`, of maps reduced and cut as the method says (`wel.methods.Method`). High SSIM: the map does not
+    SSIM as in `wel.measures.similarity.ssim`, of maps reduced and cut as the method says (`wel.methods.Method`). High SSIM: the map does not
     depend on the class. `ci_low` and `ci_high` are the bootstrap 99 % interval of the median over images.
 
     Args:

@@ -3,7 +3,7 @@
 A run directory holds `saliency_images.csv` and `saliency.csv` (`SaliencyResult.images` and `.table`), and for every method and
 semantics `maps/<method>_<semantics>.npz` with float32 arrays (n, height, width), images in the order of the study:
 
-    raw/<view>          the map with its channels reduced (`wel.metrics.reduce_channels`)
+    raw/<view>          the map with its channels reduced (`wel.measures.similarity.reduce_channels`)
     normalised/<view>   the same in [−1, 1], as it is drawn (`normalised`)
     absolute/<view>     of the views of two classes only: in [0, 1], what their L1 distance is measured on (`absolute`)
 
@@ -24,8 +24,8 @@ import numpy as np
 import pandas as pd
 
 from wel.errors import UnsupportedError, WelError, invalid
+from wel.measures.similarity import absolute, class_distance, normalised, reduce_channels
 from wel.methods import METHODS
-from wel.metrics import reduce_channels
 from wel.network import Network
 from wel.studies.cascading import Fresh, choose_stages, fresh_layers, randomized
 from wel.studies.sanity import Cell, MapStudy
@@ -38,7 +38,6 @@ CLASS, STAGE = "class_", "stage_"  # what the names of the other views begin wit
 MOST_LIKELY = 5
 DISTANCES = ("model", "method", "semantics", "backend", "image", "class_a", "class_b", "l1")
 TEXT_COLUMNS = ("model", "method", "semantics", "backend", "class_from", "top5")
-
 # (method, semantics, view) -> (n, height, width) float32
 Maps = dict[tuple[str, str, str], np.ndarray]
 
@@ -66,49 +65,6 @@ class View(NamedTuple):
     name: str
     classes: np.ndarray
     stage: str | None = None
-
-
-def normalised(heatmap: np.ndarray, percentile: float = 99.5) -> np.ndarray:
-    """A map for the eye, in [−1, 1]: m / max(P_p, |P_(100−p)|), cut; float32, NaN where m is.
-
-    Percentiles are those of the map's finite values. Where both are 0, whatever is not 0 lies beyond them: it becomes ±1.
-
-    Args:
-        heatmap: (height, width).
-        percentile: p, from 50 to 100.
-    """
-    low, high = _ends(heatmap, percentile)
-    return _cut(heatmap, max(high, -low)).astype("float32")
-
-
-def absolute(heatmap: np.ndarray, percentile: float = 99.5) -> np.ndarray:
-    """The strength of a map, in [0, 1]: positive values / P_p, negative ones / P_(100−p), cut; float32, NaN where m is.
-
-    A value beyond a percentile that lies on the other side of 0, or on it, becomes 1.
-    Arguments as for `normalised`. Source: Sixt, Granz & Landgraf (2020), the maps of two classes.
-    """
-    low, high = _ends(heatmap, percentile)
-    return np.abs(np.where(heatmap > 0, _cut(heatmap, high), _cut(heatmap, -low))).astype("float32")
-
-
-def class_distance(one: np.ndarray, other: np.ndarray, percentile: float = 99.5) -> float:
-    """L1 = mean |a − b| over the locations of two maps (height, width), a and b their `absolute`; in [0, 1].
-
-    NaN where a map holds NaN, or nothing but 0: two empty maps are equal, but say nothing of the classes.
-    """
-    if not (one.any() and other.any()):
-        return np.nan
-    difference = absolute(one, percentile).astype("float64") - absolute(other, percentile)
-    return float(np.abs(difference).mean())
-
-
-def _ends(heatmap: np.ndarray, percentile: float) -> tuple[float, float]:
-    finite = heatmap[np.isfinite(heatmap)].astype("float64")
-    return tuple(np.percentile(finite, [100 - percentile, percentile])) if finite.size else (0.0, 0.0)
-
-
-def _cut(heatmap: np.ndarray, scale: float) -> np.ndarray:
-    return np.clip(heatmap.astype("float64") / scale, -1, 1) if scale > 0 else np.sign(heatmap)
 
 
 def saliency(

@@ -9,15 +9,14 @@ from typing import Any, Callable, Iterable, Iterator, NamedTuple, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from wel.applicability import check_applies
 from wel.backends import find_backend
 from wel.errors import UnsupportedError, WelError, check_whole, invalid
 from wel.labels import classes_told
 from wel.maps import attribution
+from wel.measures.similarity import SSIM_WINDOW, similarity
 from wel.methods import PAPER_METHODS, Method, find_method
-from wel.metrics import SSIM_WINDOW, reduce_channels, ssim
 from wel.network import Network
 from wel.options import described, settle_options
 from wel.patterns import with_patterns
@@ -28,10 +27,7 @@ from wel.system.runs import Run
 
 # what "all" means here: the methods of the paper's figure 2
 SANITY_METHODS = (*PAPER_METHODS, "smoothgrad")
-RESAMPLES, LEVEL = 10_000, 0.99
-RESAMPLES_AT_ONCE = 500
 TEXT_COLUMNS = ("model", "method", "semantics", "backend", "stage", "class_from")
-
 # (network, images (n, *input shape), classes (n,)) -> maps (n, *input shape)
 Explainer = Callable[[Network, np.ndarray, np.ndarray], np.ndarray]
 # two such stacks of maps -> how alike they are, (n,)
@@ -101,40 +97,6 @@ def true_classes(net: Network, images: np.ndarray, given: Sequence[int | None] |
     predicted = net.model.predict(images, verbose=0).argmax(axis=1) if None in given else given
     index = np.array([top if one is None else one for one, top in zip(given, predicted)], dtype="int64")
     return Classes(index, np.array(["prediction" if one is None else "label" for one in given]))
-
-
-def similarity(one: np.ndarray, other: np.ndarray, reduction: str, percentile: float, semantics: str) -> np.ndarray:
-    """SSIM (n,) of maps (n, height, width, channels), image by image, their channels reduced (`wel.metrics`); NaN where undefined."""
-    pairs = zip(reduce_channels(one, reduction), reduce_channels(other, reduction))
-    return np.array([ssim(a, b, semantics, percentile) for a, b in pairs])
-
-
-def median_interval(values: np.ndarray, seed: int) -> tuple[float, float]:
-    """The bootstrap interval of the median: 0.5 % and 99.5 % quantiles over 10,000 resamples with replacement (percentile method).
-
-    NaN for fewer than two values.
-    """
-    if len(values) < 2:
-        return np.nan, np.nan
-    found = stats.bootstrap(
-        (values,),
-        np.median,
-        n_resamples=RESAMPLES,
-        batch=RESAMPLES_AT_ONCE,
-        confidence_level=LEVEL,
-        method="percentile",
-        random_state=np.random.default_rng(seed),
-    )
-    return tuple(map(float, found.confidence_interval))
-
-
-def summary(values: np.ndarray, seed: int) -> dict[str, float]:
-    """images, values (those that are numbers), nan_fraction, median, mean, and the median's ci_low, ci_high; NaN without values."""
-    kept = values[~np.isnan(values)]
-    low, high = median_interval(kept, seed)
-    median, mean = (float(np.median(kept)), float(np.mean(kept))) if len(kept) else (np.nan, np.nan)
-    counts = {"images": len(values), "values": len(kept), "nan_fraction": 1 - len(kept) / len(values)}
-    return {**counts, "median": median, "mean": mean, "ci_low": low, "ci_high": high}
 
 
 class MapStudy:

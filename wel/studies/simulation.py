@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from wel.errors import UnsupportedError, check_whole
-from wel.metrics import pairwise_abs_cosine
+from wel.measures.cosine import pairwise_abs_cosine
 from wel.network import Network
 from wel.patterns import Patterns, bundled_patterns, patterns_for
 from wel.system.progress import Steps

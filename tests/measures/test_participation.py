@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from wel.errors import WelError
-from wel.participation import participation
+from wel.measures.participation import participation
 from wel.studies.effective_rank import jackknife
 
 

@@ -1,11 +1,11 @@
-"""wel.vectors: every vector depends on its own key only, and is drawn from N(0, I)."""
+"""wel.measures.vectors: every vector depends on its own key only, and is drawn from N(0, I)."""
 from __future__ import annotations
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from wel.vectors import random_vectors
+from wel.measures.vectors import random_vectors
 
 SHAPE = (4, 3, 2)
 

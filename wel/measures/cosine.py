@@ -6,12 +6,10 @@ from itertools import combinations
 import numpy as np
 from scipy import stats
 
-from wel.errors import WelError, invalid
+from wel.errors import invalid
 
 CHUNK_VALUES = 2 ** 18  # float64 values in work at a time: 2 MB, which stays in the cache; a layer of any size takes no more
 NEAR_PARALLEL = 0.99
-SSIM_WINDOW = 5
-SSIM_RANGE = {"paper": 2.0, "corrected": 1.0}  # scikit-image 0.16.2 takes floats to lie in [-1, 1], wherever they do lie
 
 
 def pairwise_abs_cosine(relevance: np.ndarray) -> np.ndarray:
@@ -46,46 +44,6 @@ def chance_level(channels: int) -> float:
     if channels < 1:
         raise invalid("channels", channels, "at least 1")
     return 1.0 if channels == 1 else float(np.sqrt(stats.beta.median(0.5, (channels - 1) / 2)))
-
-
-def reduce_channels(maps: np.ndarray, reduction: str) -> np.ndarray:
-    """One value per location: maps (…, channels) to (…), as `wel.methods.Method.reduction` says.
-
-    reduction: "sum" over the channels, or "max_abs", the largest absolute value.
-    Raises WelError for another reduction.
-    """
-    if reduction not in ("sum", "max_abs"):
-        raise invalid("reduction", reduction, "'sum' or 'max_abs'")
-    return maps.sum(axis=-1) if reduction == "sum" else np.abs(maps).max(axis=-1)
-
-
-def ssim(a: np.ndarray, b: np.ndarray, semantics: str = "paper", percentile: float = 99.5) -> float:
-    """How alike two maps (height, width) are: structural similarity of the scaled maps, at most 1.
-
-    With p the percentile and q = 100 − p its mirror, a map m is scaled to s(m) = (m − m_q) / (m_p − m_q), cut to [0, 1];
-    max(SSIM(s(a), s(b)), SSIM(s(a), s(−b))) over windows of 5 × 5, since a map may flip its sign.
-    `paper`: the two ends of the scale are swapped, 1 − s, and constants are for data of range 2; `corrected`: as written, range 1.
-    NaN where a map holds NaN or has no spread between its percentiles.
-    Source: Wang, Bovik, Sheikh & Simoncelli (2004), by scikit-image; Sixt, Granz & Landgraf (2020) for the scaling.
-    Raises WelError for maps that are not two-dimensional, of one shape and at least 5 × 5, and for unknown semantics.
-    """
-    from skimage.metrics import structural_similarity  # takes a second to import
-
-    if semantics not in SSIM_RANGE:
-        raise invalid("semantics", semantics, "'paper' or 'corrected'")
-    a, b = np.asarray(a, dtype="float64"), np.asarray(b, dtype="float64")
-    if a.shape != b.shape or a.ndim != 2 or min(a.shape) < SSIM_WINDOW:
-        raise WelError(f"Invalid value for `a` and `b`: maps of shapes {a.shape} and {b.shape}. Expected two of one shape, 5 × 5 or more.")
-    one, *others = (_scaled(heatmap, semantics, percentile) for heatmap in (a, b, -b))
-    settings = {"win_size": SSIM_WINDOW, "data_range": SSIM_RANGE[semantics]}
-    return float(np.max([structural_similarity(one, other, **settings) for other in others]))
-
-
-def _scaled(heatmap: np.ndarray, semantics: str, percentile: float) -> np.ndarray:
-    low, high = np.percentile(heatmap, [100 - percentile, percentile])
-    if semantics == "paper":
-        low, high = high, low
-    return np.clip((heatmap - low) / (high - low), 0, 1) if high != low else np.full_like(heatmap, np.nan)
 
 
 def _unit_vectors(relevance: np.ndarray) -> np.ndarray:

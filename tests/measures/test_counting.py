@@ -1,4 +1,4 @@
-"""wel.counting: |cos| counted in a graph is what wel.statistics counts of the cosines of the same relevances, on both ways to count."""
+"""wel.measures.counting: |cos| counted in a graph is what wel.measures.counts counts of the cosines of the same relevances, on both ways to count."""
 from __future__ import annotations
 
 import gc
@@ -9,10 +9,10 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.ops import script_ops
 
-from wel import counting, fast_counting
-from wel.counting import count_cosines
 from wel.errors import WelError
-from wel.statistics import BINS, CENTRES, FINE, FINE_EDGES, CosineCounts, bin_indices
+from wel.measures import counting, fast_counting
+from wel.measures.counting import count_cosines
+from wel.measures.counts import BINS, CENTRES, FINE, FINE_EDGES, CosineCounts, bin_indices
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -35,7 +35,7 @@ def relevances(shape: tuple, seed: int = 0, dtype: str = "float32") -> np.ndarra
 
 
 def exact_cosines(relevance: np.ndarray) -> np.ndarray:
-    """|cos| of all pairs of vectors, from sums in extended precision: at 1000 channels those of wel.metrics are off by 2e-15."""
+    """|cos| of all pairs of vectors, from sums in extended precision: at 1000 channels those of wel.measures.cosine are off by 2e-15."""
     vectors = relevance.reshape(len(relevance), -1, relevance.shape[-1]).astype(np.longdouble)
     gram = np.einsum("vlc,wlc->vwl", vectors, vectors)
     first, second = np.triu_indices(len(relevance), 1)

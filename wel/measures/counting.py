@@ -1,4 +1,4 @@
-"""|cos| counted inside a TensorFlow graph, in the grid of wel.statistics, so that no relevance map leaves it.
+"""|cos| counted inside a TensorFlow graph, in the grid of wel.measures.counts, so that no relevance map leaves it.
 
 The same numbers as CosineCounts.of(image, pairwise_abs_cosine(relevance)), up to the rounding of |cos|: about 1e-15 here, next to 1
 too, since |cos| comes from sums over the channels; a float32 relevance is itself off by that much in 1 - |cos|.
@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from wel.errors import invalid
-from wel.statistics import BINS, FINE, FINE_EDGES, LINEAR_EDGES, PER_DECADE, PER_UNIT, CosineCounts
+from wel.measures.counts import BINS, FINE, FINE_EDGES, LINEAR_EDGES, PER_DECADE, PER_UNIT, CosineCounts
 
 CHUNK_VALUES = 2 ** 19  # relevances in a chunk, 4 MB in float64: the fastest of 2^16 … 2^22
 PARALLEL = 2  # chunks in work at a time
@@ -27,7 +27,7 @@ _EXPONENT = 0x7FF0000000000000  # its bits in a float64
 class GraphCounts(NamedTuple):
     """|cos| of n images at one layer, in S groups (start layers) that are counted apart: tensors, or arrays of their values.
 
-    bins: (any, 2) int32: bin as in wel.statistics and count, in ascending order for each image, group after group.
+    bins: (any, 2) int32: bin as in wel.measures.counts and count, in ascending order for each image, group after group.
     sizes: (S, n) int32, how many of `bins` belong to each image.
     fine: (any, 2) int32: part of a bin and count over all images of a group, in ascending order, group after group.
     fine_sizes: (S,) int32, how many of `fine` belong to each group.
@@ -84,7 +84,7 @@ def _on_gpu() -> bool:
 
 @lru_cache(maxsize=None)
 def _cpu_counter(dtype: tf.DType, vectors: int):
-    from wel.fast_counting import count_located  # takes half a second to import
+    from wel.measures.fast_counting import count_located  # takes half a second to import
 
     def compute(relevance, groups):
         return count_located(relevance.reshape(len(relevance), vectors, -1, relevance.shape[-1]), int(groups))

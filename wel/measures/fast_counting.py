@@ -1,4 +1,4 @@
-"""|cos| counted on CPUs: what wel.counting does in TensorFlow, several times faster, by functions that numba compiles.
+"""|cos| counted on CPUs: what wel.measures.counting does in TensorFlow, several times faster, by functions that numba compiles.
 
 It is for speed alone. The compiled code is kept on disk where that is possible.
 """
@@ -14,7 +14,7 @@ import numba
 import numpy as np
 import tensorflow as tf
 
-from wel.statistics import BINS, FINE, FINE_EDGES, LINEAR_EDGES, PER_DECADE, PER_UNIT
+from wel.measures.counts import BINS, FINE, FINE_EDGES, LINEAR_EDGES, PER_DECADE, PER_UNIT
 
 TASK_VALUES = 2 ** 16  # relevances that are worth a thread of their own
 BLOCK, CHANNELS = 32, 256  # locations, and channels of one location, at a time: what fits into the fastest cache
@@ -25,7 +25,7 @@ _GRID_TYPES = "float64[::1], float64, int64, int64, int64, int64"
 
 
 def count_located(located: np.ndarray, groups: int) -> tuple[np.ndarray, ...]:
-    """The fields of wel.counting.GraphCounts, of relevance (B, V, locations, channels), float32 or float64.
+    """The fields of wel.measures.counting.GraphCounts, of relevance (B, V, locations, channels), float32 or float64.
 
     They are the same for any number of threads, of which there are as many as TensorFlow has for one operation.
     """
@@ -127,7 +127,7 @@ def _products(located, row, location, tiny, vectors, gram):
 
 @numba.njit(error_model="numpy")
 def _part(cosine, edges, near, linear, per_unit, per_decade, fine):
-    """As wel.counting._parts."""
+    """As wel.measures.counting._parts."""
     if cosine < near:
         bins = cosine * per_unit
     else:

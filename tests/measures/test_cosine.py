@@ -1,4 +1,4 @@
-"""wel.metrics: cosines by hand, against exact arithmetic, and at the limits of float32; SSIM by hand and against scikit-image 0.16.2."""
+"""wel.measures.cosine: cosines by hand, against exact arithmetic, and at the limits of float32; SSIM by hand and against scikit-image 0.16.2."""
 from __future__ import annotations
 
 import tracemalloc
@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from wel import metrics
 from wel.errors import WelError
-from wel.metrics import SSIM_RANGE, SSIM_WINDOW, chance_level, pairwise_abs_cosine, reduce_channels, ssim
+from wel.measures import cosine as metrics
+from wel.measures.cosine import chance_level, pairwise_abs_cosine
+from wel.measures.similarity import SSIM_RANGE, SSIM_WINDOW, reduce_channels, ssim
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -151,7 +152,7 @@ def test_chance_level_needs_a_channel():
 
 @pytest.fixture(scope="module")
 def golden() -> dict[str, np.ndarray]:
-    with np.load(Path(__file__).parent / "golden" / "ssim.npz") as file:
+    with np.load(Path(__file__).parents[1] / "golden" / "ssim.npz") as file:
         return {name: file[name] for name in file.files}
 
 

@@ -1,4 +1,4 @@
-"""wel.statistics: the grid, its edges and its error; counts that merge; percentiles and bootstrap against numpy on the raw values."""
+"""wel.measures.counts: the grid, its edges and its error; counts that merge; percentiles and bootstrap against numpy on the raw values."""
 from __future__ import annotations
 
 import io
@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wel import statistics
 from wel.errors import WelError
-from wel.statistics import BINS, CENTRES, FINE, FINE_EDGES, HISTOGRAM_EDGES, LINEAR_EDGES, LOG_EDGES, CosineCounts, bin_indices
+from wel.measures import counts as statistics
+from wel.measures.counts import BINS, CENTRES, FINE, FINE_EDGES, HISTOGRAM_EDGES, LINEAR_EDGES, LOG_EDGES, CosineCounts, bin_indices
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -1,0 +1,131 @@
+"""How alike two maps are, maps for the eye, and medians over images with their intervals."""
+from __future__ import annotations
+
+import numpy as np
+from scipy import stats
+
+from wel.errors import WelError, invalid
+
+SSIM_WINDOW = 5
+SSIM_RANGE = {"paper": 2.0, "corrected": 1.0}  # scikit-image 0.16.2 takes floats to lie in [-1, 1], wherever they do lie
+
+
+def reduce_channels(maps: np.ndarray, reduction: str) -> np.ndarray:
+    """One value per location: maps (…, channels) to (…), as `wel.methods.Method.reduction` says.
+
+    reduction: "sum" over the channels, or "max_abs", the largest absolute value.
+    Raises WelError for another reduction.
+    """
+    if reduction not in ("sum", "max_abs"):
+        raise invalid("reduction", reduction, "'sum' or 'max_abs'")
+    return maps.sum(axis=-1) if reduction == "sum" else np.abs(maps).max(axis=-1)
+
+
+def ssim(a: np.ndarray, b: np.ndarray, semantics: str = "paper", percentile: float = 99.5) -> float:
+    """How alike two maps (height, width) are: structural similarity of the scaled maps, at most 1.
+
+    With p the percentile and q = 100 − p its mirror, a map m is scaled to s(m) = (m − m_q) / (m_p − m_q), cut to [0, 1];
+    max(SSIM(s(a), s(b)), SSIM(s(a), s(−b))) over windows of 5 × 5, since a map may flip its sign.
+    `paper`: the two ends of the scale are swapped, 1 − s, and constants are for data of range 2; `corrected`: as written, range 1.
+    NaN where a map holds NaN or has no spread between its percentiles.
+    Source: Wang, Bovik, Sheikh & Simoncelli (2004), by scikit-image; Sixt, Granz & Landgraf (2020) for the scaling.
+    Raises WelError for maps that are not two-dimensional, of one shape and at least 5 × 5, and for unknown semantics.
+    """
+    from skimage.metrics import structural_similarity  # takes a second to import
+
+    if semantics not in SSIM_RANGE:
+        raise invalid("semantics", semantics, "'paper' or 'corrected'")
+    a, b = np.asarray(a, dtype="float64"), np.asarray(b, dtype="float64")
+    if a.shape != b.shape or a.ndim != 2 or min(a.shape) < SSIM_WINDOW:
+        raise WelError(f"Invalid value for `a` and `b`: maps of shapes {a.shape} and {b.shape}. Expected two of one shape, 5 × 5 or more.")
+    one, *others = (_scaled(heatmap, semantics, percentile) for heatmap in (a, b, -b))
+    settings = {"win_size": SSIM_WINDOW, "data_range": SSIM_RANGE[semantics]}
+    return float(np.max([structural_similarity(one, other, **settings) for other in others]))
+
+
+def _scaled(heatmap: np.ndarray, semantics: str, percentile: float) -> np.ndarray:
+    low, high = np.percentile(heatmap, [100 - percentile, percentile])
+    if semantics == "paper":
+        low, high = high, low
+    return np.clip((heatmap - low) / (high - low), 0, 1) if high != low else np.full_like(heatmap, np.nan)
+
+
+def normalised(heatmap: np.ndarray, percentile: float = 99.5) -> np.ndarray:
+    """A map for the eye, in [−1, 1]: m / max(P_p, |P_(100−p)|), cut; float32, NaN where m is.
+
+    Percentiles are those of the map's finite values. Where both are 0, whatever is not 0 lies beyond them: it becomes ±1.
+
+    Args:
+        heatmap: (height, width).
+        percentile: p, from 50 to 100.
+    """
+    low, high = _ends(heatmap, percentile)
+    return _cut(heatmap, max(high, -low)).astype("float32")
+
+
+def absolute(heatmap: np.ndarray, percentile: float = 99.5) -> np.ndarray:
+    """The strength of a map, in [0, 1]: positive values / P_p, negative ones / P_(100−p), cut; float32, NaN where m is.
+
+    A value beyond a percentile that lies on the other side of 0, or on it, becomes 1.
+    Arguments as for `normalised`. Source: Sixt, Granz & Landgraf (2020), the maps of two classes.
+    """
+    low, high = _ends(heatmap, percentile)
+    return np.abs(np.where(heatmap > 0, _cut(heatmap, high), _cut(heatmap, -low))).astype("float32")
+
+
+def class_distance(one: np.ndarray, other: np.ndarray, percentile: float = 99.5) -> float:
+    """L1 = mean |a − b| over the locations of two maps (height, width), a and b their `absolute`; in [0, 1].
+
+    NaN where a map holds NaN, or nothing but 0: two empty maps are equal, but say nothing of the classes.
+    """
+    if not (one.any() and other.any()):
+        return np.nan
+    difference = absolute(one, percentile).astype("float64") - absolute(other, percentile)
+    return float(np.abs(difference).mean())
+
+
+def _ends(heatmap: np.ndarray, percentile: float) -> tuple[float, float]:
+    finite = heatmap[np.isfinite(heatmap)].astype("float64")
+    return tuple(np.percentile(finite, [100 - percentile, percentile])) if finite.size else (0.0, 0.0)
+
+
+def _cut(heatmap: np.ndarray, scale: float) -> np.ndarray:
+    return np.clip(heatmap.astype("float64") / scale, -1, 1) if scale > 0 else np.sign(heatmap)
+
+
+RESAMPLES, LEVEL = 10_000, 0.99
+RESAMPLES_AT_ONCE = 500
+
+
+def similarity(one: np.ndarray, other: np.ndarray, reduction: str, percentile: float, semantics: str) -> np.ndarray:
+    """SSIM (n,) of maps (n, height, width, channels), image by image, their channels reduced (`wel.measures.cosine`); NaN where undefined."""
+    pairs = zip(reduce_channels(one, reduction), reduce_channels(other, reduction))
+    return np.array([ssim(a, b, semantics, percentile) for a, b in pairs])
+
+
+def median_interval(values: np.ndarray, seed: int) -> tuple[float, float]:
+    """The bootstrap interval of the median: 0.5 % and 99.5 % quantiles over 10,000 resamples with replacement (percentile method).
+
+    NaN for fewer than two values.
+    """
+    if len(values) < 2:
+        return np.nan, np.nan
+    found = stats.bootstrap(
+        (values,),
+        np.median,
+        n_resamples=RESAMPLES,
+        batch=RESAMPLES_AT_ONCE,
+        confidence_level=LEVEL,
+        method="percentile",
+        random_state=np.random.default_rng(seed),
+    )
+    return tuple(map(float, found.confidence_interval))
+
+
+def summary(values: np.ndarray, seed: int) -> dict[str, float]:
+    """images, values (those that are numbers), nan_fraction, median, mean, and the median's ci_low, ci_high; NaN without values."""
+    kept = values[~np.isnan(values)]
+    low, high = median_interval(kept, seed)
+    median, mean = (float(np.median(kept)), float(np.mean(kept))) if len(kept) else (np.nan, np.nan)
+    counts = {"images": len(values), "values": len(kept), "nan_fraction": 1 - len(kept) / len(values)}
+    return {**counts, "median": median, "mean": mean, "ci_low": low, "ci_high": high}
