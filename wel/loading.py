@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import random
 from contextlib import contextmanager
@@ -11,16 +12,25 @@ from pathlib import Path
 from typing import Any, Iterator, Mapping
 
 from wel.errors import WelError, check_whole, invalid
+from wel.graph import Graph
 from wel.imagenet import imagenet_file, load_by_name
 from wel.initialization import initialize
 from wel.logits import logits_and_activation, with_output
 from wel.modelfiles import hdf5
-from wel.modelfiles.budget import check_activations
+from wel.modelfiles.budget import free, size
 from wel.modelfiles.building import Building, Rules, load_weights, loading_scope, quiet
 from wel.modelfiles.custom import custom_objects_of
 from wel.modelfiles.foreign import ForeignError
-from wel.modelfiles.modelfile import MODEL_SUFFIXES, WEIGHTS_SUFFIXES, ModelFile, Weights, check_weights_path, opened, opened_weights
-from wel.modelfiles.origin import Origin
+from wel.modelfiles.modelfile import (
+    MODEL_SUFFIXES,
+    WEIGHTS_SUFFIXES,
+    ModelFile,
+    Origin,
+    Weights,
+    check_weights_path,
+    opened,
+    opened_weights,
+)
 from wel.network import Network
 from wel.system.files import file_sha256, models_folder
 from wel.zoo import ZOO, Architecture
@@ -275,3 +285,17 @@ def _refused(argument: str, path: Path, problem: str) -> Iterator[None]:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         message = f"Invalid value for `{argument}`: '{path}' {problem} ({lines[0][:200]})"
         raise _Named(f"{message}. Expected a whole file as Keras saves it.") from error
+
+
+# layers' values of one image may take this part of what is free; four bytes each
+PART, ITEM = 4, 4
+
+
+def check_activations(graph: Graph) -> None:
+    """Raises WelError when the values of all layers for one image take more than a quarter of the memory that is free."""
+    needed = ITEM * sum(math.prod(node.shape) for node in graph.nodes)
+    if needed > free() // PART:
+        largest = max(graph.nodes, key=lambda node: math.prod(node.shape))
+        message = f"Invalid value for `model`: the values of its layers take {size(needed)} for one image"
+        most = f"most of it those of '{largest.name}', of shape {largest.shape}"
+        raise WelError(f"{message}, {most}. Expected {size(free() // PART)} at most, a quarter of what is free.")

@@ -10,7 +10,7 @@ from scipy.special import expit, softmax
 
 from wel.errors import invalid, one_of
 from wel.graph import Graph, build_graph
-from wel.modelfiles.origin import Origin
+from wel.modelfiles.modelfile import Origin
 from wel.zoo import Architecture
 
 

@@ -9,7 +9,6 @@ from typing import Iterator
 import psutil
 
 from wel.errors import WelError
-from wel.graph import Graph
 
 # a file may declare so many bytes per byte that it stores: weights that were trained hardly compress
 RATIO, SLACK = 50, 16 << 20
@@ -17,8 +16,6 @@ RATIO, SLACK = 50, 16 << 20
 UNSAVED = 1 << 16
 # copies of the weights while a model is loaded: the file's arrays, the variables, the variables of the copy without its last activation
 COPIES = 3
-# layers' values of one image may take this part of what is free; four bytes each
-PART, ITEM = 4, 4
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
@@ -74,16 +71,6 @@ def memory_within(count: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (before, hard))
-
-
-def check_activations(graph: Graph) -> None:
-    """Raises WelError when the values of all layers for one image take more than a quarter of the memory that is free."""
-    needed = ITEM * sum(math.prod(node.shape) for node in graph.nodes)
-    if needed > free() // PART:
-        largest = max(graph.nodes, key=lambda node: math.prod(node.shape))
-        message = f"Invalid value for `model`: the values of its layers take {size(needed)} for one image"
-        most = f"most of it those of '{largest.name}', of shape {largest.shape}"
-        raise WelError(f"{message}, {most}. Expected {size(free() // PART)} at most, a quarter of what is free.")
 
 
 def free() -> int:

@@ -9,8 +9,19 @@ import copy
 from dataclasses import dataclass, field
 from typing import Any
 
-from wel.modelfiles.calls import first_node, sources_of, triples, with_sources
-from wel.modelfiles.conversion import Converted, all_layers, is_model, malformed_refused, name_of, parts, refused
+from wel.modelfiles.conversion import (
+    Converted,
+    all_layers,
+    first_node,
+    is_model,
+    malformed_refused,
+    name_of,
+    parts,
+    refused,
+    sources_of,
+    triples,
+    with_sources,
+)
 
 # rank (with the images of a batch) that a layer with a data_format works on: its name says it, these do not
 RANKS = {"1D": 3, "2D": 4, "3D": 5}

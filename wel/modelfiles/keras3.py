@@ -8,7 +8,6 @@ from typing import Any, Iterator
 import h5py
 import numpy as np
 
-from wel.modelfiles.calls import triples
 from wel.modelfiles.conversion import (
     Converted,
     all_layers,
@@ -20,6 +19,7 @@ from wel.modelfiles.conversion import (
     name_of,
     parts,
     refused,
+    triples,
 )
 
 LAYERS = frozenset(

@@ -1,10 +1,10 @@
-"""wel.modelfiles.calls: who is called with whose output, in each way that Keras 1 and 2 write it."""
+"""wel.modelfiles.conversion: who is called with whose output, in each way that Keras 1 and 2 write it."""
 from __future__ import annotations
 
 import pytest
 
 from wel.errors import WelError
-from wel.modelfiles.calls import first_node, sources_of, triples, with_sources
+from wel.modelfiles.conversion import first_node, sources_of, triples, with_sources
 
 IMAGE = {"class_name": "InputLayer", "config": {}}
 DENSE = {"class_name": "Dense", "config": {}}

@@ -8,8 +8,9 @@ import pytest
 
 from wel.errors import WelError
 from wel.graph import build_graph
+from wel.loading import check_activations
 from wel.modelfiles import budget
-from wel.modelfiles.budget import RATIO, SLACK, UNSAVED, check_activations, check_declared, memory_within, size, variables_within
+from wel.modelfiles.budget import RATIO, SLACK, UNSAVED, check_declared, memory_within, size, variables_within
 
 
 @pytest.fixture
