@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from wel.errors import WelError, invalid, one_of
-from wel.imagenet import imagenet_file
-from wel.zoo import ZOO
+from wel.networks.imagenet import imagenet_file
+from wel.networks.zoo import ZOO
 
 
 def fetch_weights(networks: str) -> None:

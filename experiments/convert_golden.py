@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 import wel
-from wel.reference import Reference, weight_hashes
+from wel.networks.network import weight_hashes
+from wel.reference import Reference
 
 METHODS = {
     "Gradient": "gradient",

@@ -17,9 +17,9 @@ from interruption import Interrupting
 
 import wel
 from wel.errors import UnsupportedError, WelError
-from wel.initialization import initialize
 from wel.maps import attribution
 from wel.measures.similarity import similarity, ssim
+from wel.networks.initialization import initialize
 from wel.studies.cascading import cascade, choose_stages, fresh_layers, randomized
 
 ROOT = Path(__file__).parents[1]

@@ -14,10 +14,10 @@ from PIL import Image, ImageCms
 import wel
 from wel.data import load_images, preprocess
 from wel.errors import WelError
-from wel.network import Network
+from wel.networks.network import Network
+from wel.networks.zoo import ZOO
 from wel.preprocessing import guess_preprocessing, parse_preprocessing
 from wel.system.files import models_folder
-from wel.zoo import ZOO
 
 RED, GREEN, BLUE, WHITE, GREY = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (128, 128, 128)
 

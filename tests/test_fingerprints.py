@@ -4,7 +4,7 @@ from __future__ import annotations
 import pytest
 
 from wel.fingerprints import NAMED, SHAPED, named_family, shaped_family
-from wel.network import Network
+from wel.networks.network import Network
 from wel.preprocessing import parse_preprocessing
 
 BOTTLENECKS = 3

@@ -11,7 +11,8 @@ from replicas import Replica
 import wel
 from wel.errors import UnsupportedError, WelError
 from wel.fitting import ESTIMATORS, activation_behind, fit_patterns
-from wel.patterns import Patterns, kernel_layers
+from wel.networks.kernels import kernel_layers
+from wel.patterns import Patterns
 from wel.system.progress import Steps
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -12,8 +12,8 @@ import pytest
 from keras.src.utils.data_utils import _hash_file
 from test_packaging import locked, wanted
 
-from wel import imagenet
 from wel.errors import WelError
+from wel.networks import imagenet
 
 ROOT = Path(__file__).parents[1]
 IMAGE = os.environ.get("WEL_IMAGE", "wel")

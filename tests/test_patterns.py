@@ -10,8 +10,10 @@ from conftest import INPUT_SHAPE, randomized
 import wel
 from wel.errors import UnsupportedError, WelError
 from wel.methods import find_method
-from wel.patterns import Patterns, bundled_patterns, kernel_layers, patterns_for, with_patterns
-from wel.reference import Reference, weight_hashes
+from wel.networks.kernels import kernel_layers
+from wel.networks.network import weight_hashes
+from wel.patterns import Patterns, bundled_patterns, patterns_for, with_patterns
+from wel.reference import Reference
 
 GOLDEN = Path(__file__).parent / "golden"
 METHODS = ("pattern_net", "pattern_attribution")

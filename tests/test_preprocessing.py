@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from conftest import randomized
 
-from wel.architectures import build_resnet50
 from wel.errors import WelError
-from wel.network import Network
+from wel.networks.architectures import build_resnet50
+from wel.networks.network import Network
+from wel.networks.zoo import ZOO
 from wel.preprocessing import APPLICATIONS, PREPROCESSINGS, guess_preprocessing, parse_preprocessing
-from wel.zoo import ZOO
 
 PIXEL = np.array([[[[10, 20, 255]]]], dtype="uint8")  # red, green, blue
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from wel.errors import WelError
-from wel.network import Network
-from wel.reference import Reference, weight_hashes
+from wel.networks.network import Network, weight_hashes
+from wel.reference import Reference
 
 
 def reference(net, **changes):

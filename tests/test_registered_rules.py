@@ -53,7 +53,7 @@ class Gamma(wel.LinearRule):
         return weights.each(lambda w: w + self.gamma * tf.maximum(w, 0))
 
 
-def chain(*layers) -> wel.network.Network:
+def chain(*layers) -> wel.networks.network.Network:
     return wel.load(tf.keras.Sequential([tf.keras.layers.Input(2), *layers]))
 
 

@@ -10,7 +10,7 @@ from replicas import PatternReplica, Replica, relative
 from tensorflow.keras import Model, Sequential, layers
 
 import wel
-from wel.patterns import folded_norms, kernel_layers
+from wel.networks.kernels import folded_norms, kernel_layers
 
 SHAPE = (5, 5, 3)
 OPTIONS = {

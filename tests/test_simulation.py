@@ -13,7 +13,7 @@ from interruption import Interrupting
 import wel
 from wel.cli import main
 from wel.errors import UnsupportedError, WelError
-from wel.patterns import kernel_layers
+from wel.networks.kernels import kernel_layers
 from wel.simulation_figures import FLOOR, alpha_beta_figure, kinds_figure, write_simulation_figures
 from wel.studies import simulation
 from wel.studies.simulation import CHAINS, LARGEST_RATIO, VGG16_SHAPES, simulate

@@ -6,7 +6,7 @@ import pytest
 
 import wel
 from wel.errors import UnsupportedError, WelError
-from wel.patterns import kernel_layers
+from wel.networks.kernels import kernel_layers
 from wel.studies.simulation import LARGEST_RATIO
 from wel.taps import array_taps, pattern_taps, weight_taps
 

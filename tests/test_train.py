@@ -11,9 +11,9 @@ import pytest
 from wel import __version__, train
 from wel.cifar10 import Cifar10, Split
 from wel.errors import WelError
+from wel.networks.zoo import ZOO
 from wel.system.files import file_sha256
 from wel.train import Recipe, batches, save_half_precision
-from wel.zoo import ZOO
 
 # Keras's, on the generator that keras.utils.set_random_seed makes
 pytestmark = pytest.mark.filterwarnings("ignore:non-integer arguments to randrange:DeprecationWarning")

@@ -18,7 +18,7 @@ prefer(GROWING_MEMORY)
 
 # TensorFlow takes seconds to import, so a name is looked up when it is first used
 _PUBLIC = {
-    "load": "wel.loading",
+    "load": "wel.networks.loading",
     "relevance": "wel.studies.injection",
     "csc": "wel.studies.csc",
     "random_logit": "wel.studies.random_logit",

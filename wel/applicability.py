@@ -3,9 +3,9 @@ from __future__ import annotations
 
 from wel.backends import find_backend
 from wel.errors import UnsupportedError
-from wel.graph import Graph
 from wel.methods import Method
-from wel.patterns import why_no_pattern
+from wel.networks.graph import Graph
+from wel.networks.kernels import why_no_pattern
 
 ACTIVATIONS = frozenset({"Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "ThresholdedReLU"})
 KERNELS = frozenset(

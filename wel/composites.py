@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Callable, Iterable, Mapping
 
 from wel.errors import UnsupportedError, invalid, one_of
-from wel.graph import Graph
 from wel.methods import CSC_METHODS, METHODS
-from wel.patterns import PATTERN_KINDS, folded_norms, why_no_pattern
+from wel.networks.graph import Graph
+from wel.networks.kernels import PATTERN_KINDS, folded_norms, why_no_pattern
 from wel.rules import deeplift, gradient, lrp, pattern, rectifier
 from wel.rules.base import LinearRule, Rule
 from wel.rules.flow import Contributions, Relevance

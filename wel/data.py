@@ -8,7 +8,7 @@ import numpy as np
 
 from wel.errors import check_whole, invalid
 from wel.labels import labels_from_csv
-from wel.network import Network
+from wel.networks.network import Network
 from wel.preprocessing import PREPROCESSINGS, Preprocessing, guess_preprocessing, parse_preprocessing
 from wel.sources import Source, classes_of, find_images, pixel_shape, takes_pictures
 

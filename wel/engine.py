@@ -11,7 +11,7 @@ from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
 import tensorflow as tf
 
-from wel.graph import Graph
+from wel.networks.graph import Graph
 from wel.rules.base import Rule, Site
 from wel.rules.flow import Relevance, on_tensors
 from wel.rules.parts import Part, Weights

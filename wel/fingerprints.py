@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-from wel.graph import Graph, Node
+from wel.networks.graph import Graph, Node
 
 PREFIXES = {"Conv2D": "", "DepthwiseConv2D": "d", "SeparableConv2D": "s"}
 

@@ -18,10 +18,10 @@ import numpy as np
 
 from wel.applicability import REGULARIZERS
 from wel.errors import check_whole, invalid, one_of
-from wel.graph import Graph, Node
-from wel.network import Network
-from wel.patterns import KernelLayer, Patterns, consumers_of, is_linear, kernel_layers, linear_map
-from wel.reference import weight_hashes
+from wel.networks.graph import Graph, Node
+from wel.networks.kernels import KernelLayer, consumers_of, is_linear, kernel_layers, linear_map
+from wel.networks.network import Network, weight_hashes
+from wel.patterns import Patterns
 from wel.studies.injection import check_semantics, checked_images
 from wel.system.progress import Steps
 

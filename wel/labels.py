@@ -9,11 +9,7 @@ import numpy as np
 import pandas as pd
 
 from wel.errors import WelError, invalid
-
-
-def classes_told(logits: int) -> int:
-    """How many classes so many logits tell apart, their labels counted from 0: one logit, of a single sigmoid, tells two."""
-    return max(logits, 2)
+from wel.networks.network import classes_told
 
 
 def labels_from_csv(path: Path, names: Sequence[str], logits: int) -> list[int | None]:

@@ -25,10 +25,10 @@ from wel.backends import find_backend
 from wel.backends.request import Request
 from wel.backends.wrapped import OpenNetwork
 from wel.errors import UnsupportedError, WelError, check_whole, invalid
-from wel.graph import Node
 from wel.measures.vectors import random_vectors
 from wel.methods import Method, find_method
-from wel.network import Network
+from wel.networks.graph import Node
+from wel.networks.network import Network
 from wel.options import settle_options
 from wel.studies.injection import check_semantics, checked_images, relevance
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from wel.errors import WelError, invalid
 from wel.fingerprints import Family, named_family, shaped_family
-from wel.graph import OPERATIONS, Node
-from wel.network import Network
+from wel.networks.graph import OPERATIONS, Node
+from wel.networks.network import Network
 
 CAFFE_MEAN = (103.939, 116.779, 123.68)  # blue, green, red
 TORCH_MEAN, TORCH_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # red, green, blue, of 0 to 1

@@ -11,7 +11,6 @@ The schema of the file (layer names are Keras's; `/` and `%` in them are written
 """
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +21,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from wel.errors import WelError, invalid
-from wel.network import Network
+from wel.networks.network import Network, weight_hashes
 from wel.system.files import written_whole
 
 
@@ -109,19 +108,6 @@ class Reference:
         for layer in [*found, *self.weights]:
             if found.get(layer) != self.weights.get(layer):
                 raise WelError(f"Invalid value for `original`: it was made with other weights; the first layer that differs is '{layer}'.")
-
-
-def weight_hashes(net: Network) -> dict[str, str]:
-    """Keras name -> sha256 over the float32 bytes of the layer's weights in the order of `get_weights`, for layers with weights."""
-    hashes = {}
-    for node in net.graph.nodes:
-        digest = hashlib.sha256()
-        weights = node.layer.get_weights()
-        for array in weights:
-            digest.update(np.ascontiguousarray(array, dtype="float32").tobytes())
-        if weights:
-            hashes[node.name] = digest.hexdigest()
-    return hashes
 
 
 def _quoted(name: str) -> str:

@@ -16,7 +16,7 @@ from wel import arrays
 from wel.arrays import Stored, stored_arrays
 from wel.errors import WelError, invalid
 from wel.labels import labels_from_array, labels_from_folders, read_list
-from wel.network import Network
+from wel.networks.network import Network
 from wel.pictures import SUFFIXES, PictureError, fitted, from_pixels, read_picture
 from wel.system.files import file_sha256, models_folder
 

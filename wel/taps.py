@@ -7,9 +7,9 @@ from typing import Sequence
 import numpy as np
 
 from wel.errors import UnsupportedError
-from wel.graph import Graph
-from wel.network import Network
-from wel.patterns import PATTERN_KINDS, kernel_layers, kernel_of
+from wel.networks.graph import Graph
+from wel.networks.kernels import PATTERN_KINDS, kernel_layers, kernel_of
+from wel.networks.network import Network
 
 
 @dataclass(frozen=True)

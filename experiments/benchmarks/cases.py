@@ -12,9 +12,9 @@ from wel.backends.request import Request
 from wel.data import load_images
 from wel.measures.vectors import random_vectors
 from wel.methods import METHODS
-from wel.network import Network
+from wel.networks.kernels import kernel_layers
+from wel.networks.network import Network
 from wel.options import settle_options
-from wel.patterns import kernel_layers
 
 NETWORKS = ("cifar10", "vgg16", "resnet50")
 # None: the bundled weights

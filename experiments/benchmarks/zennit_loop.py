@@ -45,7 +45,7 @@ def _normalised(before: int, after: int, size: int, stride: int = 1) -> list[nn.
 
 
 def build_resnet50() -> nn.Module:
-    """ResNet-50 as `wel.architectures.build_resnet50` has it: the stride in a block's first convolution."""
+    """ResNet-50 as `wel.networks.architectures.build_resnet50` has it: the stride in a block's first convolution."""
     layers: list[nn.Module] = [*_normalised(3, 64, 7, 2), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
     before = 64
     for stage, (width, blocks) in enumerate(((64, 3), (128, 4), (256, 6), (512, 3))):

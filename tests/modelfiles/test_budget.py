@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from wel.errors import WelError
-from wel.graph import build_graph
-from wel.loading import check_activations
 from wel.modelfiles import budget
 from wel.modelfiles.budget import RATIO, SLACK, UNSAVED, check_declared, memory_within, size, variables_within
+from wel.networks.graph import build_graph
+from wel.networks.loading import check_activations
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import pytest
 from conftest import randomized
 
 from wel.errors import WelError
-from wel.loading import load
 from wel.modelfiles.building import Building, Rules, load_weights, loading_scope, quiet
 from wel.modelfiles.modelfile import opened, opened_weights
+from wel.networks.loading import load
 
 OWN = Rules({}, allow_code=False)
 

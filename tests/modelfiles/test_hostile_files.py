@@ -12,7 +12,7 @@ import pytest
 from hostile import CASES, Files
 
 from wel.errors import WelError
-from wel.loading import load
+from wel.networks.loading import load
 
 
 @pytest.fixture(scope="module")

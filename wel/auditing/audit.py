@@ -21,7 +21,7 @@ from wel.composites import flow_of, rules_for
 from wel.data import ImageSet
 from wel.errors import UnsupportedError, check_whole, invalid, one_of
 from wel.methods import Method
-from wel.network import Network
+from wel.networks.network import Network
 from wel.options import described, settle_options
 from wel.patterns import with_patterns
 from wel.studies.csc import chosen_semantics

@@ -8,7 +8,7 @@ import numpy as np
 
 from wel.backends.native import NativeBackend
 from wel.errors import WelError
-from wel.network import Network
+from wel.networks.network import Network
 from wel.studies.injection import checked_images
 
 FORWARD_TOLERANCE = 1e-4

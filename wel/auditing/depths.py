@@ -4,8 +4,8 @@ from __future__ import annotations
 from typing import Sequence, TypeVar
 
 from wel.applicability import REGULARIZERS
-from wel.graph import Graph, Node
-from wel.network import Network
+from wel.networks.graph import Graph, Node
+from wel.networks.network import Network
 
 Item = TypeVar("Item")
 # they change no value, so a cut is named after the layer below them

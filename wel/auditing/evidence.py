@@ -16,7 +16,7 @@ from wel.measures.counts import CosineCounts
 from wel.measures.similarity import SSIM_WINDOW, reduce_channels, similarity, summary
 from wel.measures.vectors import random_vectors
 from wel.methods import Method
-from wel.network import Network
+from wel.networks.network import Network
 from wel.options import settle_options
 from wel.patterns import with_patterns
 from wel.studies.cascading import fresh_layers, randomized

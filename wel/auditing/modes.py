@@ -7,7 +7,7 @@ from typing import Sequence
 import numpy as np
 
 from wel.methods import PAPER_METHODS, Method
-from wel.network import Network
+from wel.networks.network import Network
 
 # what is measured first, where time may run out: what people use, of every family one
 PRIORITY = (

@@ -13,7 +13,7 @@ from wel.auditing.verdicts import judge
 from wel.citations import CITATIONS
 from wel.data import ImageSet
 from wel.methods import METHODS, Method
-from wel.network import Network
+from wel.networks.network import Network
 from wel.studies.sanity import Cell
 from wel.system.runs import versions
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 import psutil
 
-from wel.graph import Graph
+from wel.networks.graph import Graph
 from wel.system.devices import free_gpu_memory
 
 # what a batch takes by default: half of what is free, and no more than this, beyond which nothing gets faster

@@ -13,12 +13,12 @@ from wel.backends.memory import images_within
 from wel.backends.request import Precision, Request
 from wel.composites import flow_of, registrations, rules_for
 from wel.engine import Sweep
-from wel.graph import Graph
 from wel.measures.counting import count_cosines
 from wel.measures.counts import CosineCounts
 from wel.measures.participation import Ratios, participation
-from wel.network import Network
-from wel.patterns import kernel_layers
+from wel.networks.graph import Graph
+from wel.networks.kernels import kernel_layers
+from wel.networks.network import Network
 from wel.rules.fast import accelerated
 from wel.system.devices import tf32_allowed
 

@@ -21,7 +21,7 @@ from innvestigate.analyzer.reverse_base import ReverseAnalyzerBase
 
 from wel.backends.residual import affine
 from wel.backends.worker import Unsupported
-from wel.patterns import PATTERN_KINDS, folded_norms, is_linear, kernel_of, linear_map, unit_axes
+from wel.networks.kernels import PATTERN_KINDS, folded_norms, is_linear, kernel_of, linear_map, unit_axes
 
 
 class PatternNet(ReverseAnalyzerBase):

@@ -15,7 +15,7 @@ from wel.backends.process import Worker, write_network
 from wel.backends.request import Precision, Request
 from wel.measures.cosine import pairwise_abs_cosine
 from wel.measures.counts import CosineCounts
-from wel.network import Network
+from wel.networks.network import Network
 
 # what a wrapped package may hold at once, and how many copies of all layer outputs it makes for one row
 MEMORY = 1 << 30

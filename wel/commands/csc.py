@@ -11,9 +11,9 @@ from wel.backends import check_backend
 from wel.commands.console import PLAIN, console, listed, print_guess, print_left_out
 from wel.data import ImageSet, load_images
 from wel.errors import invalid
-from wel.loading import load
 from wel.methods import METHODS, choose_methods
-from wel.network import Network
+from wel.networks.loading import load
+from wel.networks.network import Network
 from wel.studies.csc import CSCResult, chosen_semantics, csc
 from wel.system.progress import bar_steps
 

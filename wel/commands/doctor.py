@@ -13,6 +13,7 @@ from packaging.requirements import Requirement
 
 from wel import __version__
 from wel.commands.console import PLAIN, console, printable
+from wel.networks.zoo import ZOO
 from wel.system.devices import VISIBLE, free_gpu_memory, gpu_details, tf32_allowed, used_device
 from wel.system.files import in_image, keras_home, models_folder
 from wel.system.gpus import (
@@ -26,7 +27,6 @@ from wel.system.gpus import (
     why_none,
     writable,
 )
-from wel.zoo import ZOO
 
 LOCKED = "pip install --require-hashes -r docker/requirements.lock"
 GIB = 1 << 30
@@ -172,7 +172,7 @@ def check_device() -> Iterator[Finding]:
 
 def check_weights() -> Iterator[Finding]:
     """The trained weights of the zoo."""
-    from wel.imagenet import published
+    from wel.networks.imagenet import published
 
     bundled = [name for name, arch in ZOO.items() if arch.trained == "bundled"]
     lost = [name for name in bundled if not (models_folder() / name / f"{name}.h5").is_file()]

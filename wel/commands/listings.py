@@ -11,11 +11,11 @@ from wel.citations import CITATIONS
 from wel.commands.console import PLAIN, console, printable
 from wel.data import load_images
 from wel.errors import invalid
-from wel.loading import load
 from wel.methods import METHODS, Method, find_method
-from wel.network import Network
+from wel.networks.loading import load
+from wel.networks.network import Network
+from wel.networks.zoo import ZOO
 from wel.studies.injection import check_semantics
-from wel.zoo import ZOO
 
 NO_LEAK = 1e-5  # relative; float32 sums differ by less
 

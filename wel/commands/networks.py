@@ -9,8 +9,8 @@ from wel.cifar10 import load_cifar10
 from wel.commands.console import PLAIN, console
 from wel.data import load_images
 from wel.errors import invalid
-from wel.loading import load
-from wel.network import Network
+from wel.networks.loading import load
+from wel.networks.network import Network
 from wel.preprocessing import guess_preprocessing
 from wel.system.progress import bar_steps
 

@@ -10,9 +10,9 @@ from wel.commands.console import PLAIN, console, listed, print_guess, print_left
 from wel.commands.csc import context
 from wel.commands.sanity import checked, described
 from wel.data import load_images
-from wel.loading import load
 from wel.methods import METHODS
-from wel.network import Network
+from wel.networks.loading import load
+from wel.networks.network import Network
 from wel.studies.saliency import SaliencyResult, check_compared, saliency
 from wel.system.progress import bar_steps
 

@@ -7,7 +7,7 @@ import pandas as pd
 from rich.table import Table
 
 from wel.commands.console import PLAIN, console, print_left_out, printable
-from wel.loading import load
+from wel.networks.loading import load
 from wel.studies.simulation import CHAINS, simulate
 from wel.system.progress import bar_steps
 

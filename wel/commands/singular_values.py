@@ -11,9 +11,9 @@ from wel.commands.console import PLAIN, console, listed, print_guess, print_left
 from wel.commands.csc import context
 from wel.data import load_images
 from wel.errors import UnsupportedError, invalid
-from wel.loading import load
 from wel.methods import METHODS, choose_methods
-from wel.network import Network
+from wel.networks.loading import load
+from wel.networks.network import Network
 from wel.patterns import Patterns
 from wel.studies.csc import chosen_semantics
 from wel.studies.effective_rank import EffectiveRankResult, effective_rank

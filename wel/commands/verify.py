@@ -6,7 +6,7 @@ from rich.table import Table
 
 from wel.commands.console import PLAIN, console, listed, printable
 from wel.data import load_images
-from wel.loading import load
+from wel.networks.loading import load
 from wel.studies.verification import verify
 from wel.system.files import written_whole
 from wel.system.progress import bar_steps

@@ -1,1 +1,1 @@
-"""Model files from strangers: read within bounds, checked, converted and built; `wel.loading` makes networks of them."""
+"""Model files from strangers: read within bounds, checked, converted and built; `wel.networks.loading` makes networks of them."""

@@ -5,7 +5,7 @@ from typing import Callable, NamedTuple
 
 import tensorflow as tf
 
-from wel.graph import Node
+from wel.networks.graph import Node
 from wel.rules import rescaling
 from wel.rules.onednn import conv2d_transpose
 from wel.rules.rescaling import RESCALINGS

@@ -10,7 +10,7 @@ from typing import Any, Callable, NamedTuple, Sequence
 
 import tensorflow as tf
 
-from wel.graph import Graph, Node
+from wel.networks.graph import Graph, Node
 from wel.rules import rescaling
 from wel.rules.linear_kinds import KERNELS, LINEAR_KINDS, POOLINGS, LinearKind, one_kernel, over_axis
 from wel.rules.rescaling import RESCALINGS

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from wel.patterns import unit_axes
+from wel.networks.kernels import unit_axes
 from wel.rules.base import Rule
 from wel.rules.parts import Part, Weights
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from wel.graph import Node
+from wel.networks.graph import Node
 
 RESCALINGS = frozenset({"Rescaling", "Normalization"})
 

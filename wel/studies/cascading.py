@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 
 from wel.errors import UnsupportedError, invalid
-from wel.graph import Graph
-from wel.initialization import fresh_weights
 from wel.measures.similarity import summary
-from wel.network import Network
+from wel.networks.graph import Graph
+from wel.networks.initialization import fresh_weights
+from wel.networks.network import Network
 from wel.studies.sanity import Cell, Comparison, Explainer, Found, MapStudy, SanityResult
 from wel.system.progress import Steps
 
@@ -39,7 +39,7 @@ def cascading_randomization(
 ) -> SanityResult:
     """Compares the maps of a network with those of the same network randomised from its last layer down, stage by stage.
 
-    At the stage of a layer, that layer and every layer after it in model order hold fresh weights (`wel.initialization`),
+    At the stage of a layer, that layer and every layer after it in model order hold fresh weights (`wel.networks.initialization`),
     the same ones at every stage (Adebayo et al. 2018; Sixt et al. 2020, figure 2b). SSIM of the two maps of the same class, as in
     `wel.measures.similarity.ssim`, of maps reduced and cut as the method says. A map begins with the logit that the randomised network gives
     the class. Patterns, and what a method takes from the images, stay those of the untouched network.

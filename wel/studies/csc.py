@@ -18,7 +18,7 @@ from wel.measures.cosine import chance_level
 from wel.measures.counts import HISTOGRAM_EDGES, CosineCounts
 from wel.measures.vectors import random_vectors
 from wel.methods import Method, choose_methods
-from wel.network import Network
+from wel.networks.network import Network
 from wel.options import described, settle_options
 from wel.patterns import with_patterns
 from wel.studies.injection import SEMANTICS, checked_images, checked_vectors

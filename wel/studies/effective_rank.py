@@ -13,7 +13,7 @@ from wel.backends.request import Precision, Request
 from wel.composites import flow_of, rules_for
 from wel.errors import invalid
 from wel.methods import choose_methods
-from wel.network import Network
+from wel.networks.network import Network
 from wel.rules.lrp import Clipped
 from wel.rules.rectifier import Deconvolved, Guided, Rectified
 from wel.studies.csc import Cell, CosineStudy, stripped

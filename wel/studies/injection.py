@@ -10,7 +10,7 @@ from wel.backends import find_backend
 from wel.backends.request import Request
 from wel.errors import WelError, invalid
 from wel.methods import find_method
-from wel.network import Network
+from wel.networks.network import Network
 from wel.options import settle_options
 from wel.patterns import with_patterns
 

@@ -13,10 +13,10 @@ from wel.backends import find_backend
 from wel.backends.native import Compiled, full_precision, tensors_for
 from wel.composites import described, flow_of, rules_for
 from wel.engine import Sweep
-from wel.graph import Graph
 from wel.maps import class_vectors
 from wel.methods import find_method
-from wel.network import Network
+from wel.networks.graph import Graph
+from wel.networks.network import Network
 from wel.options import settle_options
 from wel.patterns import with_patterns
 from wel.rules.base import Rule, Site

@@ -9,7 +9,7 @@ import pandas as pd
 
 from wel.errors import UnsupportedError
 from wel.measures.similarity import summary
-from wel.network import Network
+from wel.networks.network import Network
 from wel.studies.sanity import Cell, Found, MapStudy, SanityResult
 from wel.system.progress import Steps
 

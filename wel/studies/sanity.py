@@ -13,11 +13,10 @@ import pandas as pd
 from wel.applicability import check_applies
 from wel.backends import find_backend
 from wel.errors import UnsupportedError, WelError, check_whole, invalid
-from wel.labels import classes_told
 from wel.maps import attribution
 from wel.measures.similarity import SSIM_WINDOW, similarity
 from wel.methods import PAPER_METHODS, Method, find_method
-from wel.network import Network
+from wel.networks.network import Network, classes_told
 from wel.options import described, settle_options
 from wel.patterns import with_patterns
 from wel.studies.csc import chosen_semantics

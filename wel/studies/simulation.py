@@ -13,7 +13,7 @@ import pandas as pd
 
 from wel.errors import UnsupportedError, check_whole
 from wel.measures.cosine import pairwise_abs_cosine
-from wel.network import Network
+from wel.networks.network import Network
 from wel.patterns import Patterns, bundled_patterns, patterns_for
 from wel.system.progress import Steps
 from wel.system.runs import Run

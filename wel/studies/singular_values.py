@@ -10,8 +10,9 @@ import pandas as pd
 
 from wel.errors import UnsupportedError
 from wel.methods import find_method
-from wel.network import Network
-from wel.patterns import Patterns, kernel_layers, with_patterns
+from wel.networks.kernels import kernel_layers
+from wel.networks.network import Network
+from wel.patterns import Patterns, with_patterns
 from wel.studies.simulation import LARGEST_RATIO
 from wel.taps import Tap, array_taps, check_chain
 

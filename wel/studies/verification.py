@@ -14,10 +14,10 @@ from wel.errors import UnsupportedError, WelError, invalid, one_of
 from wel.measures.cosine import pairwise_abs_cosine
 from wel.measures.vectors import random_vectors
 from wel.methods import Method, choose_methods, find_method
-from wel.network import Network
+from wel.networks.network import Network, weight_hashes
 from wel.options import settle_options
 from wel.patterns import with_patterns
-from wel.reference import Reference, weight_hashes
+from wel.reference import Reference
 from wel.studies.injection import check_semantics, checked_images
 from wel.system.progress import Steps
 

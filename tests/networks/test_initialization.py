@@ -1,12 +1,12 @@
-"""wel.initialization: seeds, the initialisers' own distributions, and nothing from TensorFlow's global state."""
+"""wel.networks.initialization: seeds, the initialisers' own distributions, and nothing from TensorFlow's global state."""
 from __future__ import annotations
 
 import numpy as np
 import pytest
 from tensorflow import keras
 
-from wel.architectures import build_cifar10, build_resnet20
-from wel.initialization import fresh_weights, initialize
+from wel.networks.architectures import build_cifar10, build_resnet20
+from wel.networks.initialization import fresh_weights, initialize
 
 
 def weights(model, seed: int) -> dict[str, list[np.ndarray]]:

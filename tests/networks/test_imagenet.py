@@ -1,4 +1,4 @@
-"""wel.imagenet: weights by name in either naming, equality with keras.applications, refusal of what does not fit."""
+"""wel.networks.imagenet: weights by name in either naming, equality with keras.applications, refusal of what does not fit."""
 from __future__ import annotations
 
 import inspect
@@ -15,12 +15,12 @@ from keras.src.applications import resnet, vgg16
 from keras.src.utils.data_utils import _hash_file
 from tensorflow import keras
 
-from wel import imagenet
-from wel.architectures import build_resnet20, build_resnet50, build_vgg16
 from wel.errors import WelError
-from wel.imagenet import imagenet_file, load_by_name, published
-from wel.loading import load
-from wel.zoo import ZOO
+from wel.networks import imagenet
+from wel.networks.architectures import build_resnet20, build_resnet50, build_vgg16
+from wel.networks.imagenet import imagenet_file, load_by_name, published
+from wel.networks.loading import load
+from wel.networks.zoo import ZOO
 
 SHAPE, CLASSES = (32, 32, 3), 10
 FILES = {name: f"{name}_weights_tf_dim_ordering_tf_kernels.h5" for name in ("vgg16", "resnet50")}

@@ -4,8 +4,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Callable
 
-from wel.architectures import build_cifar10, build_resnet20, build_resnet50, build_vgg16, resnet50_blocks
 from wel.errors import invalid, one_of
+from wel.networks.architectures import build_cifar10, build_resnet20, build_resnet50, build_vgg16, resnet50_blocks
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""wel.graph: names and order of nodes, and that nodes and flat configuration compute what the model computes."""
+"""wel.networks.graph: names and order of nodes, and that nodes and flat configuration compute what the model computes."""
 from __future__ import annotations
 
 import json
@@ -8,7 +8,7 @@ import pytest
 from conftest import randomized
 
 from wel.errors import WelError
-from wel.graph import build_graph
+from wel.networks.graph import build_graph
 
 FIXTURES = ("sequential", "functional", "nested", "shared_layer", "residual")
 

@@ -1,4 +1,4 @@
-"""wel.logits: softmax and sigmoid come off the end, whatever form they have, and nothing else changes."""
+"""wel.networks.logits: softmax and sigmoid come off the end, whatever form they have, and nothing else changes."""
 from __future__ import annotations
 
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 from conftest import randomized
 
 from wel.errors import WelError
-from wel.logits import logits_and_activation, with_output, without_final_activation
+from wel.networks.logits import logits_and_activation, with_output, without_final_activation
 
 
 def head(image, *, filters: int = 4):

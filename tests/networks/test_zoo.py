@@ -1,4 +1,4 @@
-"""wel.zoo and wel.architectures: layers, names, numbers of parameters, and what `wel.load` makes of a zoo name."""
+"""wel.networks.zoo and wel.networks.architectures: layers, names, numbers of parameters, and what `wel.load` makes of a zoo name."""
 from __future__ import annotations
 
 import json
@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from tensorflow import keras
 
-from wel import loading
 from wel.data import PREPROCESSINGS
 from wel.errors import WelError
-from wel.loading import load
+from wel.networks import loading
+from wel.networks.loading import load
+from wel.networks.zoo import ZOO, architecture
 from wel.system.files import file_sha256, models_folder
 from wel.train import save_half_precision
-from wel.zoo import ZOO, architecture
 
 
 @lru_cache(maxsize=None)
@@ -35,7 +35,7 @@ def positions(net, names) -> list[int]:
 
 
 def test_zoo_imports_no_tensorflow():
-    code = "import sys, wel.zoo; print('tensorflow' in sys.modules)"
+    code = "import sys, wel.networks.zoo; print('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 

@@ -12,10 +12,6 @@ from pathlib import Path
 from typing import Any, Iterator, Mapping
 
 from wel.errors import WelError, check_whole, invalid
-from wel.graph import Graph
-from wel.imagenet import imagenet_file, load_by_name
-from wel.initialization import initialize
-from wel.logits import logits_and_activation, with_output
 from wel.modelfiles import hdf5
 from wel.modelfiles.budget import free, size
 from wel.modelfiles.building import Building, Rules, load_weights, loading_scope, quiet
@@ -31,9 +27,13 @@ from wel.modelfiles.modelfile import (
     opened,
     opened_weights,
 )
-from wel.network import Network
+from wel.networks.graph import Graph
+from wel.networks.imagenet import imagenet_file, load_by_name
+from wel.networks.initialization import initialize
+from wel.networks.logits import logits_and_activation, with_output
+from wel.networks.network import Network
+from wel.networks.zoo import ZOO, Architecture
 from wel.system.files import file_sha256, models_folder
-from wel.zoo import ZOO, Architecture
 
 # what makes a directory a SavedModel
 SAVED_MODEL = "saved_model.pb"

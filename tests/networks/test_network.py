@@ -1,4 +1,4 @@
-"""wel.network: names in both directions, start layers, hash of the weights."""
+"""wel.networks.network: names in both directions, start layers, hash of the weights."""
 from __future__ import annotations
 
 from dataclasses import replace
@@ -8,8 +8,8 @@ import pytest
 from conftest import randomized
 
 from wel.errors import WelError
-from wel.network import Network
-from wel.zoo import ZOO
+from wel.networks.network import Network
+from wel.networks.zoo import ZOO
 
 
 @pytest.fixture(scope="module")

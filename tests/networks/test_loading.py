@@ -1,4 +1,4 @@
-"""wel.loading: every way to name a network, and every file that is none."""
+"""wel.networks.loading: every way to name a network, and every file that is none."""
 from __future__ import annotations
 
 import hashlib
@@ -16,9 +16,9 @@ import pytest
 from conftest import randomized
 
 from wel.errors import WelError
-from wel.loading import load
+from wel.networks.loading import load
 
-GOLDEN = Path(__file__).resolve().parent / "golden"
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 
 
 def logits(net, images) -> np.ndarray:

@@ -9,9 +9,9 @@ import numpy as np
 from scipy.special import expit, softmax
 
 from wel.errors import invalid, one_of
-from wel.graph import Graph, build_graph
 from wel.modelfiles.modelfile import Origin
-from wel.zoo import Architecture
+from wel.networks.graph import Graph, build_graph
+from wel.networks.zoo import Architecture
 
 
 class Network:
@@ -126,3 +126,21 @@ class Network:
             digest.update(key.encode() + str(array.shape).encode())
             digest.update(array.tobytes())
         return digest.hexdigest()
+
+
+def weight_hashes(net: Network) -> dict[str, str]:
+    """Keras name -> sha256 over the float32 bytes of the layer's weights in the order of `get_weights`, for layers with weights."""
+    hashes = {}
+    for node in net.graph.nodes:
+        digest = hashlib.sha256()
+        weights = node.layer.get_weights()
+        for array in weights:
+            digest.update(np.ascontiguousarray(array, dtype="float32").tobytes())
+        if weights:
+            hashes[node.name] = digest.hexdigest()
+    return hashes
+
+
+def classes_told(logits: int) -> int:
+    """How many classes so many logits tell apart, their labels counted from 0: one logit, of a single sigmoid, tells two."""
+    return max(logits, 2)

@@ -1,0 +1,139 @@
+"""Layers with a kernel, and the BatchNormalization that is folded into them."""
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any, Iterable, Sequence
+
+import numpy as np
+
+from wel.errors import UnsupportedError
+from wel.networks.graph import Graph, Node
+
+PATTERN_KINDS = frozenset({"Dense", "Conv1D", "Conv2D", "DepthwiseConv2D"})
+ACTIVATION_LAYERS = frozenset({"ReLU", "LeakyReLU", "PReLU", "ELU", "ThresholdedReLU", "Softmax"})
+KERNEL_WEIGHTS = ("kernel", "depthwise_kernel", "pointwise_kernel")
+
+
+@dataclass(frozen=True)
+class KernelLayer:
+    """A layer that has a pattern.
+
+    Attributes:
+        node: the layer's call.
+        norm: the BatchNormalization that is folded into it, None if there is none.
+    """
+
+    node: Node
+    norm: Node | None = None
+
+    @property
+    def output(self) -> str:
+        """Node at which the layer's value stands, the folded BatchNormalization included."""
+        return (self.norm or self.node).name
+
+    @property
+    def kernel(self) -> np.ndarray:
+        """The layer's own kernel, float64."""
+        return np.asarray(kernel_of(self.node.layer), "float64")
+
+    @property
+    def units(self) -> tuple[int, ...]:
+        """Shape of the kernel's last axes, those that number the units."""
+        return tuple(kernel_of(self.node.layer).shape[-unit_axes(self.node.layer) :])
+
+    @property
+    def scale(self) -> np.ndarray:
+        """γ/√(σ²+ε) of the folded BatchNormalization for each unit, in the shape `units`; else 1."""
+        if self.norm is None:
+            return np.ones(self.units)
+        layer = self.norm.layer
+        scale = 1 / np.sqrt(np.asarray(layer.moving_variance, "float64") + layer.epsilon)
+        return (scale * np.asarray(layer.gamma, "float64") if layer.scale else scale).reshape(self.units)
+
+
+def kernel_of(layer):
+    """The kernel variable of a layer of `PATTERN_KINDS`."""
+    return layer.depthwise_kernel if unit_axes(layer) == 2 else layer.kernel
+
+
+def unit_axes(layer) -> int:
+    """How many of the kernel's last axes number the units: (channel, multiplier) in a depthwise convolution, else one."""
+    return 2 if type(layer).__name__ == "DepthwiseConv2D" else 1
+
+
+def is_linear(layer) -> bool:
+    """Whether a layer has no activation function."""
+    activation = getattr(getattr(layer, "activation", None), "__name__", "linear")
+    return type(layer).__name__ not in ACTIVATION_LAYERS and activation == "linear"
+
+
+def linear_map(layer, x, kernel):
+    """A layer of `PATTERN_KINDS` on x with another kernel, without bias and activation; all of them TensorFlow's."""
+    import tensorflow as tf
+
+    kind = type(layer).__name__
+    if kind == "Dense":
+        return tf.tensordot(x, kernel, 1)
+    if kind == "DepthwiseConv2D":
+        settings = {"strides": layer.strides, "padding": layer.padding, "dilation_rate": layer.dilation_rate}
+        return tf.keras.backend.depthwise_conv2d(x, kernel, data_format=layer.data_format, **settings)
+    if layer.padding == "causal":
+        x = tf.pad(x, layer._compute_causal_padding(x))
+    return layer.convolution_op(x, kernel)
+
+
+def why_no_pattern(layer) -> str | None:
+    """Why a layer with a kernel cannot have a pattern, in a few words; None if it can, or has no kernel."""
+    kind = type(layer).__name__
+    if any(hasattr(layer, name) for name in KERNEL_WEIGHTS) and kind not in PATTERN_KINDS:
+        return kind
+    if getattr(layer, "groups", 1) != 1 and kind in PATTERN_KINDS - {"DepthwiseConv2D"}:
+        return f"{kind} in {layer.groups} groups"
+    return None
+
+
+def kernel_layers(graph: Graph) -> list[KernelLayer]:
+    """The layers of a network that have patterns, in execution order.
+
+    Raises:
+        UnsupportedError: when a layer with a kernel is none that patterns are defined for.
+    """
+    for node in graph.nodes:
+        reason = why_no_pattern(node.layer)
+        if reason:
+            raise UnsupportedError(f"Layer '{node.name}' ({reason}) has no pattern. Expected {', '.join(sorted(PATTERN_KINDS))}.")
+    norms = folded_norms((node.name, node.layer, node.inputs) for node in graph.nodes)
+    found = [node for node in graph.nodes if node.kind in PATTERN_KINDS]
+    return [KernelLayer(node, graph[norms[node.name]] if node.name in norms else None) for node in found]
+
+
+def folded_norms(calls: Iterable[tuple[str, Any, Sequence[str]]]) -> dict[str, str]:
+    """Layer with a kernel -> the BatchNormalization to fold into it: over channels, its only consumer, no activation between.
+
+    Args:
+        calls: name, Keras layer, and names of the inputs of every call of a layer.
+    """
+    calls = {name: (layer, tuple(inputs)) for name, layer, inputs in calls}
+    consumers = consumers_of({name: inputs for name, (_, inputs) in calls.items()})
+    folded = {}
+    for name, (layer, inputs) in calls.items():
+        if type(layer).__name__ == "BatchNormalization" and consumers[inputs[0]] == [name] and _over_channels(layer):
+            source = calls[inputs[0]][0]
+            if type(source).__name__ in PATTERN_KINDS and is_linear(source):
+                folded[inputs[0]] = name
+    return folded
+
+
+def consumers_of(inputs: dict[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Node -> nodes that take its output, from node -> nodes that it takes."""
+    consumers = defaultdict(list)
+    for name, sources in inputs.items():
+        for source in sources:
+            consumers[source].append(name)
+    return consumers
+
+
+def _over_channels(norm) -> bool:
+    axes = [norm.axis] if isinstance(norm.axis, int) else list(norm.axis)
+    return axes in ([-1], [norm.input_spec.ndim - 1])
