@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from skimage import data
 
-from wel.cifar10 import CLASSES, Split, load_cifar10
+from wel.images.cifar10 import CLASSES, Split, load_cifar10
 from wel.system.files import written_whole
 
 BUNDLE = Path(__file__).resolve().parent.parent / "models" / "data"

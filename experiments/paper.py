@@ -18,8 +18,8 @@ import typer  # noqa: E402
 import wel  # noqa: E402
 from wel.commands.csc import context  # noqa: E402
 from wel.commands.saliency import class_names  # noqa: E402
-from wel.data import ImageSet, load_images  # noqa: E402
 from wel.figures import write_csc_figures  # noqa: E402
+from wel.images.load import ImageSet, load_images  # noqa: E402
 from wel.methods import METHODS  # noqa: E402
 from wel.saliency_figures import Pictures, write_saliency_figures  # noqa: E402
 from wel.sanity_figures import write_cascading_figure, write_random_logit_figure  # noqa: E402

@@ -15,7 +15,8 @@ import pytest
 from packaging.requirements import Requirement
 from PIL import Image
 
-from wel import __version__, cifar10
+from wel import __version__
+from wel.images import cifar10
 from wel.system.files import keras_home
 
 ROOT = Path(__file__).resolve().parent.parent

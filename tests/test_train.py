@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from wel import __version__, train
-from wel.cifar10 import Cifar10, Split
 from wel.errors import WelError
+from wel.images.cifar10 import Cifar10, Split
 from wel.networks.zoo import ZOO
 from wel.system.files import file_sha256
 from wel.train import Recipe, batches, save_half_precision

@@ -31,7 +31,7 @@ _PUBLIC = {
     "leaks": "wel.studies.leaks",
     "verify": "wel.studies.verification",
     "fit_patterns": "wel.fitting",
-    "load_images": "wel.data",
+    "load_images": "wel.images.load",
     "register_rule": "wel.composites",
     "Rule": "wel.rules.base",
     "LinearRule": "wel.rules.base",

@@ -11,9 +11,9 @@ from typing import Iterator
 import numpy as np
 
 from wel import __version__
-from wel.cifar10 import Cifar10, Split, load_cifar10
-from wel.data import preprocess
 from wel.errors import check_whole, invalid, one_of
+from wel.images.cifar10 import Cifar10, Split, load_cifar10
+from wel.images.load import preprocess
 from wel.networks.zoo import architecture
 from wel.system.files import file_sha256, written_whole
 from wel.system.progress import progress

@@ -9,7 +9,7 @@ import numpy as np
 
 import wel
 from wel.backends.request import Request
-from wel.data import load_images
+from wel.images.load import load_images
 from wel.measures.vectors import random_vectors
 from wel.methods import METHODS
 from wel.networks.kernels import kernel_layers

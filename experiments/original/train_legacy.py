@@ -3,7 +3,7 @@
     python train_legacy.py --data cifar10.npz --out docs/legacy
 
 Runs under the interpreter of the original stack. The data file has uint8 pixels and labels: `x_train` (n, 32, 32, 3), `y_train`
-(n,), `x_test`, `y_test`; `wel.cifar10.load_cifar10` gives them. Written are
+(n,), `x_test`, `y_test`; `wel.images.cifar10.load_cifar10` gives them. Written are
 
     cifar10_cnn.h5       what model.save() wrote, without the optimizer's state
     images/              test images as PNG files, and labels.csv with their classes

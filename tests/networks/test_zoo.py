@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from tensorflow import keras
 
-from wel.data import PREPROCESSINGS
 from wel.errors import WelError
+from wel.images.load import PREPROCESSINGS
 from wel.networks import loading
 from wel.networks.loading import load
 from wel.networks.zoo import ZOO, architecture

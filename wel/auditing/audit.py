@@ -18,8 +18,8 @@ from wel.auditing.record import Circumstances, Finding, Missing, recorded
 from wel.auditing.report import RECORD, Examples, write_report
 from wel.auditing.verdicts import VERDICTS, Measurement
 from wel.composites import flow_of, rules_for
-from wel.data import ImageSet
 from wel.errors import UnsupportedError, check_whole, invalid, one_of
+from wel.images.load import ImageSet
 from wel.methods import Method
 from wel.networks.network import Network
 from wel.options import described, settle_options

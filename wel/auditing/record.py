@@ -11,7 +11,7 @@ from wel.auditing.checks import Check
 from wel.auditing.evidence import Evidence, Plan
 from wel.auditing.verdicts import judge
 from wel.citations import CITATIONS
-from wel.data import ImageSet
+from wel.images.load import ImageSet
 from wel.methods import METHODS, Method
 from wel.networks.network import Network
 from wel.studies.sanity import Cell

@@ -10,8 +10,8 @@ from typing import Sequence
 from wel.auditing.modes import MODES
 from wel.auditing.verdicts import VERDICTS
 from wel.commands.console import PLAIN, console, listed, print_left_out, printable
-from wel.data import load_images
 from wel.errors import WelError, invalid, one_of
+from wel.images.load import load_images
 from wel.methods import find_method
 from wel.networks.loading import load
 from wel.studies.csc import chosen_semantics

@@ -6,7 +6,7 @@ from typing import Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from wel.preprocessing import Preprocessing
+from wel.images.preprocessing import Preprocessing
 
 PLAIN = {"markup": False, "soft_wrap": True}
 

@@ -9,8 +9,8 @@ from rich.table import Table
 
 from wel.backends import check_backend
 from wel.commands.console import PLAIN, console, listed, print_guess, print_left_out
-from wel.data import ImageSet, load_images
 from wel.errors import invalid
+from wel.images.load import ImageSet, load_images
 from wel.methods import METHODS, choose_methods
 from wel.networks.loading import load
 from wel.networks.network import Network

@@ -9,8 +9,8 @@ from rich.table import Table
 from wel.applicability import why_not
 from wel.citations import CITATIONS
 from wel.commands.console import PLAIN, console, printable
-from wel.data import load_images
 from wel.errors import invalid
+from wel.images.load import load_images
 from wel.methods import METHODS, Method, find_method
 from wel.networks.loading import load
 from wel.networks.network import Network

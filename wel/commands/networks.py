@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from wel.cifar10 import load_cifar10
 from wel.commands.console import PLAIN, console
-from wel.data import load_images
 from wel.errors import invalid
+from wel.images.cifar10 import load_cifar10
+from wel.images.load import load_images
+from wel.images.preprocessing import guess_preprocessing
 from wel.networks.loading import load
 from wel.networks.network import Network
-from wel.preprocessing import guess_preprocessing
 from wel.system.progress import bar_steps
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from rich.table import Table
 
-from wel.cifar10 import CLASSES
 from wel.commands.console import PLAIN, console, listed, print_guess, print_left_out, printable
 from wel.commands.csc import context
 from wel.commands.sanity import checked, described
-from wel.data import load_images
+from wel.images.cifar10 import CLASSES
+from wel.images.load import load_images
 from wel.methods import METHODS
 from wel.networks.loading import load
 from wel.networks.network import Network

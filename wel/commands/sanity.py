@@ -11,7 +11,7 @@ from rich.table import Table
 from wel.backends import check_backend
 from wel.commands.console import PLAIN, console, listed, print_guess, print_left_out
 from wel.commands.csc import context
-from wel.data import ImageSet, load_images
+from wel.images.load import ImageSet, load_images
 from wel.methods import METHODS
 from wel.networks.loading import load
 from wel.studies.cascading import cascading_randomization, choose_stages

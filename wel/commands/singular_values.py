@@ -9,8 +9,8 @@ from rich.table import Table
 
 from wel.commands.console import PLAIN, console, listed, print_guess, print_left_out, printable
 from wel.commands.csc import context
-from wel.data import load_images
 from wel.errors import UnsupportedError, invalid
+from wel.images.load import load_images
 from wel.methods import METHODS, choose_methods
 from wel.networks.loading import load
 from wel.networks.network import Network

@@ -5,7 +5,7 @@ import pandas as pd
 from rich.table import Table
 
 from wel.commands.console import PLAIN, console, listed, printable
-from wel.data import load_images
+from wel.images.load import load_images
 from wel.networks.loading import load
 from wel.studies.verification import verify
 from wel.system.files import written_whole

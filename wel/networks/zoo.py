@@ -17,7 +17,7 @@ class Architecture:
         build: function (input_shape, classes) -> Keras model with logits as output.
         input_shape: (height, width, channels) of the trained network.
         classes: number of logits of the trained network.
-        preprocessing: name of what turns uint8 RGB pixels into inputs, a key of `wel.data.PREPROCESSINGS`.
+        preprocessing: name of what turns uint8 RGB pixels into inputs, a key of `wel.images.load.PREPROCESSINGS`.
         samples: the bundled images that suit it, a folder of `models/data`.
         start_layers: the paper's start layers.
         randomized_layers: the paper's layers of cascading randomisation, from input to output.

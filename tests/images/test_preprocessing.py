@@ -1,4 +1,4 @@
-"""wel.preprocessing: numbers by hand and against keras.applications, what is refused, and what is guessed from which network."""
+"""wel.images.preprocessing: numbers by hand and against keras.applications, what is refused, and what is guessed from which network."""
 from __future__ import annotations
 
 import importlib
@@ -10,10 +10,10 @@ import pytest
 from conftest import randomized
 
 from wel.errors import WelError
+from wel.images.preprocessing import APPLICATIONS, PREPROCESSINGS, guess_preprocessing, parse_preprocessing
 from wel.networks.architectures import build_resnet50
 from wel.networks.network import Network
 from wel.networks.zoo import ZOO
-from wel.preprocessing import APPLICATIONS, PREPROCESSINGS, guess_preprocessing, parse_preprocessing
 
 PIXEL = np.array([[[[10, 20, 255]]]], dtype="uint8")  # red, green, blue
 

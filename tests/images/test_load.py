@@ -1,4 +1,4 @@
-"""wel.data: pixels by hand, labels by folder and by file, pictures that are none, arrays and lists."""
+"""wel.images.load: pixels by hand, labels by folder and by file, pictures that are none, arrays and lists."""
 from __future__ import annotations
 
 import hashlib
@@ -12,11 +12,11 @@ from conftest import randomized
 from PIL import Image, ImageCms
 
 import wel
-from wel.data import load_images, preprocess
 from wel.errors import WelError
+from wel.images.load import load_images, preprocess
+from wel.images.preprocessing import guess_preprocessing, parse_preprocessing
 from wel.networks.network import Network
 from wel.networks.zoo import ZOO
-from wel.preprocessing import guess_preprocessing, parse_preprocessing
 from wel.system.files import models_folder
 
 RED, GREEN, BLUE, WHITE, GREY = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (128, 128, 128)

@@ -1,4 +1,4 @@
-"""wel.cifar10: the same images whatever they come from, and one sentence where they cannot be had."""
+"""wel.images.cifar10: the same images whatever they come from, and one sentence where they cannot be had."""
 from __future__ import annotations
 
 import hashlib
@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wel import cifar10
-from wel.cifar10 import Cifar10, Split, content_sha256, load_cifar10
 from wel.errors import WelError
+from wel.images import cifar10
+from wel.images.cifar10 import Cifar10, Split, content_sha256, load_cifar10
 from wel.system.files import file_sha256
 
 TRAIN, TEST = 10, 3

@@ -1,11 +1,11 @@
-"""wel.fingerprints: families by layer names of several generations of Keras, and by kernel shapes whatever the names and order."""
+"""wel.images.fingerprints: families by layer names of several generations of Keras, and by kernel shapes whatever the names and order."""
 from __future__ import annotations
 
 import pytest
 
-from wel.fingerprints import NAMED, SHAPED, named_family, shaped_family
+from wel.images.fingerprints import NAMED, SHAPED, named_family, shaped_family
+from wel.images.preprocessing import parse_preprocessing
 from wel.networks.network import Network
-from wel.preprocessing import parse_preprocessing
 
 BOTTLENECKS = 3
 

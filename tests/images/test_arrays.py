@@ -1,4 +1,4 @@
-"""wel.arrays: rows as NumPy reads them, no more of a file than needed, and nothing that is unpickled."""
+"""wel.images.arrays: rows as NumPy reads them, no more of a file than needed, and nothing that is unpickled."""
 from __future__ import annotations
 
 import pickle
@@ -7,8 +7,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from wel.arrays import stored_arrays
 from wel.errors import WelError
+from wel.images.arrays import stored_arrays
 
 MAGIC = b"\x93NUMPY"
 ARRAYS = [

@@ -9,7 +9,7 @@ from typing import Callable, Sequence
 import numpy as np
 
 from wel.errors import WelError, invalid
-from wel.fingerprints import Family, named_family, shaped_family
+from wel.images.fingerprints import Family, named_family, shaped_family
 from wel.networks.graph import OPERATIONS, Node
 from wel.networks.network import Network
 

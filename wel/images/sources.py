@@ -12,12 +12,12 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from wel import arrays
-from wel.arrays import Stored, stored_arrays
 from wel.errors import WelError, invalid
-from wel.labels import labels_from_array, labels_from_folders, read_list
+from wel.images import arrays
+from wel.images.arrays import Stored, stored_arrays
+from wel.images.labels import labels_from_array, labels_from_folders, read_list
+from wel.images.pictures import SUFFIXES, PictureError, fitted, from_pixels, read_picture
 from wel.networks.network import Network
-from wel.pictures import SUFFIXES, PictureError, fitted, from_pixels, read_picture
 from wel.system.files import file_sha256, models_folder
 
 Source = Union[str, Path, Sequence[Union[str, Path]]]
@@ -49,7 +49,7 @@ class Found:
 
 
 def find_images(net: Network, source: Source | None, limit: int | None, keep_going: bool) -> Found:
-    """The images of a source, None for the bundled ones; see `wel.data.load_images`."""
+    """The images of a source, None for the bundled ones; see `wel.images.load.load_images`."""
     if source is None:
         return _bundled(net, limit)
     if not isinstance(source, (str, Path)):

@@ -16,7 +16,7 @@ class Family:
 
     Attributes:
         name: as people call it.
-        spec: the preprocessing that its published weights want, see `wel.preprocessing.parse_preprocessing`.
+        spec: the preprocessing that its published weights want, see `wel.images.preprocessing.parse_preprocessing`.
         layers: regular expressions, each of which is the whole name of some layer, in one or another version of Keras.
         kernels: shapes of the first kernels, whatever their order: `3x3x64x128`, in front `d` for depthwise and `s` for
             separable convolutions, behind it `b` for a bias, `5*` for five of them.

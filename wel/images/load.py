@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 
 from wel.errors import check_whole, invalid
-from wel.labels import labels_from_csv
+from wel.images.labels import labels_from_csv
+from wel.images.preprocessing import PREPROCESSINGS, Preprocessing, guess_preprocessing, parse_preprocessing
+from wel.images.sources import Source, classes_of, find_images, pixel_shape, takes_pictures
 from wel.networks.network import Network
-from wel.preprocessing import PREPROCESSINGS, Preprocessing, guess_preprocessing, parse_preprocessing
-from wel.sources import Source, classes_of, find_images, pixel_shape, takes_pictures
 
 __all__ = ["PREPROCESSINGS", "ImageSet", "load_images", "preprocess"]
 
 
 def preprocess(pixels: np.ndarray, name: str) -> np.ndarray:
-    """uint8 RGB pixels (n, h, w, 3) as inputs, float32; `name` as `wel.preprocessing.parse_preprocessing` takes it."""
+    """uint8 RGB pixels (n, h, w, 3) as inputs, float32; `name` as `wel.images.preprocessing.parse_preprocessing` takes it."""
     return parse_preprocessing(name)(pixels)
 
 
@@ -69,9 +69,9 @@ def load_images(
             and preprocessed like pictures; floats are inputs as the network takes them. None for the bundled images.
         labels: CSV with columns `file` (an image's name: for a directory relative to it) and `label` (index of the logit).
             Without it, labels come with the source: those of a list or a .npz file, or class-named folders, see
-            `wel.labels.labels_from_folders`.
+            `wel.images.labels.labels_from_folders`.
         limit: how many images at most, in name order, in a file's own order for arrays and lists.
-        preprocessing: itself or its `wel.preprocessing.parse_preprocessing` text; None for the zoo's, else a guess.
+        preprocessing: itself or its `wel.images.preprocessing.parse_preprocessing` text; None for the zoo's, else a guess.
         keep_going: whether pictures that cannot be read are left out, with the reason in `left_out`, instead of refused.
 
     Raises:

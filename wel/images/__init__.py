@@ -1,0 +1,1 @@
+"""From files to what a network takes."""
