@@ -9,7 +9,7 @@ from wel.applicability import check_applies, why_not
 from wel.composites import COMPOSITES, flow_of, register_rule, rules_for
 from wel.errors import UnsupportedError
 from wel.methods import CSC_METHODS, METHODS
-from wel.rules.flow import Contributions
+from wel.rules.deeplift import Contributions
 from wel.rules.lrp import Epsilon
 
 OPTIONS = {"deep_taylor": {"low": 0.0, "high": 1.0}}

@@ -14,11 +14,10 @@ from wel.cli import main
 from wel.composites import COMPOSITES, described, rules_for
 from wel.methods import METHODS
 from wel.rules.base import LinearRule, Rule
-from wel.rules.gradient import Unchanged
+from wel.rules.gradient import Rectified, Unchanged
 from wel.rules.lrp import AlphaBeta, Bounded, Clipped, Epsilon, PaperBatchNorm, Z
 from wel.rules.parts import parts_of
 from wel.rules.pattern import Pattern
-from wel.rules.rectifier import Rectified
 
 ROOT = Path(__file__).parents[1]
 

@@ -11,9 +11,10 @@ from wel.errors import UnsupportedError, invalid, one_of
 from wel.methods import CSC_METHODS, METHODS
 from wel.networks.graph import Graph
 from wel.networks.kernels import PATTERN_KINDS, folded_norms, why_no_pattern
-from wel.rules import deeplift, gradient, lrp, pattern, rectifier
-from wel.rules.base import LinearRule, Rule
-from wel.rules.flow import Contributions, Relevance
+from wel.rules import deeplift, gradient, lrp, pattern
+from wel.rules import gradient as rectifier
+from wel.rules.base import LinearRule, Relevance, Rule
+from wel.rules.deeplift import Contributions
 from wel.rules.linear_kinds import LINEAR_KINDS, POOLINGS
 from wel.rules.parts import ACTIVATION, LINEAR, SHAPES, Part, parts_of
 

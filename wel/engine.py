@@ -12,8 +12,8 @@ from typing import Any, Callable, Mapping, NamedTuple, Sequence
 import tensorflow as tf
 
 from wel.networks.graph import Graph
-from wel.rules.base import Rule, Site
-from wel.rules.flow import Relevance, on_tensors
+from wel.rules.base import Relevance, Rule, Site
+from wel.rules.deeplift import on_tensors
 from wel.rules.parts import Part, Weights
 from wel.rules.pattern import divided_by_largest
 

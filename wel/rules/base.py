@@ -123,3 +123,20 @@ class LinearRule(Rule):
         inputs, denominator = prepared
         back = site.part.transposed(R / per_image(denominator), site.parameters)
         return [per_image(x) * c for x, c in zip(inputs, back)]
+
+
+@dataclass(frozen=True)
+class Relevance:
+    """Values are tensors (n, *shape); relevance (n, rows, *shape) is what goes down and what is read."""
+
+    def enter(self, images: tf.Tensor, reference: tf.Tensor) -> Any:
+        """The network's input as a value."""
+        return images
+
+    def inject(self, vectors: tf.Tensor) -> Any:
+        """Vectors (n, V, *shape) as they go down."""
+        return vectors
+
+    def read(self, value: Any, rows: Any) -> tf.Tensor:
+        """The relevance, (n, rows, *shape), of what has come down to a value."""
+        return rows

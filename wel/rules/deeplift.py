@@ -6,11 +6,11 @@ What is read at a layer is m⁺Δ⁺ + m⁻Δ⁻. While nothing has told m⁺ fr
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable, NamedTuple
+from typing import Any, Callable, NamedTuple, Sequence
 
 import tensorflow as tf
 
-from wel.rules.base import Rule, per_image
+from wel.rules.base import Relevance, Rule, per_image
 from wel.rules.gradient import Gradient
 from wel.rules.parts import LINEAR
 
@@ -221,3 +221,34 @@ class RevealCancel(_DifferenceRule):
 def _away_from_zero(delta: tf.Tensor) -> tf.Tensor:
     moved = delta + tf.where(delta < 0, -tf.constant(NEAR_ZERO, delta.dtype), tf.constant(NEAR_ZERO, delta.dtype))
     return tf.where(tf.abs(delta) < NEAR_ZERO / 2, moved, delta)
+
+
+@dataclass(frozen=True)
+class Contributions(Relevance):
+    """Values are `Difference`s from those for the reference; `Multipliers` go down; m⁺Δ⁺ + m⁻Δ⁻ is read.
+
+    `split` says whether Δ⁺ and Δ⁻ are kept apart.
+    """
+
+    split: bool
+
+    def enter(self, images, reference):
+        delta = images - reference
+        return Difference(images, reference, *((tf.maximum(delta, 0), tf.minimum(delta, 0)) if self.split else (delta, None)))
+
+    def inject(self, vectors):
+        return one(vectors)
+
+    def read(self, value, rows):
+        if value.negative is None:
+            return rows.positive * per_image(value.positive)
+        return rows.positive * per_image(value.positive) + rows.negative * per_image(value.negative)
+
+
+def on_tensors(function: Callable, several: Sequence[Any]) -> Any:
+    """A function of a list of tensors on a list of what goes down: multipliers that are one tensor everywhere stay one."""
+    if not isinstance(several[0], Multipliers):
+        return function(several)
+    if all(m.same for m in several):
+        return one(function([m.positive for m in several]))
+    return Multipliers(function([m.positive for m in several]), function([m.negative for m in several]))

@@ -14,8 +14,8 @@ from wel.composites import flow_of, rules_for
 from wel.errors import invalid
 from wel.methods import choose_methods
 from wel.networks.network import Network
+from wel.rules.gradient import Deconvolved, Guided, Rectified
 from wel.rules.lrp import Clipped
-from wel.rules.rectifier import Deconvolved, Guided, Rectified
 from wel.studies.csc import Cell, CosineStudy, stripped
 from wel.studies.injection import checked_images
 from wel.system.progress import Steps

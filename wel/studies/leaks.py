@@ -19,8 +19,7 @@ from wel.networks.graph import Graph
 from wel.networks.network import Network
 from wel.options import settle_options
 from wel.patterns import with_patterns
-from wel.rules.base import Rule, Site
-from wel.rules.flow import Relevance
+from wel.rules.base import Relevance, Rule, Site
 from wel.studies.injection import check_semantics, checked_images
 
 BACKEND, DTYPE = "native", "float32"
