@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from wel.commands.simulate import PARALLEL
-from wel.methods import METHODS
+from wel.methods.registry import METHODS
 
 HOLDS, FAILS, UNTESTABLE = "holds", "does not hold", "not testable without ImageNet weights"
 CONVERGED = 0.99  # median |cos| from which on directions count as one

@@ -20,7 +20,7 @@ from wel.commands.csc import context  # noqa: E402
 from wel.commands.saliency import class_names  # noqa: E402
 from wel.figures import write_csc_figures  # noqa: E402
 from wel.images.load import ImageSet, load_images  # noqa: E402
-from wel.methods import METHODS  # noqa: E402
+from wel.methods.registry import METHODS  # noqa: E402
 from wel.saliency_figures import Pictures, write_saliency_figures  # noqa: E402
 from wel.sanity_figures import write_cascading_figure, write_random_logit_figure  # noqa: E402
 from wel.simulation_figures import write_simulation_figures  # noqa: E402

@@ -9,10 +9,10 @@ from replicas import Replica, relative
 
 from wel.backends.native import NativeBackend, tensors_for
 from wel.backends.request import Precision, Request
-from wel.composites import flow_of, rules_for
 from wel.engine import Sweep
-from wel.methods import find_method
-from wel.options import settle_options
+from wel.methods.composites import flow_of, rules_for
+from wel.methods.options import settle_options
+from wel.methods.registry import find_method
 
 
 class Opened:

@@ -14,7 +14,7 @@ from wel.auditing.modes import FULL, QUICK, by_priority, expected_seconds
 from wel.cli import main
 from wel.commands.audit import parse_fail_on
 from wel.errors import UnsupportedError, WelError
-from wel.methods import METHODS
+from wel.methods.registry import METHODS
 
 layers = tf.keras.layers
 TWO = "gradient,lrp_alpha1_beta0"

@@ -10,7 +10,7 @@ import wel
 from wel.auditing.depths import choose_depths, choose_layers
 from wel.auditing.evidence import Examiner, Plan, is_picture, whole_cosines
 from wel.auditing.verdicts import CONVERGED, INSENSITIVE, SAME, UNDEFINED, judge
-from wel.methods import METHODS
+from wel.methods.registry import METHODS
 from wel.studies.sanity import Cell, true_classes
 
 layers = tf.keras.layers

@@ -20,7 +20,7 @@ from wel.auditing import figures
 from wel.auditing.figures import csc_curves, heat_maps, overview, thumbnail
 from wel.auditing.report import Examples, answer, finite, number, printable, render, warnings, write_report
 from wel.auditing.verdicts import Measurement, judge
-from wel.methods import METHODS
+from wel.methods.registry import METHODS
 
 FOLDER = Path(figures.__file__).resolve().parent
 SCHEMA = json.loads((FOLDER / "audit.schema.json").read_text("utf-8"))

@@ -18,7 +18,7 @@ import wel
 from wel.backends import find_backend
 from wel.backends.process import Worker
 from wel.errors import UnsupportedError, WelError
-from wel.methods import find_method
+from wel.methods.registry import find_method
 
 relevance = partial(wel.relevance, backend="wrapped")
 ROOT = Path(__file__).parents[1]
@@ -402,7 +402,7 @@ SCRIPT = """
 import numpy as np, tensorflow as tf
 import wel
 from wel.backends import find_backend
-from wel.methods import METHODS
+from wel.methods.registry import METHODS
 
 model = tf.keras.Sequential([tf.keras.layers.Input(2), tf.keras.layers.Dense(1)])
 model.set_weights([np.array([[3.0], [4.0]]), np.zeros(1)])

@@ -14,7 +14,7 @@ import pytest
 from scripts import imported
 
 from wel.backends.native import NativeBackend
-from wel.methods import CSC_METHODS
+from wel.methods.registry import CSC_METHODS
 
 FOLDER = Path(__file__).parents[1] / "experiments" / "benchmarks"
 module = partial(imported, FOLDER)

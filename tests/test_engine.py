@@ -15,10 +15,10 @@ from replicas import Replica, relative
 from tensorflow.keras import Model, Sequential, layers
 
 import wel
-from wel.composites import rules_for
 from wel.engine import Sweep
 from wel.errors import UnsupportedError
 from wel.measures.counts import CosineCounts
+from wel.methods.composites import rules_for
 
 # of the residual network: the output, the sum, inside either branch, below the block
 STARTS = ("dense", "add", "bn3", "relu2", "bn_skip", "relu1")

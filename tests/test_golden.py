@@ -15,7 +15,7 @@ from replicas import SAFE, Replica, relative
 
 import wel
 from wel.backends import WRAPPED
-from wel.methods import METHODS
+from wel.methods.registry import METHODS
 from wel.reference import Reference
 
 GOLDEN = Path(__file__).parent / "golden"

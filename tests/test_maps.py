@@ -9,7 +9,7 @@ import pytest
 import wel
 from wel.errors import UnsupportedError, WelError
 from wel.maps import attribution
-from wel.methods import CSC_METHODS, METHODS, choose_methods
+from wel.methods.registry import CSC_METHODS, METHODS, choose_methods
 from wel.reference import Reference
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -11,8 +11,8 @@ import pytest
 
 import wel
 from wel.cli import main
-from wel.composites import COMPOSITES, described, rules_for
-from wel.methods import METHODS
+from wel.methods.composites import COMPOSITES, described, rules_for
+from wel.methods.registry import METHODS
 from wel.rules.base import LinearRule, Rule
 from wel.rules.gradient import Rectified, Unchanged
 from wel.rules.lrp import AlphaBeta, Bounded, Clipped, Epsilon, PaperBatchNorm, Z
@@ -178,7 +178,7 @@ MAIN = "from wel.cli import main\ntry: main({!r})\nexcept SystemExit: pass"
 @pytest.mark.parametrize(
     ("code", "absent"),
     [
-        ("import wel; dir(wel)", {"tensorflow", "keras", "numpy", "pandas", "matplotlib", "typer", "wel.composites"}),
+        ("import wel; dir(wel)", {"tensorflow", "keras", "numpy", "pandas", "matplotlib", "typer", "wel.methods.composites"}),
         (MAIN.format(["--help"]), {"tensorflow", "keras", "numpy", "pandas", "matplotlib"}),
         (MAIN.format(["methods", "--help"]), {"tensorflow", "keras", "numpy", "pandas", "matplotlib"}),
         (MAIN.format(["methods"]), {"tensorflow", "keras", "matplotlib"}),

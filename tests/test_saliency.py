@@ -20,7 +20,7 @@ from wel.cli import main
 from wel.errors import UnsupportedError, WelError
 from wel.maps import attribution
 from wel.measures.similarity import absolute, class_distance, normalised
-from wel.methods import METHODS
+from wel.methods.registry import METHODS
 from wel.saliency_figures import Pictures
 from wel.studies.cascading import fresh_layers, randomized
 from wel.studies.saliency import SaliencyResult, check_compared, saliency

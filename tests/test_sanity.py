@@ -10,7 +10,7 @@ from scipy import stats
 import wel
 from wel.errors import UnsupportedError, WelError
 from wel.measures.similarity import median_interval, similarity, ssim, summary
-from wel.methods import PAPER_METHODS
+from wel.methods.registry import PAPER_METHODS
 from wel.studies.sanity import choose_map_methods, true_classes
 
 

@@ -15,7 +15,7 @@ from matplotlib.colors import to_hex
 
 from wel import sanity_figures as figures
 from wel.errors import WelError
-from wel.methods import METHODS as REGISTRY
+from wel.methods.registry import METHODS as REGISTRY
 
 pytestmark = pytest.mark.filterwarnings("error")
 

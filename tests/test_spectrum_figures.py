@@ -9,7 +9,7 @@ import pytest
 
 import wel
 from wel.errors import WelError
-from wel.methods import METHODS
+from wel.methods.registry import METHODS
 from wel.spectrum_figures import (
     SMALLEST,
     effective_rank_figure,

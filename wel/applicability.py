@@ -3,7 +3,8 @@ from __future__ import annotations
 
 from wel.backends import find_backend
 from wel.errors import UnsupportedError
-from wel.methods import Method
+from wel.methods.composites import _check_rules
+from wel.methods.registry import Method
 from wel.networks.graph import Graph
 from wel.networks.kernels import why_no_pattern
 
@@ -22,15 +23,11 @@ REGULARIZERS = frozenset(
     {"Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "AlphaDropout", "GaussianDropout", "GaussianNoise"}
 )
 RELEVANCE = ACTIVATIONS | KERNELS | POOLINGS | SHAPES | REGULARIZERS | {"BatchNormalization", "Add", "ActivityRegularization"}
-
 # the positive part of a product of kernels is not the product of their positive parts, which is what innvestigate takes
 TWO_KERNELS = frozenset({"SeparableConv1D", "SeparableConv2D"})
 UNSPLIT = ("lrp_z", "lrp_epsilon")
-
 RELU_ONLY = ("guided_backprop", "deconvnet", "rectgrad", "deep_taylor")
 RELEVANCE_BASED = ("deep_taylor", "lrp_", "excitation_", "contrastive_")
-
-
 DEEPLIFT_ACTIVATIONS = ("linear", "relu", "sigmoid", "tanh", "ReLU", "LeakyReLU", "PReLU")
 DEEPLIFT = (
     SHAPES
@@ -38,21 +35,6 @@ DEEPLIFT = (
     | {"Activation", "ReLU", "LeakyReLU", "PReLU", "Dense", "Conv2D", "DepthwiseConv2D", "BatchNormalization", "Add"}
     | {"MaxPooling2D", "AveragePooling2D", "GlobalAveragePooling1D", "GlobalAveragePooling2D", "ActivityRegularization"}
 ) - {"Masking", "Cropping3D", "UpSampling3D", "ZeroPadding3D", "SpatialDropout3D"}
-
-
-def why_not(method: Method, graph: Graph) -> str | None:
-    """Why the native engine cannot compute a method for a network, in one sentence; None if it can."""
-    try:
-        _check_rules(method, graph)
-    except UnsupportedError as error:
-        return error.reason
-    return None
-
-
-def _check_rules(method: Method, graph: Graph) -> None:
-    from wel.composites import rules_for  # imports TensorFlow
-
-    rules_for(graph, method.name, "paper", method.options)
 
 
 def _why_not_wrapped(method: Method, graph: Graph) -> str | None:

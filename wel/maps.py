@@ -26,11 +26,11 @@ from wel.backends.request import Request
 from wel.backends.wrapped import OpenNetwork
 from wel.errors import UnsupportedError, WelError, check_whole, invalid
 from wel.measures.vectors import random_vectors
-from wel.methods import Method, find_method
+from wel.methods.options import settle_options
+from wel.methods.registry import Method, check_semantics, find_method
 from wel.networks.graph import Node
 from wel.networks.network import Network
-from wel.options import settle_options
-from wel.studies.injection import check_semantics, checked_images, relevance
+from wel.studies.injection import checked_images, relevance
 
 EXCITATION = "lrp_alpha1_beta0"
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from wel.drawing import BASELINE_COLOR, new_figure, shown, style, write_figure
-from wel.methods import BLACK, BLUE, GREEN, ORANGE, PINK, RED
+from wel.methods.registry import BLACK, BLUE, GREEN, ORANGE, PINK, RED
 from wel.studies.simulation import CHAINS, LARGEST_RATIO
 
 FLOOR = 2.0 ** -53  # half a step of float64 below 1: where a distance of 0 is drawn

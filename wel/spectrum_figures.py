@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from wel.drawing import BASELINE_COLOR, file_names, new_figure, shown, style, write_figure
 from wel.figures import LINE_STYLES, SEMANTICS, check_rows, curves_of, draw_curves, label_layers, legend_of, table_title
-from wel.methods import BLACK, BLUE, RED
+from wel.methods.registry import BLACK, BLUE, RED
 
 QUANTITIES = {
     "weights": {"label": "weights W", "color": BLACK, "marker": "v"},

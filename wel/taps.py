@@ -42,7 +42,7 @@ def pattern_taps(net: Network, patterns: Sequence[np.ndarray]) -> list[Tap]:
 
     Args:
         net: the network.
-        patterns: one per layer with a kernel, of its shape, in execution order (`wel.patterns.patterns_for`).
+        patterns: one per layer with a kernel, of its shape, in execution order (`wel.methods.patterns.patterns_for`).
 
     Raises:
         UnsupportedError: as for `weight_taps`.

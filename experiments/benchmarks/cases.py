@@ -11,10 +11,10 @@ import wel
 from wel.backends.request import Request
 from wel.images.load import load_images
 from wel.measures.vectors import random_vectors
-from wel.methods import METHODS
+from wel.methods.options import settle_options
+from wel.methods.registry import METHODS
 from wel.networks.kernels import kernel_layers
 from wel.networks.network import Network
-from wel.options import settle_options
 
 NETWORKS = ("cifar10", "vgg16", "resnet50")
 # None: the bundled weights

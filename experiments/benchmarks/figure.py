@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from wel.drawing import new_figure, style, write_figure
-from wel.methods import BLUE, METHODS, RED
+from wel.methods.registry import BLUE, METHODS, RED
 
 ROW = 0.24  # inches for a bar
 TITLES = {"yardstick": "Time beside a batched gradient", "faster": "How many times as fast"}

@@ -23,7 +23,7 @@ from subjects import Subject, native, one_by_one, original, sweep, wrapped, yard
 
 from wel.commands.console import console, listed  # noqa: E402
 from wel.errors import WelError, invalid, one_of  # noqa: E402
-from wel.methods import CSC_METHODS, choose_methods  # noqa: E402
+from wel.methods.registry import CSC_METHODS, choose_methods  # noqa: E402
 from wel.system.files import written_whole  # noqa: E402
 from wel.system.progress import progress  # noqa: E402
 

@@ -19,7 +19,7 @@ from wel.backends.native import NativeBackend
 from wel.backends.process import own_worker
 from wel.backends.wrapped import WrappedBackend
 from wel.errors import UnsupportedError, WelError
-from wel.methods import METHODS
+from wel.methods.registry import METHODS
 
 Run = Callable[[], float]
 Subject = Callable[[Case, str], ContextManager[Run]]

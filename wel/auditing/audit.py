@@ -17,14 +17,13 @@ from wel.auditing.modes import MODES, Mode, by_priority, expected_seconds
 from wel.auditing.record import Circumstances, Finding, Missing, recorded
 from wel.auditing.report import RECORD, Examples, write_report
 from wel.auditing.verdicts import VERDICTS, Measurement
-from wel.composites import flow_of, rules_for
 from wel.errors import UnsupportedError, check_whole, invalid, one_of
 from wel.images.load import ImageSet
-from wel.methods import Method
+from wel.methods.composites import flow_of, rules_for
+from wel.methods.options import described, settle_options
+from wel.methods.patterns import with_patterns
+from wel.methods.registry import Method, chosen_semantics
 from wel.networks.network import Network
-from wel.options import described, settle_options
-from wel.patterns import with_patterns
-from wel.studies.csc import chosen_semantics
 from wel.studies.injection import checked_images
 from wel.studies.sanity import Cell, choose_map_methods, true_classes
 from wel.system.files import file_sha256

@@ -15,10 +15,10 @@ from wel.measures.cosine import chance_level
 from wel.measures.counts import CosineCounts
 from wel.measures.similarity import SSIM_WINDOW, reduce_channels, similarity, summary
 from wel.measures.vectors import random_vectors
-from wel.methods import Method
+from wel.methods.options import settle_options
+from wel.methods.patterns import with_patterns
+from wel.methods.registry import Method
 from wel.networks.network import Network
-from wel.options import settle_options
-from wel.patterns import with_patterns
 from wel.studies.cascading import fresh_layers, randomized
 from wel.studies.effective_rank import jackknife
 from wel.studies.injection import relevance

@@ -6,7 +6,7 @@ from typing import Sequence
 
 import numpy as np
 
-from wel.methods import PAPER_METHODS, Method
+from wel.methods.registry import PAPER_METHODS, Method
 from wel.networks.network import Network
 
 # what is measured first, where time may run out: what people use, of every family one

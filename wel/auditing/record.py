@@ -10,9 +10,8 @@ import numpy as np
 from wel.auditing.checks import Check
 from wel.auditing.evidence import Evidence, Plan
 from wel.auditing.verdicts import judge
-from wel.citations import CITATIONS
 from wel.images.load import ImageSet
-from wel.methods import METHODS, Method
+from wel.methods.registry import CITATIONS, METHODS, Method
 from wel.networks.network import Network
 from wel.studies.sanity import Cell
 from wel.system.runs import versions

@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from wel.auditing.figures import csc_curves, deciding, heat_maps, overview, thumbnail
 from wel.auditing.verdicts import FEWEST, MEASURES, VERDICTS
 from wel.measures.similarity import SSIM_WINDOW
-from wel.methods import METHODS
+from wel.methods.registry import METHODS
 from wel.system.files import written_whole
 
 RECORD, REPORT = "audit.json", "report.html"

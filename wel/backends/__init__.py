@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from wel.backends.process import Worker, own_worker
 from wel.backends.wrapped import WrappedBackend
 from wel.errors import UnsupportedError, WelError, invalid, one_of
-from wel.methods import Method
+from wel.methods.registry import Method
 from wel.system.arithmetic import ORIGINAL_SUMS
 
 if TYPE_CHECKING:

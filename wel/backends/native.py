@@ -11,11 +11,11 @@ import tensorflow as tf
 
 from wel.backends.memory import images_within
 from wel.backends.request import Precision, Request
-from wel.composites import flow_of, registrations, rules_for
 from wel.engine import Sweep
 from wel.measures.counting import count_cosines
 from wel.measures.counts import CosineCounts
 from wel.measures.participation import Ratios, participation
+from wel.methods.composites import flow_of, registrations, rules_for
 from wel.networks.graph import Graph
 from wel.networks.kernels import kernel_layers
 from wel.networks.network import Network

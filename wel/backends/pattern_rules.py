@@ -5,7 +5,7 @@ With z a layer's value before its activation function f, and Lᵀ[k] the layer t
     R_in = Lᵀ[a] (f'(z) ∘ R)        PatternNet
     R_in = Lᵀ[a ∘ w] (f'(z) ∘ R)    PatternAttribution
 
-where a is the layer's pattern. A BatchNormalization that is folded into the layer before it (`wel.patterns`) passes R on, and
+where a is the layer's pattern. A BatchNormalization that is folded into the layer before it (`wel.methods.patterns`) passes R on, and
 w is the folded kernel. All other layers follow their gradient. `paper` divides R, where it has more than one axis per image and
 all of the network goes through that one tensor, by its largest absolute value per image (1.0.8's
 `reverse_project_bottleneck_layers`); `corrected` does not. Injected vectors stay as they are.

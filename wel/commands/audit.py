@@ -12,9 +12,8 @@ from wel.auditing.verdicts import VERDICTS
 from wel.commands.console import PLAIN, console, listed, print_left_out, printable
 from wel.errors import WelError, invalid, one_of
 from wel.images.load import load_images
-from wel.methods import find_method
+from wel.methods.registry import chosen_semantics, find_method
 from wel.networks.loading import load
-from wel.studies.csc import chosen_semantics
 from wel.studies.sanity import choose_map_methods
 from wel.system.progress import bar_steps
 

@@ -11,10 +11,10 @@ from wel.backends import check_backend
 from wel.commands.console import PLAIN, console, listed, print_guess, print_left_out
 from wel.errors import invalid
 from wel.images.load import ImageSet, load_images
-from wel.methods import METHODS, choose_methods
+from wel.methods.registry import METHODS, choose_methods, chosen_semantics
 from wel.networks.loading import load
 from wel.networks.network import Network
-from wel.studies.csc import CSCResult, chosen_semantics, csc
+from wel.studies.csc import CSCResult, csc
 from wel.system.progress import bar_steps
 
 

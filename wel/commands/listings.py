@@ -6,16 +6,14 @@ from pathlib import Path
 import pandas as pd
 from rich.table import Table
 
-from wel.applicability import why_not
-from wel.citations import CITATIONS
 from wel.commands.console import PLAIN, console, printable
 from wel.errors import invalid
 from wel.images.load import load_images
-from wel.methods import METHODS, Method, find_method
+from wel.methods.composites import why_not
+from wel.methods.registry import CITATIONS, METHODS, Method, check_semantics, find_method
 from wel.networks.loading import load
 from wel.networks.network import Network
 from wel.networks.zoo import ZOO
-from wel.studies.injection import check_semantics
 
 NO_LEAK = 1e-5  # relative; float32 sums differ by less
 
@@ -87,7 +85,7 @@ def _show_description(method: Method) -> None:
 
 
 def _show_rules(net: Network, method: Method, semantics: str) -> None:
-    from wel.composites import described, rules_for  # imports TensorFlow
+    from wel.methods.composites import described, rules_for  # imports TensorFlow
     from wel.rules.parts import activation_name
 
     rules = rules_for(net.graph, method.name, semantics, method.options)

@@ -17,7 +17,7 @@ from wel.system.progress import bar_steps
 
 def run_fit_patterns(model, weights, images, limit, estimator, semantics, batch_size, seed, half, out) -> None:
     """`wel fit-patterns`: fits, writes the file."""
-    from wel.fitting import fit_patterns
+    from wel.methods.fitting import fit_patterns
 
     if not out.parent.is_dir():
         raise invalid("out", str(out), "a file in an existing directory")

@@ -10,7 +10,7 @@ from wel.commands.csc import context
 from wel.commands.sanity import checked, described
 from wel.images.cifar10 import CLASSES
 from wel.images.load import load_images
-from wel.methods import METHODS
+from wel.methods.registry import METHODS
 from wel.networks.loading import load
 from wel.networks.network import Network
 from wel.studies.saliency import SaliencyResult, check_compared, saliency

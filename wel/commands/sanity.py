@@ -12,10 +12,9 @@ from wel.backends import check_backend
 from wel.commands.console import PLAIN, console, listed, print_guess, print_left_out
 from wel.commands.csc import context
 from wel.images.load import ImageSet, load_images
-from wel.methods import METHODS
+from wel.methods.registry import METHODS, chosen_semantics
 from wel.networks.loading import load
 from wel.studies.cascading import cascading_randomization, choose_stages
-from wel.studies.csc import chosen_semantics
 from wel.studies.random_logit import random_logit
 from wel.studies.sanity import SanityResult, choose_map_methods
 from wel.system.progress import bar_steps

@@ -11,11 +11,10 @@ from wel.commands.console import PLAIN, console, listed, print_guess, print_left
 from wel.commands.csc import context
 from wel.errors import UnsupportedError, invalid
 from wel.images.load import load_images
-from wel.methods import METHODS, choose_methods
+from wel.methods.patterns import Patterns
+from wel.methods.registry import METHODS, choose_methods, chosen_semantics
 from wel.networks.loading import load
 from wel.networks.network import Network
-from wel.patterns import Patterns
-from wel.studies.csc import chosen_semantics
 from wel.studies.effective_rank import EffectiveRankResult, effective_rank
 from wel.studies.singular_values import SingularValuesResult, singular_values
 from wel.system.files import written_whole

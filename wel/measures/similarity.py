@@ -11,7 +11,7 @@ SSIM_RANGE = {"paper": 2.0, "corrected": 1.0}  # scikit-image 0.16.2 takes float
 
 
 def reduce_channels(maps: np.ndarray, reduction: str) -> np.ndarray:
-    """One value per location: maps (…, channels) to (…), as `wel.methods.Method.reduction` says.
+    """One value per location: maps (…, channels) to (…), as `wel.methods.registry.Method.reduction` says.
 
     reduction: "sum" over the channels, or "max_abs", the largest absolute value.
     Raises WelError for another reduction.

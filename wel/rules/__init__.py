@@ -1,1 +1,1 @@
-"""How relevance passes a layer, rule by rule; `wel.composites` says which method uses which rule where."""
+"""How relevance passes a layer, rule by rule; `wel.methods.composites` says which method uses which rule where."""

@@ -17,11 +17,11 @@ from wel.errors import UnsupportedError, check_whole, invalid, one_of
 from wel.measures.cosine import chance_level
 from wel.measures.counts import HISTOGRAM_EDGES, CosineCounts
 from wel.measures.vectors import random_vectors
-from wel.methods import Method, choose_methods
+from wel.methods.options import described, settle_options
+from wel.methods.patterns import with_patterns
+from wel.methods.registry import Method, choose_methods, chosen_semantics
 from wel.networks.network import Network
-from wel.options import described, settle_options
-from wel.patterns import with_patterns
-from wel.studies.injection import SEMANTICS, checked_images, checked_vectors
+from wel.studies.injection import checked_images, checked_vectors
 from wel.system.progress import Steps
 from wel.system.runs import Run
 
@@ -108,20 +108,13 @@ def csc(
 
 
 def _registered_rules() -> dict[str, str]:
-    from wel.composites import registered_rules  # imports TensorFlow
+    from wel.methods.composites import registered_rules  # imports TensorFlow
 
     return registered_rules()
 
 
 def _named(start, vectors):
     return list(vectors) if start is None and isinstance(vectors, Mapping) else start
-
-
-def chosen_semantics(name: str) -> tuple[str, ...]:
-    """The semantics that "paper", "corrected" or "both" stands for. Raises WelError for another name."""
-    if name not in (*SEMANTICS, "both"):
-        raise invalid("semantics", name, one_of((*SEMANTICS, "both")))
-    return SEMANTICS if name == "both" else (name,)
 
 
 class CosineStudy:

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from wel.backends.request import Precision, Request
-from wel.composites import flow_of, rules_for
 from wel.errors import invalid
-from wel.methods import choose_methods
+from wel.methods.composites import flow_of, rules_for
+from wel.methods.registry import choose_methods
 from wel.networks.network import Network
 from wel.rules.gradient import Deconvolved, Guided, Rectified
 from wel.rules.lrp import Clipped

@@ -9,12 +9,10 @@ from wel.applicability import check_applies
 from wel.backends import find_backend
 from wel.backends.request import Request
 from wel.errors import WelError, invalid
-from wel.methods import find_method
+from wel.methods.options import settle_options
+from wel.methods.patterns import with_patterns
+from wel.methods.registry import check_semantics, find_method
 from wel.networks.network import Network
-from wel.options import settle_options
-from wel.patterns import with_patterns
-
-SEMANTICS = ("paper", "corrected")
 
 
 def relevance(
@@ -73,12 +71,6 @@ def layers_below(net: Network, start: str, at: Sequence[str] | str | None) -> di
         if found not in below:
             raise invalid("at", name, f"a layer below '{net.shown(start)}'")
     return names
-
-
-def check_semantics(semantics: str) -> None:
-    """Raises WelError unless `semantics` is "paper" or "corrected"."""
-    if semantics not in SEMANTICS:
-        raise invalid("semantics", semantics, "'paper' or 'corrected'")
 
 
 def checked_images(net: Network, images: np.ndarray) -> np.ndarray:

@@ -11,16 +11,16 @@ import tensorflow as tf
 from wel.applicability import check_applies
 from wel.backends import find_backend
 from wel.backends.native import Compiled, full_precision, tensors_for
-from wel.composites import described, flow_of, rules_for
 from wel.engine import Sweep
 from wel.maps import class_vectors
-from wel.methods import find_method
+from wel.methods.composites import described, flow_of, rules_for
+from wel.methods.options import settle_options
+from wel.methods.patterns import with_patterns
+from wel.methods.registry import check_semantics, find_method
 from wel.networks.graph import Graph
 from wel.networks.network import Network
-from wel.options import settle_options
-from wel.patterns import with_patterns
 from wel.rules.base import Relevance, Rule, Site
-from wel.studies.injection import check_semantics, checked_images
+from wel.studies.injection import checked_images
 
 BACKEND, DTYPE = "native", "float32"
 

@@ -25,7 +25,7 @@ import pandas as pd
 
 from wel.errors import UnsupportedError, WelError, invalid
 from wel.measures.similarity import absolute, class_distance, normalised, reduce_channels
-from wel.methods import METHODS
+from wel.methods.registry import METHODS
 from wel.networks.network import Network
 from wel.studies.cascading import Fresh, choose_stages, fresh_layers, randomized
 from wel.studies.sanity import Cell, MapStudy

@@ -13,8 +13,8 @@ import pandas as pd
 
 from wel.errors import UnsupportedError, check_whole
 from wel.measures.cosine import pairwise_abs_cosine
+from wel.methods.patterns import Patterns, bundled_patterns, patterns_for
 from wel.networks.network import Network
-from wel.patterns import Patterns, bundled_patterns, patterns_for
 from wel.system.progress import Steps
 from wel.system.runs import Run
 from wel.taps import Tap, pattern_taps, weight_taps
@@ -127,7 +127,7 @@ def simulate(
         samples: how many times each chain is drawn.
         rows: of R.
         seed: of everything random; the numbers of a sample depend on the seed, the chain and the sample's number only.
-        patterns: of `net`, as `wel.patterns.patterns_for` takes them; the bundled ones by default.
+        patterns: of `net`, as `wel.methods.patterns.patterns_for` takes them; the bundled ones by default.
         out: run directory; nothing is written without it.
         context: kept in `run.json` beside the settings.
         steps: is told of progress, (chain × sample) steps in all.

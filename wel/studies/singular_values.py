@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from wel.errors import UnsupportedError
-from wel.methods import find_method
+from wel.methods.patterns import Patterns, with_patterns
+from wel.methods.registry import find_method
 from wel.networks.kernels import kernel_layers
 from wel.networks.network import Network
-from wel.patterns import Patterns, with_patterns
 from wel.studies.simulation import LARGEST_RATIO
 from wel.taps import Tap, array_taps, check_chain
 
@@ -42,7 +42,7 @@ def singular_values(net: Network, patterns: Patterns | Path | str | Sequence[np.
 
     Args:
         net: from `wel.load`.
-        patterns: of `net`, as `wel.patterns.patterns_for` takes them; the bundled ones by default.
+        patterns: of `net`, as `wel.methods.patterns.patterns_for` takes them; the bundled ones by default.
 
     Raises:
         WelError: for patterns that do not fit the network.

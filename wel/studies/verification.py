@@ -13,12 +13,12 @@ from wel.backends.request import Request
 from wel.errors import UnsupportedError, WelError, invalid, one_of
 from wel.measures.cosine import pairwise_abs_cosine
 from wel.measures.vectors import random_vectors
-from wel.methods import Method, choose_methods, find_method
+from wel.methods.options import settle_options
+from wel.methods.patterns import with_patterns
+from wel.methods.registry import Method, check_semantics, choose_methods, find_method
 from wel.networks.network import Network, weight_hashes
-from wel.options import settle_options
-from wel.patterns import with_patterns
 from wel.reference import Reference
-from wel.studies.injection import check_semantics, checked_images
+from wel.studies.injection import checked_images
 from wel.system.progress import Steps
 
 

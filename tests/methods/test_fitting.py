@@ -1,4 +1,4 @@
-"""wel.fitting: hand-computed patterns, a naive float64 estimator, numbers of innvestigate 1.0.8, and what a fit must not depend on."""
+"""wel.methods.fitting: hand-computed patterns, a naive float64 estimator, numbers of innvestigate 1.0.8, and what a fit must not depend on."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -10,12 +10,12 @@ from replicas import Replica
 
 import wel
 from wel.errors import UnsupportedError, WelError
-from wel.fitting import ESTIMATORS, activation_behind, fit_patterns
+from wel.methods.fitting import ESTIMATORS, activation_behind, fit_patterns
+from wel.methods.patterns import Patterns
 from wel.networks.kernels import kernel_layers
-from wel.patterns import Patterns
 from wel.system.progress import Steps
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 SEMANTICS = ("paper", "corrected")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from wel.errors import UnsupportedError, check_whole, invalid, one_of
-from wel.methods import METHODS, Method
+from wel.methods.registry import METHODS, Method
 
 # what numeric options may be
 NUMBERS = {

@@ -1,14 +1,14 @@
-"""wel.composites: which rule each part of a network gets, and what has none; test_registered_rules has rules of the user's own."""
+"""wel.methods.composites: which rule each part of a network gets, and what has none; test_registered_rules has rules of the user's own."""
 from __future__ import annotations
 
 import pytest
 from tensorflow.keras import Model, Sequential, layers
 
 import wel
-from wel.applicability import check_applies, why_not
-from wel.composites import COMPOSITES, flow_of, register_rule, rules_for
+from wel.applicability import check_applies
 from wel.errors import UnsupportedError
-from wel.methods import CSC_METHODS, METHODS
+from wel.methods.composites import COMPOSITES, flow_of, register_rule, rules_for, why_not
+from wel.methods.registry import CSC_METHODS, METHODS
 from wel.rules.deeplift import Contributions
 from wel.rules.lrp import Epsilon
 

@@ -18,11 +18,12 @@ import numpy as np
 
 from wel.applicability import REGULARIZERS
 from wel.errors import check_whole, invalid, one_of
+from wel.methods.patterns import Patterns
+from wel.methods.registry import check_semantics
 from wel.networks.graph import Graph, Node
 from wel.networks.kernels import KernelLayer, consumers_of, is_linear, kernel_layers, linear_map
 from wel.networks.network import Network, weight_hashes
-from wel.patterns import Patterns
-from wel.studies.injection import check_semantics, checked_images
+from wel.studies.injection import checked_images
 from wel.system.progress import Steps
 
 ESTIMATORS = ("linear", "relu.positive", "relu.negative")

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from wel.errors import UnsupportedError, WelError
-from wel.methods import METHODS
-from wel.options import described, settle_options
+from wel.methods.options import described, settle_options
+from wel.methods.registry import METHODS
 
 IMAGES = np.stack([np.full((2, 2, 3), -1.0), np.full((2, 2, 3), 3.0)]).astype("float32")
 

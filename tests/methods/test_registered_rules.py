@@ -10,17 +10,16 @@ import pytest
 import tensorflow as tf
 
 import wel
-from wel import composites
-from wel.applicability import why_not
-from wel.composites import rules_for
 from wel.errors import UnsupportedError, WelError
-from wel.methods import METHODS
+from wel.methods import composites
+from wel.methods.composites import rules_for, why_not
+from wel.methods.registry import METHODS
 from wel.rules.deeplift import Rescale
 from wel.rules.gradient import Unchanged
 from wel.rules.lrp import AlphaBeta
 from wel.rules.parts import Weights
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+README = (Path(__file__).parents[2] / "README.md").read_text()
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,6 @@
 """The patterns of a network (Kindermans et al. 2018): for each layer with a kernel an array of the kernel's shape.
 
-A pattern says in which direction of its input a unit's signal lies; `wel.fitting` estimates it, `wel.backends.pattern_rules`
+A pattern says in which direction of its input a unit's signal lies; `wel.methods.fitting` estimates it, `wel.backends.pattern_rules`
 uses it. BatchNormalization that directly follows a layer is folded into it: w' = γ/√(σ²+ε)·w, and the pattern belongs to w'.
 
 The schema of the file:
@@ -20,7 +20,7 @@ from typing import Any, Sequence
 import numpy as np
 
 from wel.errors import WelError, invalid
-from wel.methods import Method
+from wel.methods.registry import Method
 from wel.networks.kernels import KernelLayer, kernel_layers, kernel_of
 from wel.networks.network import Network, weight_hashes
 from wel.system.files import models_folder, written_whole

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Callable, Iterable, Mapping
 
 from wel.errors import UnsupportedError, invalid, one_of
-from wel.methods import CSC_METHODS, METHODS
+from wel.methods.registry import CSC_METHODS, METHODS, Method
 from wel.networks.graph import Graph
 from wel.networks.kernels import PATTERN_KINDS, folded_norms, why_no_pattern
 from wel.rules import deeplift, gradient, lrp, pattern
@@ -22,14 +22,12 @@ CMP_EPSILON = 1e-10
 # layers whose gradient every method but DeepLIFT passes relevance by
 PASSING = SHAPES | {"Masking", "Multiply", "Maximum", "Minimum"} | {kind for kind in POOLINGS if "Max" in kind}
 MAX_POOLINGS = frozenset(kind for kind in POOLINGS if "Max" in kind)
-
 # a method that only has maps makes them of the relevance of another one; the option `base` says which, where there is one
 MADE_OF = {
     **dict.fromkeys(("input_x_gradient", "smoothgrad", "integrated_gradients"), "gradient"),
     **dict.fromkeys(("excitation_backprop", "contrastive_excitation_backprop"), "lrp_alpha1_beta0"),
 }
 DEEPLIFT = tuple(name for name in CSC_METHODS if name.startswith("deeplift_"))
-
 # (layer, method) -> rule; the method None stands for those that have no rule for the layer
 _registered: dict[tuple[str, str | None], Rule] = {}
 _registrations = 0
@@ -329,3 +327,17 @@ COMPOSITES = {
     "deeplift_rescale": _deep_lift(split=False),
     "deeplift_ablation": _deep_lift(split=False, crossing=False),
 }
+
+
+def why_not(method: Method, graph: Graph) -> str | None:
+    """Why the native engine cannot compute a method for a network, in one sentence; None if it can."""
+    try:
+        _check_rules(method, graph)
+    except UnsupportedError as error:
+        return error.reason
+    return None
+
+
+def _check_rules(method: Method, graph: Graph) -> None:
+
+    rules_for(graph, method.name, "paper", method.options)

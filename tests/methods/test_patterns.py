@@ -1,4 +1,4 @@
-"""wel.patterns and the pattern methods: hand-computed relevance, equivalences, golden numbers, files that do not belong to a network."""
+"""wel.methods.patterns and the pattern methods: hand-computed relevance, equivalences, golden numbers, files that do not belong to a network."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -9,13 +9,13 @@ from conftest import INPUT_SHAPE, randomized
 
 import wel
 from wel.errors import UnsupportedError, WelError
-from wel.methods import find_method
+from wel.methods.patterns import Patterns, bundled_patterns, patterns_for, with_patterns
+from wel.methods.registry import find_method
 from wel.networks.kernels import kernel_layers
 from wel.networks.network import weight_hashes
-from wel.patterns import Patterns, bundled_patterns, patterns_for, with_patterns
 from wel.reference import Reference
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 METHODS = ("pattern_net", "pattern_attribution")
 
 
@@ -263,7 +263,7 @@ class TestBelonging:
         assert with_patterns(net, find_method("pattern_net"), {"patterns": fitted})["patterns"][0] is fitted.arrays[0]
 
     def test_bundled_patterns_are_for_the_bundled_weights_only(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("wel.patterns.models_folder", lambda: tmp_path)
+        monkeypatch.setattr("wel.methods.patterns.models_folder", lambda: tmp_path)
         first, other = (wel.load("cifar10", weights="random", seed=seed) for seed in (0, 1))
         patterns = Patterns(tuple(kernels(first)), {}, weight_hashes(first))
         (tmp_path / "cifar10").mkdir()

@@ -1,13 +1,12 @@
-"""wel.methods and wel.options: the registry, choosing from it, and what a method's options may be."""
+"""wel.methods.registry and wel.methods.options: the registry, choosing from it, and what a method's options may be."""
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from wel.citations import CITATIONS
 from wel.errors import WelError
-from wel.methods import METHODS, choose_methods, find_method
-from wel.options import settle_options
+from wel.methods.options import settle_options
+from wel.methods.registry import CITATIONS, METHODS, choose_methods, find_method
 
 IMAGES = np.linspace(-0.5, 2, 24, dtype="float32").reshape(2, 2, 2, 3)
 

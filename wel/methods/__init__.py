@@ -1,0 +1,1 @@
+"""What a method is: its facts, its options, its rules."""
