@@ -7,9 +7,9 @@ import numpy as np
 from deeplift_replica import DeepLiftReplica
 from replicas import Replica, relative
 
-from wel.backends.native import NativeBackend, tensors_for
+from wel.backends.native.backend import NativeBackend, tensors_for
+from wel.backends.native.sweep import Sweep
 from wel.backends.request import Precision, Request
-from wel.engine import Sweep
 from wel.methods.composites import flow_of, rules_for
 from wel.methods.options import settle_options
 from wel.methods.registry import find_method

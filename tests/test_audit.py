@@ -174,7 +174,7 @@ def test_expectations_that_cannot_be_used(arrays, words, images, functional, tmp
 def test_the_forward_pass_is_checked(images, functional, tmp_path, monkeypatch):
     net = wel.load(functional)
     np.savez(tmp_path / "images.npz", inputs=images)
-    monkeypatch.setattr("wel.backends.native.NativeNetwork.output", lambda self, batch: np.ones((len(batch), 4)))
+    monkeypatch.setattr("wel.backends.native.backend.NativeNetwork.output", lambda self, batch: np.ones((len(batch), 4)))
     record = wel.audit(net, wel.load_images(net, tmp_path / "images.npz"), tmp_path / "run", methods=["gradient"]).record
     assert not record["finished"] and "forward pass of wel's layer graph differs" in record["stopped"]
 

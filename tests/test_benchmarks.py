@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from scripts import imported
 
-from wel.backends.native import NativeBackend
+from wel.backends.native.backend import NativeBackend
 from wel.methods.registry import CSC_METHODS
 
 FOLDER = Path(__file__).parents[1] / "experiments" / "benchmarks"

@@ -7,7 +7,7 @@ from conftest import randomized
 from PIL import Image
 
 import wel
-from wel.backends.native import NativeNetwork
+from wel.backends.native.backend import NativeNetwork
 from wel.cli import main
 from wel.errors import UnsupportedError, WelError
 from wel.maps import class_vectors

@@ -20,10 +20,9 @@ from typing import Any, Callable, Iterator, Sequence
 
 import numpy as np
 
-from wel.applicability import check_applies
 from wel.backends import find_backend
 from wel.backends.request import Request
-from wel.backends.wrapped import OpenNetwork
+from wel.backends.wrapped import OpenNetwork, check_applies
 from wel.errors import UnsupportedError, WelError, check_whole, invalid
 from wel.measures.vectors import random_vectors
 from wel.methods.options import settle_options

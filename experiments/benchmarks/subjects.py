@@ -15,7 +15,7 @@ import tensorflow as tf
 from cases import Case
 
 from wel.backends import find_backend
-from wel.backends.native import NativeBackend
+from wel.backends.native.backend import NativeBackend
 from wel.backends.process import own_worker
 from wel.backends.wrapped import WrappedBackend
 from wel.errors import UnsupportedError, WelError

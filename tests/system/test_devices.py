@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from wel.backends.native import full_precision
+from wel.backends.native.backend import full_precision
 from wel.cli import main
 from wel.errors import WelError
 from wel.system import devices

@@ -9,7 +9,6 @@ from typing import Any, Iterable, Sequence
 
 import numpy as np
 
-from wel.applicability import check_applies
 from wel.auditing.checks import checked
 from wel.auditing.depths import choose_depths, choose_layers
 from wel.auditing.evidence import Evidence, Examiner, Plan, others_of
@@ -17,6 +16,7 @@ from wel.auditing.modes import MODES, Mode, by_priority, expected_seconds
 from wel.auditing.record import Circumstances, Finding, Missing, recorded
 from wel.auditing.report import RECORD, Examples, write_report
 from wel.auditing.verdicts import VERDICTS, Measurement
+from wel.backends.wrapped import check_applies
 from wel.errors import UnsupportedError, check_whole, invalid, one_of
 from wel.images.load import ImageSet
 from wel.methods.composites import flow_of, rules_for

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wel.backends.native import NativeBackend
+from wel.backends.native.backend import NativeBackend
 from wel.errors import WelError
 from wel.networks.network import Network
 from wel.studies.injection import checked_images

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Sequence, TypeVar
 
-from wel.applicability import REGULARIZERS
+from wel.backends.wrapped import REGULARIZERS
 from wel.networks.graph import Graph, Node
 from wel.networks.network import Network
 

@@ -13,7 +13,7 @@ from wel.methods.registry import Method
 from wel.system.arithmetic import ORIGINAL_SUMS
 
 if TYPE_CHECKING:
-    from wel.backends.native import NativeBackend
+    from wel.backends.native.backend import NativeBackend
 
 WRAPPED = ("innvestigate", "deeplift")
 BACKENDS = ("native", "wrapped", *WRAPPED, "original")
@@ -43,7 +43,7 @@ def find_backend(name: str, method: Method) -> NativeBackend | WrappedBackend:
 @lru_cache(maxsize=None)
 def _started(name: str) -> NativeBackend | WrappedBackend:
     if name == "native":
-        from wel.backends.native import NativeBackend  # imports TensorFlow
+        from wel.backends.native.backend import NativeBackend  # imports TensorFlow
 
         return NativeBackend()
     if name == "original":

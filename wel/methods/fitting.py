@@ -16,7 +16,7 @@ from typing import NamedTuple, Sequence
 
 import numpy as np
 
-from wel.applicability import REGULARIZERS
+from wel.backends.wrapped import REGULARIZERS
 from wel.errors import check_whole, invalid, one_of
 from wel.methods.patterns import Patterns
 from wel.methods.registry import check_semantics

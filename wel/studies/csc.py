@@ -10,9 +10,9 @@ from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 import numpy as np
 import pandas as pd
 
-from wel.applicability import check_applies
 from wel.backends import find_backend
 from wel.backends.request import DTYPES, Precision, Request
+from wel.backends.wrapped import check_applies
 from wel.errors import UnsupportedError, check_whole, invalid, one_of
 from wel.measures.cosine import chance_level
 from wel.measures.counts import HISTOGRAM_EDGES, CosineCounts

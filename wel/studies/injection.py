@@ -5,9 +5,9 @@ from typing import Any, Sequence
 
 import numpy as np
 
-from wel.applicability import check_applies
 from wel.backends import find_backend
 from wel.backends.request import Request
+from wel.backends.wrapped import check_applies
 from wel.errors import WelError, invalid
 from wel.methods.options import settle_options
 from wel.methods.patterns import with_patterns

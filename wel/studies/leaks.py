@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from wel.applicability import check_applies
 from wel.backends import find_backend
-from wel.backends.native import Compiled, full_precision, tensors_for
-from wel.engine import Sweep
+from wel.backends.native.backend import Compiled, full_precision, tensors_for
+from wel.backends.native.sweep import Sweep
+from wel.backends.wrapped import check_applies
 from wel.maps import class_vectors
 from wel.methods.composites import described, flow_of, rules_for
 from wel.methods.options import settle_options

@@ -10,8 +10,8 @@ from typing import Any, Callable, Iterable, Iterator, NamedTuple, Sequence
 import numpy as np
 import pandas as pd
 
-from wel.applicability import check_applies
 from wel.backends import find_backend
+from wel.backends.wrapped import check_applies
 from wel.errors import UnsupportedError, WelError, check_whole, invalid
 from wel.maps import attribution
 from wel.measures.similarity import SSIM_WINDOW, similarity

@@ -1,7 +1,7 @@
 """Which innvestigate analyzer computes which method, and what has to be mended in it.
 
 The analyzers themselves are the installed package's. Added here: RectGrad (Kim et al. 2019), CMP, ReLU layers, and the
-treatment of Add and BatchNormalization (`wel.backends.residual`).
+treatment of Add and BatchNormalization (`wel.backends.innvestigate.residual`).
 """
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from innvestigate.analyzer.relevance_based.relevance_rule import Alpha1Beta0Igno
 from innvestigate.analyzer.reverse_base import ReverseAnalyzerBase
 from tensorflow.keras import layers as klayers
 
-from wel.backends.pattern_rules import PatternAttribution, PatternNet
-from wel.backends.residual import (
+from wel.backends.innvestigate.pattern_rules import PatternAttribution, PatternNet
+from wel.backends.innvestigate.residual import (
     PaperLinearBatchNorm,
     add_rule,
     alpha_beta_rule,

@@ -21,7 +21,7 @@ from wel.errors import UnsupportedError, WelError
 from wel.methods.registry import find_method
 
 relevance = partial(wel.relevance, backend="wrapped")
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SEMANTICS = ("paper", "corrected")
 LRP = [name for name in METHODS if name.startswith("lrp_")]
 SHAPE = (7, 7, 3)

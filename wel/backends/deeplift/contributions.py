@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from wel.backends.deep_lift_conversion import build_layers
-from wel.backends.deep_lift_layers import Weight
+from wel.backends.deeplift.conversion import build_layers
+from wel.backends.deeplift.layers import Weight
 from wel.backends.graphs import in_batches
 
 

@@ -9,7 +9,7 @@ from importlib.metadata import version
 import numpy as np
 import tensorflow as tf
 
-from wel.backends.deep_lift import Contributions
+from wel.backends.deeplift.contributions import Contributions
 from wel.backends.graphs import KeptGraphs
 from wel.backends.worker import serve
 

@@ -1,4 +1,4 @@
-"""wel.engine: several start layers in one sweep, batches, models of all kinds, what stays as it was, and random architectures."""
+"""wel.backends.native.sweep: several start layers in one sweep, batches, models of all kinds, what stays as it was, and random architectures."""
 from __future__ import annotations
 
 import gc
@@ -15,7 +15,7 @@ from replicas import Replica, relative
 from tensorflow.keras import Model, Sequential, layers
 
 import wel
-from wel.engine import Sweep
+from wel.backends.native.sweep import Sweep
 from wel.errors import UnsupportedError
 from wel.measures.counts import CosineCounts
 from wel.methods.composites import rules_for

@@ -1,4 +1,4 @@
-"""wel's own engine as a backend: compiled sweeps (`wel.engine`) in the caller's process."""
+"""wel's own engine as a backend: compiled sweeps (`wel.backends.native.sweep`) in the caller's process."""
 from __future__ import annotations
 
 import weakref
@@ -9,9 +9,10 @@ from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from wel.backends.memory import images_within
+from wel.backends.native.fast import accelerated
+from wel.backends.native.memory import images_within
+from wel.backends.native.sweep import Sweep
 from wel.backends.request import Precision, Request
-from wel.engine import Sweep
 from wel.measures.counting import count_cosines
 from wel.measures.counts import CosineCounts
 from wel.measures.participation import Ratios, participation
@@ -19,7 +20,6 @@ from wel.methods.composites import flow_of, registrations, rules_for
 from wel.networks.graph import Graph
 from wel.networks.kernels import kernel_layers
 from wel.networks.network import Network
-from wel.rules.fast import accelerated
 from wel.system.devices import tf32_allowed
 
 # options that reach a compiled sweep with every call

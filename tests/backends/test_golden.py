@@ -18,7 +18,7 @@ from wel.backends import WRAPPED
 from wel.methods.registry import METHODS
 from wel.reference import Reference
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 NETWORKS = ("tiny_vgg", "tiny_resnet")
 BACKENDS = ("native", "wrapped")
 ONE_TERM = (

@@ -10,7 +10,7 @@ import tensorflow as tf
 from deeplift.layers import activations, convolutional, core, normalization, pooling
 from tensorflow import keras
 
-from wel.backends import deep_lift_layers as own
+from wel.backends.deeplift import layers as own
 from wel.backends.worker import Unsupported
 
 Mode = core.NonlinearMxtsMode

@@ -13,8 +13,8 @@ from innvestigate.backend.graph import ReverseMappingBase
 from keras.src.engine import base_layer_utils
 from tensorflow import keras
 
-from wel.backends.analyzers import analyzer_class
-from wel.backends.pattern_rules import load_patterns
+from wel.backends.innvestigate.analyzers import analyzer_class
+from wel.backends.innvestigate.pattern_rules import load_patterns
 
 
 class Reversal:

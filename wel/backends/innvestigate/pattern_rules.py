@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 from innvestigate.analyzer.reverse_base import ReverseAnalyzerBase
 
-from wel.backends.residual import affine
+from wel.backends.innvestigate.residual import affine
 from wel.backends.worker import Unsupported
 from wel.networks.kernels import PATTERN_KINDS, folded_norms, is_linear, kernel_of, linear_map, unit_axes
 

@@ -54,7 +54,7 @@ def plain(tmp_path_factory):
         model.save(folder / f"{name}.h5")
         np.save(folder / f"{name}.npy", image.astype("float32"))
     (folder / "cases.json").write_text(json.dumps({name: case()[1] for name, case in CASES.items()}))
-    script = Path(__file__).with_name("plain_innvestigate.py")
+    script = Path(__file__).parents[1] / "plain_innvestigate.py"
     done = subprocess.run([sys.executable, str(script), str(folder)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return {name: np.load(folder / f"{name}_plain.npy") for name in CASES}

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from wel.backends.reversal import Reversal
+from wel.backends.innvestigate.reversal import Reversal
 from wel.backends.worker import serve
 
 KEPT_GRAPHS = 4

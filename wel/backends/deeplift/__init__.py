@@ -1,0 +1,1 @@
+"""The installed deeplift, in a process of its own."""

@@ -1,0 +1,1 @@
+"""The installed iNNvestigate, in a process of its own."""

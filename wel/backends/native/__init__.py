@@ -1,0 +1,1 @@
+"""wel's own engine."""
