@@ -1,4 +1,4 @@
-"""Writes golden numbers of the original stack as files of wel's reference schema (`wel.reference`).
+"""Writes golden numbers of the original stack as files of wel's reference schema (`wel.studies.reference`).
 
     python experiments/convert_golden.py GOLDEN_DIR tests/golden
 
@@ -14,7 +14,7 @@ import numpy as np
 
 import wel
 from wel.networks.network import weight_hashes
-from wel.reference import Reference
+from wel.studies.reference import Reference
 
 METHODS = {
     "Gradient": "gradient",

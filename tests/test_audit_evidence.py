@@ -11,7 +11,7 @@ from wel.auditing.depths import choose_depths, choose_layers
 from wel.auditing.evidence import Examiner, Plan, is_picture, whole_cosines
 from wel.auditing.verdicts import CONVERGED, INSENSITIVE, SAME, UNDEFINED, judge
 from wel.methods.registry import METHODS
-from wel.studies.sanity import Cell, true_classes
+from wel.studies.map_study import Cell, true_classes
 
 layers = tf.keras.layers
 SEED, VECTORS = 3, 4

@@ -19,7 +19,7 @@ prefer(GROWING_MEMORY)
 # TensorFlow takes seconds to import, so a name is looked up when it is first used
 _PUBLIC = {
     "load": "wel.networks.loading",
-    "relevance": "wel.studies.injection",
+    "relevance": "wel.studies.relevance",
     "csc": "wel.studies.csc",
     "random_logit": "wel.studies.random_logit",
     "cascading_randomization": "wel.studies.cascading",

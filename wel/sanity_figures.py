@@ -30,7 +30,7 @@ def random_logit_figure(table: pd.DataFrame, images: pd.DataFrame, methods: Mapp
     images beyond are dots. Images without a value are left out.
 
     Args:
-        table, images: `wel.studies.sanity.SanityResult`'s, of one network.
+        table, images: `wel.studies.map_study.SanityResult`'s, of one network.
         methods: name -> object with `label`, `mark` and `color`. Its order is the order of the boxes, from the top down.
 
     Raises:
@@ -66,7 +66,7 @@ def cascading_figure(table: pd.DataFrame, methods: Mapping[str, Any]) -> Figure:
     One panel per semantics, one line per method, the bootstrap interval as a band. An undefined median breaks its line.
 
     Args:
-        table: `wel.studies.sanity.SanityResult.table`, of one network.
+        table: `wel.studies.map_study.SanityResult.table`, of one network.
         methods: as for `random_logit_figure`; its order is the order of the legend.
 
     Raises:

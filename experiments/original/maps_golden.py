@@ -1,9 +1,9 @@
-"""Maps and SSIM by the original stack: the golden numbers that `wel.maps` and `wel.measures.similarity.ssim` are tested against.
+"""Maps and SSIM by the original stack: the golden numbers that `wel.studies.maps` and `wel.measures.similarity.ssim` are tested against.
 
     python maps_golden.py --golden tests/golden
 
 Runs under the interpreter of the original stack (innvestigate 1.0.8, scikit-image 0.16.2). Reads `tiny_vgg_keras224.h5` and
-the images of `tiny_vgg.npz`; writes `tiny_vgg_maps.npz` (the schema of `wel.reference`) and `ssim.npz`: `maps` (pairs, 2, h, w),
+the images of `tiny_vgg.npz`; writes `tiny_vgg_maps.npz` (the schema of `wel.studies.reference`) and `ssim.npz`: `maps` (pairs, 2, h, w),
 `percentiles`, `paper` (pairs,) as the paper compared maps, and `plain` (pairs,), SSIM itself of the unscaled maps.
 
 SmoothGrad is innvestigate's own analyzer; only the layer that draws noise is replaced by one that adds the given noise.

@@ -1,6 +1,6 @@
 """The native and the wrapped backend in `paper` semantics against numbers of the original stack (Python 3.7, innvestigate 1.0.8).
 
-tests/golden holds them in the schema of `wel.reference`, for a small plain and a small residual network.
+tests/golden holds them in the schema of `wel.studies.reference`, for a small plain and a small residual network.
 """
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from replicas import SAFE, Replica, relative
 import wel
 from wel.backends import WRAPPED
 from wel.methods.registry import METHODS
-from wel.reference import Reference
+from wel.studies.reference import Reference
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 NETWORKS = ("tiny_vgg", "tiny_resnet")

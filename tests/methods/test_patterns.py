@@ -13,7 +13,7 @@ from wel.methods.patterns import Patterns, bundled_patterns, patterns_for, with_
 from wel.methods.registry import find_method
 from wel.networks.kernels import kernel_layers
 from wel.networks.network import weight_hashes
-from wel.reference import Reference
+from wel.studies.reference import Reference
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 METHODS = ("pattern_net", "pattern_attribution")

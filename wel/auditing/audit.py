@@ -24,8 +24,8 @@ from wel.methods.options import described, settle_options
 from wel.methods.patterns import with_patterns
 from wel.methods.registry import Method, chosen_semantics
 from wel.networks.network import Network
-from wel.studies.injection import checked_images
-from wel.studies.sanity import Cell, choose_map_methods, true_classes
+from wel.studies.map_study import Cell, choose_map_methods, true_classes
+from wel.studies.relevance import checked_images
 from wel.system.files import file_sha256
 from wel.system.progress import Steps
 from wel.system.runs import Run

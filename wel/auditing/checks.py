@@ -9,7 +9,7 @@ import numpy as np
 from wel.backends.native.backend import NativeBackend
 from wel.errors import WelError
 from wel.networks.network import Network
-from wel.studies.injection import checked_images
+from wel.studies.relevance import checked_images
 
 FORWARD_TOLERANCE = 1e-4
 EXPECT_TOLERANCE = 1e-3  # predictions of another version of TensorFlow, on another device

@@ -10,7 +10,6 @@ from wel.auditing.verdicts import UNDEFINED, Measurement, Thresholds, alike, con
 from wel.backends import find_backend
 from wel.backends.request import Request
 from wel.errors import UnsupportedError
-from wel.maps import attribution
 from wel.measures.cosine import chance_level
 from wel.measures.counts import CosineCounts
 from wel.measures.similarity import SSIM_WINDOW, reduce_channels, similarity, summary
@@ -21,9 +20,10 @@ from wel.methods.registry import Method
 from wel.networks.network import Network
 from wel.studies.cascading import fresh_layers, randomized
 from wel.studies.effective_rank import jackknife
-from wel.studies.injection import relevance
+from wel.studies.map_study import Cell, Classes
+from wel.studies.maps import attribution
 from wel.studies.random_logit import other_classes
-from wel.studies.sanity import Cell, Classes
+from wel.studies.relevance import relevance
 
 FEWEST_VALUES = 10  # of an input, below which maps are parallel by chance
 EXAMPLES = 2  # images whose maps are shown

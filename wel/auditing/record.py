@@ -13,7 +13,7 @@ from wel.auditing.verdicts import judge
 from wel.images.load import ImageSet
 from wel.methods.registry import CITATIONS, METHODS, Method
 from wel.networks.network import Network
-from wel.studies.sanity import Cell
+from wel.studies.map_study import Cell
 from wel.system.runs import versions
 
 FORMAT = "wel-audit/1"

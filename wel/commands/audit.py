@@ -14,7 +14,7 @@ from wel.errors import WelError, invalid, one_of
 from wel.images.load import load_images
 from wel.methods.registry import chosen_semantics, find_method
 from wel.networks.loading import load
-from wel.studies.sanity import choose_map_methods
+from wel.studies.map_study import choose_map_methods
 from wel.system.progress import bar_steps
 
 

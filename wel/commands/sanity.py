@@ -15,8 +15,8 @@ from wel.images.load import ImageSet, load_images
 from wel.methods.registry import METHODS, chosen_semantics
 from wel.networks.loading import load
 from wel.studies.cascading import cascading_randomization, choose_stages
+from wel.studies.map_study import SanityResult, choose_map_methods
 from wel.studies.random_logit import random_logit
-from wel.studies.sanity import SanityResult, choose_map_methods
 from wel.system.progress import bar_steps
 
 

@@ -23,7 +23,7 @@ from wel.methods.registry import check_semantics
 from wel.networks.graph import Graph, Node
 from wel.networks.kernels import KernelLayer, consumers_of, is_linear, kernel_layers, linear_map
 from wel.networks.network import Network, weight_hashes
-from wel.studies.injection import checked_images
+from wel.studies.relevance import checked_images
 from wel.system.progress import Steps
 
 ESTIMATORS = ("linear", "relu.positive", "relu.negative")

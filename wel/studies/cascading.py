@@ -16,7 +16,7 @@ from wel.measures.similarity import summary
 from wel.networks.graph import Graph
 from wel.networks.initialization import fresh_weights
 from wel.networks.network import Network
-from wel.studies.sanity import Cell, Comparison, Explainer, Found, MapStudy, SanityResult
+from wel.studies.map_study import Cell, Comparison, Explainer, Found, MapStudy, SanityResult
 from wel.system.progress import Steps
 
 # fresh weights of every layer that has weights, by the node of its first call

@@ -21,7 +21,7 @@ from wel.methods.options import described, settle_options
 from wel.methods.patterns import with_patterns
 from wel.methods.registry import Method, choose_methods, chosen_semantics
 from wel.networks.network import Network
-from wel.studies.injection import checked_images, checked_vectors
+from wel.studies.relevance import checked_images, checked_vectors
 from wel.system.progress import Steps
 from wel.system.runs import Run
 

@@ -17,7 +17,7 @@ from wel.networks.network import Network
 from wel.rules.gradient import Deconvolved, Guided, Rectified
 from wel.rules.lrp import Clipped
 from wel.studies.csc import Cell, CosineStudy, stripped
-from wel.studies.injection import checked_images
+from wel.studies.relevance import checked_images
 from wel.system.progress import Steps
 from wel.system.runs import Run
 

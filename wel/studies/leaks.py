@@ -12,7 +12,6 @@ from wel.backends import find_backend
 from wel.backends.native.backend import Compiled, full_precision, tensors_for
 from wel.backends.native.sweep import Sweep
 from wel.backends.wrapped import check_applies
-from wel.maps import class_vectors
 from wel.methods.composites import described, flow_of, rules_for
 from wel.methods.options import settle_options
 from wel.methods.patterns import with_patterns
@@ -20,7 +19,8 @@ from wel.methods.registry import check_semantics, find_method
 from wel.networks.graph import Graph
 from wel.networks.network import Network
 from wel.rules.base import Relevance, Rule, Site
-from wel.studies.injection import checked_images
+from wel.studies.maps import class_vectors
+from wel.studies.relevance import checked_images
 
 BACKEND, DTYPE = "native", "float32"
 

@@ -10,7 +10,7 @@ import pandas as pd
 from wel.errors import UnsupportedError
 from wel.measures.similarity import summary
 from wel.networks.network import Network
-from wel.studies.sanity import Cell, Found, MapStudy, SanityResult
+from wel.studies.map_study import Cell, Found, MapStudy, SanityResult
 from wel.system.progress import Steps
 
 OTHER = "output"  # all that a cell of this study consists of: the map that begins at another logit

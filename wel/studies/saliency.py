@@ -28,7 +28,7 @@ from wel.measures.similarity import absolute, class_distance, normalised, reduce
 from wel.methods.registry import METHODS
 from wel.networks.network import Network
 from wel.studies.cascading import Fresh, choose_stages, fresh_layers, randomized
-from wel.studies.sanity import Cell, MapStudy
+from wel.studies.map_study import Cell, MapStudy
 from wel.system.files import written_whole
 from wel.system.progress import Steps
 from wel.system.runs import Run

@@ -15,9 +15,9 @@ from wel.errors import UnsupportedError, check_whole
 from wel.measures.cosine import pairwise_abs_cosine
 from wel.methods.patterns import Patterns, bundled_patterns, patterns_for
 from wel.networks.network import Network
+from wel.studies.taps import Tap, pattern_taps, weight_taps
 from wel.system.progress import Steps
 from wel.system.runs import Run
-from wel.taps import Tap, pattern_taps, weight_taps
 
 # the 1×1 taps of VGG-16 from the output down: layer, outputs; the inputs of a layer are the outputs of the next one
 _OUTPUTS = (

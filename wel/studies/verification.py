@@ -17,8 +17,8 @@ from wel.methods.options import settle_options
 from wel.methods.patterns import with_patterns
 from wel.methods.registry import Method, check_semantics, choose_methods, find_method
 from wel.networks.network import Network, weight_hashes
-from wel.reference import Reference
-from wel.studies.injection import checked_images
+from wel.studies.reference import Reference
+from wel.studies.relevance import checked_images
 from wel.system.progress import Steps
 
 

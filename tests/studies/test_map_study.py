@@ -1,4 +1,4 @@
-"""wel.studies.sanity: the bootstrap against its exact distribution, SSIM of pairs, classes, and which methods "all" are."""
+"""wel.studies.map_study: the bootstrap against its exact distribution, SSIM of pairs, classes, and which methods "all" are."""
 from __future__ import annotations
 
 import re
@@ -11,7 +11,7 @@ import wel
 from wel.errors import UnsupportedError, WelError
 from wel.measures.similarity import median_interval, similarity, ssim, summary
 from wel.methods.registry import PAPER_METHODS
-from wel.studies.sanity import choose_map_methods, true_classes
+from wel.studies.map_study import choose_map_methods, true_classes
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""wel.maps: against innvestigate 1.0.8, by hand, and by what must hold whatever the network."""
+"""wel.studies.maps: against innvestigate 1.0.8, by hand, and by what must hold whatever the network."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -8,11 +8,11 @@ import pytest
 
 import wel
 from wel.errors import UnsupportedError, WelError
-from wel.maps import attribution
 from wel.methods.registry import CSC_METHODS, METHODS, choose_methods
-from wel.reference import Reference
+from wel.studies.maps import attribution
+from wel.studies.reference import Reference
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def relative(found: np.ndarray, expected: np.ndarray) -> float:
@@ -117,7 +117,7 @@ class TestGradients:
         assert relative(same[1], same[0]) > 1e-3
 
     def test_smoothgrads_noise_is_a_share_of_the_images_range(self, monkeypatch, net, images):
-        from wel import maps
+        from wel.studies import maps
 
         seen = []
         monkeypatch.setattr(maps, "_mean_gradients", lambda query, points: seen.append(points(1) - images[1]) or images)

@@ -29,7 +29,7 @@ from wel.methods.options import settle_options
 from wel.methods.registry import Method, check_semantics, find_method
 from wel.networks.graph import Node
 from wel.networks.network import Network
-from wel.studies.injection import checked_images, relevance
+from wel.studies.relevance import checked_images, relevance
 
 EXCITATION = "lrp_alpha1_beta0"
 

@@ -3,7 +3,7 @@ import pytest
 
 from wel.errors import WelError
 from wel.networks.network import Network, weight_hashes
-from wel.reference import Reference
+from wel.studies.reference import Reference
 
 
 def reference(net, **changes):

@@ -8,7 +8,7 @@ import wel
 from wel.errors import UnsupportedError, WelError
 from wel.networks.kernels import kernel_layers
 from wel.studies.simulation import LARGEST_RATIO
-from wel.taps import array_taps, pattern_taps, weight_taps
+from wel.studies.taps import array_taps, pattern_taps, weight_taps
 
 COLUMNS = "model quantity matrix place layer below inputs outputs sigma1 sigma2 ratio product".split()
 

@@ -17,7 +17,7 @@ from wel.networks.kernels import kernel_layers
 from wel.simulation_figures import FLOOR, alpha_beta_figure, kinds_figure, write_simulation_figures
 from wel.studies import simulation
 from wel.studies.simulation import CHAINS, LARGEST_RATIO, VGG16_SHAPES, simulate
-from wel.taps import central_tap, pattern_taps, weight_taps
+from wel.studies.taps import central_tap, pattern_taps, weight_taps
 
 RANDOM = [name for name, chain in CHAINS.items() if chain.matrix is not None]
 SMALL = {"top": (40, 10), "wide": (30, 40), "narrow": (20, 30), "last": (8, 20)}

@@ -13,13 +13,13 @@ import pandas as pd
 from wel.backends import find_backend
 from wel.backends.wrapped import check_applies
 from wel.errors import UnsupportedError, WelError, check_whole, invalid
-from wel.maps import attribution
 from wel.measures.similarity import SSIM_WINDOW, similarity
 from wel.methods.options import described, settle_options
 from wel.methods.patterns import with_patterns
 from wel.methods.registry import PAPER_METHODS, Method, chosen_semantics, find_method
 from wel.networks.network import Network, classes_told
-from wel.studies.injection import checked_images
+from wel.studies.maps import attribution
+from wel.studies.relevance import checked_images
 from wel.system.progress import Steps
 from wel.system.runs import Run
 

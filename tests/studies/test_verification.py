@@ -3,7 +3,7 @@ import pytest
 
 import wel
 from wel.errors import WelError
-from wel.reference import Reference
+from wel.studies.reference import Reference
 from wel.studies.verification import COLUMNS, csc_median, relative_l2, verify
 
 

@@ -10,8 +10,8 @@ import wel
 from wel.backends.native.backend import NativeNetwork
 from wel.cli import main
 from wel.errors import UnsupportedError, WelError
-from wel.maps import class_vectors
 from wel.methods.registry import find_method
+from wel.studies.maps import class_vectors
 
 METHODS = ["gradient", "lrp_z", "lrp_alpha1_beta0", "lrp_alpha2_beta1", "lrp_cmp_alpha1_beta0", "deep_taylor", "rectgrad"]
 

@@ -17,12 +17,12 @@ from interruption import Interrupting
 
 import wel
 from wel.errors import UnsupportedError, WelError
-from wel.maps import attribution
 from wel.measures.similarity import similarity, ssim
 from wel.networks.initialization import initialize
 from wel.studies.cascading import cascade, choose_stages, fresh_layers, randomized
+from wel.studies.maps import attribution
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 COLUMNS = (
     "model method semantics backend stage stage_index layer_index images values nan_fraction median mean ci_low ci_high"
 ).split()

@@ -11,8 +11,8 @@ from scipy import stats
 
 import wel
 from wel.errors import UnsupportedError, WelError
-from wel.maps import attribution
 from wel.measures.similarity import ssim
+from wel.studies.maps import attribution
 from wel.studies.random_logit import other_classes
 
 COLUMNS = "model method semantics backend images values nan_fraction median mean ci_low ci_high".split()

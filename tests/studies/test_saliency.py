@@ -18,14 +18,14 @@ import wel
 from wel import saliency_figures as figures
 from wel.cli import main
 from wel.errors import UnsupportedError, WelError
-from wel.maps import attribution
 from wel.measures.similarity import absolute, class_distance, normalised
 from wel.methods.registry import METHODS
 from wel.saliency_figures import Pictures
 from wel.studies.cascading import fresh_layers, randomized
+from wel.studies.maps import attribution
 from wel.studies.saliency import SaliencyResult, check_compared, saliency
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +237,7 @@ def test_an_interrupted_run_goes_on(net, images, tmp_path, monkeypatch):
     parts = list((tmp_path / "run" / "parts").iterdir())
     assert len(parts) == 6 and not (tmp_path / "run" / "maps").exists()
     asked, real = [], attribution
-    monkeypatch.setattr("wel.studies.sanity.attribution", lambda *given, **more: asked.append(given[1]) or real(*given, **more))
+    monkeypatch.setattr("wel.studies.map_study.attribution", lambda *given, **more: asked.append(given[1]) or real(*given, **more))
     steps = Interrupting()
     result = saliency(net, images, **settings, out=tmp_path / "run", steps=steps)
     assert asked == ["smoothgrad"] * 2 and steps.done == steps.total == 8
