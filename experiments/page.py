@@ -39,7 +39,7 @@ class Picture:
 
 
 def picture(path: Path) -> Picture:
-    """Reads a PNG, with 256 colours, a third of the bytes; its title is what `wel.drawing.write_figure` wrote into it."""
+    """Reads a PNG, with 256 colours, a third of the bytes; its title is what `wel.figures.style.write_figure` wrote into it."""
     with Image.open(path) as image:
         (width, height), title = image.size, image.info.get("Title", path.stem)
         held = BytesIO()

@@ -18,13 +18,13 @@ import typer  # noqa: E402
 import wel  # noqa: E402
 from wel.commands.csc import context  # noqa: E402
 from wel.commands.saliency import class_names  # noqa: E402
-from wel.figures import write_csc_figures  # noqa: E402
+from wel.figures.csc import write_csc_figures  # noqa: E402
+from wel.figures.saliency import Pictures, write_saliency_figures  # noqa: E402
+from wel.figures.sanity import write_cascading_figure, write_random_logit_figure  # noqa: E402
+from wel.figures.simulation import write_simulation_figures  # noqa: E402
+from wel.figures.spectrum import write_singular_values_figure  # noqa: E402
 from wel.images.load import ImageSet, load_images  # noqa: E402
 from wel.methods.registry import METHODS  # noqa: E402
-from wel.saliency_figures import Pictures, write_saliency_figures  # noqa: E402
-from wel.sanity_figures import write_cascading_figure, write_random_logit_figure  # noqa: E402
-from wel.simulation_figures import write_simulation_figures  # noqa: E402
-from wel.spectrum_figures import write_singular_values_figure  # noqa: E402
 from wel.studies.saliency import ORIGINAL, STAGE, SaliencyResult  # noqa: E402
 from wel.system.files import written_whole  # noqa: E402
 from wel.system.progress import bar_steps  # noqa: E402

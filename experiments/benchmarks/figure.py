@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from wel.drawing import new_figure, style, write_figure
+from wel.figures.style import new_figure, style, write_figure
 from wel.methods.registry import BLUE, METHODS, RED
 
 ROW = 0.24  # inches for a bar

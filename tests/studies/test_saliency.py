@@ -15,12 +15,12 @@ from interruption import Interrupting
 from PIL import Image
 
 import wel
-from wel import saliency_figures as figures
 from wel.cli import main
 from wel.errors import UnsupportedError, WelError
+from wel.figures import saliency as figures
+from wel.figures.saliency import Pictures
 from wel.measures.similarity import absolute, class_distance, normalised
 from wel.methods.registry import METHODS
-from wel.saliency_figures import Pictures
 from wel.studies.cascading import fresh_layers, randomized
 from wel.studies.maps import attribution
 from wel.studies.saliency import SaliencyResult, check_compared, saliency
@@ -440,7 +440,7 @@ def test_pictures_that_are_not_those_of_the_result_are_refused(tmp_path, shown, 
 
 
 def test_pyplot_and_tensorflow_are_never_imported():
-    check = "import sys, wel.saliency_figures; print({'matplotlib.pyplot', 'tensorflow'} & set(sys.modules))"
+    check = "import sys, wel.figures.saliency; print({'matplotlib.pyplot', 'tensorflow'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True, cwd=ROOT).stdout == "set()\n"
 
 

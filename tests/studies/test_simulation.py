@@ -13,8 +13,8 @@ from interruption import Interrupting
 import wel
 from wel.cli import main
 from wel.errors import UnsupportedError, WelError
+from wel.figures.simulation import FLOOR, alpha_beta_figure, kinds_figure, write_simulation_figures
 from wel.networks.kernels import kernel_layers
-from wel.simulation_figures import FLOOR, alpha_beta_figure, kinds_figure, write_simulation_figures
 from wel.studies import simulation
 from wel.studies.simulation import CHAINS, LARGEST_RATIO, VGG16_SHAPES, simulate
 from wel.studies.taps import central_tap, pattern_taps, weight_taps

@@ -10,8 +10,8 @@ from typing import Any, Iterable, Sequence
 import numpy as np
 from PIL import Image
 
+from wel.figures.saliency import COLORS
 from wel.measures.similarity import normalised
-from wel.saliency_figures import COLORS
 
 LEVELS = 65  # colours of a map: an odd number, so that 0 has its own; few, so that the files are small
 THUMBNAIL = 160  # pixels of the longer side

@@ -41,7 +41,7 @@ def run_csc(
         settings.update(backend=backend, dtype=dtype, batch_size=batch_size, memory=bytes_at_once)
         kept = {"out": folder, "context": context(net, pictures), "steps": steps}
         result = csc(net, pictures.inputs, **settings, **kept)
-    from wel.figures import write_csc_figures  # matplotlib takes a second
+    from wel.figures.csc import write_csc_figures  # matplotlib takes a second
 
     figures = write_csc_figures(result.table, METHODS, folder / "figures", result.histograms)
     print_left_out(screen, result.skipped)

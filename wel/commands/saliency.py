@@ -34,7 +34,7 @@ def run_saliency(model, weights, images, labels, limit, preprocess, methods, cla
     settings.update(backend=backend, semantics=semantics, out=folder, context=context(net, pictures))
     with bar_steps("saliency") as steps:
         result = saliency(net, pictures.inputs, **settings, steps=steps)
-    from wel.saliency_figures import Pictures, write_saliency_figures  # matplotlib takes a second
+    from wel.figures.saliency import Pictures, write_saliency_figures  # matplotlib takes a second
 
     figures = write_saliency_figures(result, METHODS, Pictures(pictures.names, pictures.pixels, class_names(net)), folder / "figures")
     print_left_out(screen, result.skipped)

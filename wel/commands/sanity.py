@@ -32,7 +32,7 @@ def run_random_logit(model, weights, images, labels, limit, preprocess, methods,
     settings = {"methods": chosen, "classes": pictures.labels, "seed": seed, "backend": backend, "semantics": semantics}
     with bar_steps("random-logit") as steps:
         result = random_logit(net, pictures.inputs, **settings, out=folder, context=context(net, pictures), steps=steps)
-    from wel.sanity_figures import write_random_logit_figure  # matplotlib takes a second
+    from wel.figures.sanity import write_random_logit_figure  # matplotlib takes a second
 
     figures = write_random_logit_figure(result.table, result.images, METHODS, folder / "figures")
     _report(screen, result, _medians(result.table), folder, "random_logit", figures)
@@ -52,7 +52,7 @@ def run_cascading(model, weights, images, labels, limit, preprocess, methods, la
     settings = {"methods": chosen, "layers": stages, "classes": pictures.labels, "seed": seed, "backend": backend, "semantics": semantics}
     with bar_steps("cascading") as steps:
         result = cascading_randomization(net, pictures.inputs, **settings, out=folder, context=context(net, pictures), steps=steps)
-    from wel.sanity_figures import write_cascading_figure
+    from wel.figures.sanity import write_cascading_figure
 
     figures = write_cascading_figure(result.table, METHODS, folder / "figures")
     _report(screen, result, _stage_medians(result.table), folder, "cascading", figures)

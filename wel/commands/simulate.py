@@ -22,7 +22,7 @@ def run_simulate(model, weights, samples, rows, seed, out) -> None:
     screen.print(f"Random chains: shapes of VGG-16. Learned chains: shapes and weights of {net.name}.", **PLAIN)
     with bar_steps("simulate") as steps:
         result = simulate(net, samples, rows, seed, out=folder, steps=steps)
-    from wel.simulation_figures import write_simulation_figures  # matplotlib takes a second
+    from wel.figures.simulation import write_simulation_figures  # matplotlib takes a second
 
     figures = write_simulation_figures(result.table, folder / "figures")
     print_left_out(screen, result.skipped)

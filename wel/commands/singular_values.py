@@ -55,7 +55,7 @@ def _with_patterns(chosen: str | list[str]) -> list[str]:
 
 
 def _report_ratios(screen: Console, net: Network, patterns: Patterns | None, folder: Path) -> None:
-    from wel.spectrum_figures import write_singular_values_figure  # matplotlib takes a second
+    from wel.figures.spectrum import write_singular_values_figure  # matplotlib takes a second
 
     try:
         ratios = singular_values(net, patterns)
@@ -89,7 +89,7 @@ def _ratios(ratios: SingularValuesResult) -> Table:
 
 
 def _report_ranks(screen: Console, ranks: EffectiveRankResult, folder: Path) -> None:
-    from wel.spectrum_figures import write_effective_rank_figures
+    from wel.figures.spectrum import write_effective_rank_figures
 
     figures = write_effective_rank_figures(ranks.table, METHODS, folder / "figures")
     print_left_out(screen, ranks.skipped)

@@ -13,8 +13,8 @@ import pytest
 from matplotlib.collections import FillBetweenPolyCollection
 from matplotlib.colors import to_hex
 
-from wel import sanity_figures as figures
 from wel.errors import WelError
+from wel.figures import sanity as figures
 from wel.methods.registry import METHODS as REGISTRY
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -224,5 +224,5 @@ def test_bad_tables_are_one_clear_sentence():
 
 
 def test_pyplot_and_tensorflow_are_never_imported():
-    check = "import sys, wel.sanity_figures; print({'matplotlib.pyplot', 'tensorflow'} & set(sys.modules))"
+    check = "import sys, wel.figures.sanity; print({'matplotlib.pyplot', 'tensorflow'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True).stdout == "set()\n"

@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from wel import drawing, figures
 from wel.errors import WelError
+from wel.figures import csc as figures
+from wel.figures import style as drawing
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -268,5 +269,5 @@ def test_bad_histograms_are_one_clear_sentence():
 
 
 def test_pyplot_and_tensorflow_are_never_imported():
-    check = "import sys, wel.figures; print({'matplotlib.pyplot', 'tensorflow'} & set(sys.modules))"
+    check = "import sys, wel.figures.csc; print({'matplotlib.pyplot', 'tensorflow'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True).stdout == "set()\n"

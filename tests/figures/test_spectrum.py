@@ -9,14 +9,14 @@ import pytest
 
 import wel
 from wel.errors import WelError
-from wel.methods.registry import METHODS
-from wel.spectrum_figures import (
+from wel.figures.spectrum import (
     SMALLEST,
     effective_rank_figure,
     singular_values_figure,
     write_effective_rank_figures,
     write_singular_values_figure,
 )
+from wel.methods.registry import METHODS
 
 
 def ranks() -> pd.DataFrame:

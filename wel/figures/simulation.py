@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from wel.drawing import BASELINE_COLOR, new_figure, shown, style, write_figure
+from wel.figures.style import BASELINE_COLOR, new_figure, shown, style, write_figure
 from wel.methods.registry import BLACK, BLUE, GREEN, ORANGE, PINK, RED
 from wel.studies.simulation import CHAINS, LARGEST_RATIO
 

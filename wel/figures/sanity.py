@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from wel.drawing import HALO, marker, new_figure, shown, style, write_figure
 from wel.errors import invalid, one_of
+from wel.figures.style import HALO, marker, new_figure, shown, style, write_figure
 
 SEMANTICS = ("paper", "corrected")
 SHADES = (0.45, 0.9)  # share of white in the boxes of the first and of the second semantics in a figure

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from wel.drawing import BASELINE_COLOR, file_names, new_figure, shown, style, write_figure
-from wel.figures import LINE_STYLES, SEMANTICS, check_rows, curves_of, draw_curves, label_layers, legend_of, table_title
+from wel.figures.curves import LINE_STYLES, SEMANTICS, check_rows, curves_of, draw_curves, label_layers, legend_of, table_title
+from wel.figures.style import BASELINE_COLOR, file_names, new_figure, shown, style, write_figure
 from wel.methods.registry import BLACK, BLUE, RED
 
 QUANTITIES = {
@@ -65,11 +65,11 @@ def effective_rank_figure(table: pd.DataFrame, methods: Mapping[str, Any], start
 
     Args:
         table: `wel.studies.effective_rank.EffectiveRankResult.table`, of one model; the rows of other start layers are left out.
-        methods: as for `wel.figures.csc_figure`.
+        methods: as for `wel.figures.csc.csc_figure`.
         start: a start layer of the table.
 
     Raises:
-        WelError: as for `wel.figures.csc_figure`.
+        WelError: as for `wel.figures.csc.csc_figure`.
     """
     rows = table[table["start"] == start]
     check_rows(table, rows, methods, start)

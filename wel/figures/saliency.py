@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from wel.drawing import file_names, new_figure, shown, style, write_figure
 from wel.errors import invalid
+from wel.figures.style import file_names, new_figure, shown, style, write_figure
 from wel.measures.similarity import absolute, normalised
 from wel.studies.saliency import CLASS, ORIGINAL, STAGE, SaliencyResult
 from wel.system.files import written_whole

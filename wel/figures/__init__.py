@@ -1,0 +1,1 @@
+"""From tables to pictures, one file per study."""
