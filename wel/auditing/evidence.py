@@ -6,7 +6,8 @@ from typing import Any, Mapping, Sequence
 
 import numpy as np
 
-from wel.auditing.verdicts import UNDEFINED, Measurement, Thresholds, alike, converged
+from wel.auditing.plan import Plan
+from wel.auditing.verdicts import UNDEFINED, Measurement, alike, converged
 from wel.backends import find_backend
 from wel.backends.request import Request
 from wel.errors import UnsupportedError
@@ -20,7 +21,7 @@ from wel.methods.registry import Method
 from wel.networks.network import Network
 from wel.studies.cascading import fresh_layers, randomized
 from wel.studies.effective_rank import jackknife
-from wel.studies.map_study import Cell, Classes
+from wel.studies.map_study import Cell
 from wel.studies.maps import attribution
 from wel.studies.random_logit import other_classes
 from wel.studies.relevance import relevance
@@ -28,31 +29,6 @@ from wel.studies.relevance import relevance
 FEWEST_VALUES = 10  # of an input, below which maps are parallel by chance
 EXAMPLES = 2  # images whose maps are shown
 MAPS = ("true class", "other class", "random above the topmost cut")
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is measured, the same for all methods.
-
-    Attributes:
-        images: (n, *input shape), as the network takes them; the first `vector_images` of them get random vectors.
-        classes: the class of each image.
-        depths: layers at which the network is cut, from the output down.
-        starts: start layers of random relevance; the effective rank of the first one counts for the verdict.
-        layers: where random relevance is looked at.
-        vectors: random vectors per image and start layer.
-        seed: of the vectors, the other classes and the fresh weights.
-    """
-
-    images: np.ndarray
-    classes: Classes
-    depths: Sequence[str]
-    starts: Sequence[str]
-    layers: Sequence[str]
-    vector_images: int
-    vectors: int
-    seed: int
-    thresholds: Thresholds = Thresholds()
 
 
 @dataclass(frozen=True)

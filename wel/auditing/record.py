@@ -8,7 +8,8 @@ from typing import Any, Sequence
 import numpy as np
 
 from wel.auditing.checks import Check
-from wel.auditing.evidence import Evidence, Plan
+from wel.auditing.evidence import Evidence
+from wel.auditing.plan import Plan
 from wel.auditing.verdicts import judge
 from wel.images.load import ImageSet
 from wel.methods.registry import CITATIONS, METHODS, Method

@@ -10,7 +10,7 @@ from typing import Any, Mapping
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from wel.auditing.figures import csc_curves, deciding, heat_maps, overview, thumbnail
+from wel.auditing.charts import csc_curves, deciding, heat_maps, overview, thumbnail
 from wel.auditing.verdicts import FEWEST, MEASURES, VERDICTS
 from wel.measures.similarity import SSIM_WINDOW
 from wel.methods.registry import METHODS

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Sequence
 
-from wel.auditing.modes import MODES
+from wel.auditing.plan import MODES
 from wel.auditing.verdicts import VERDICTS
 from wel.commands.console import PLAIN, console, listed, print_left_out, printable
 from wel.errors import WelError, invalid, one_of

@@ -1,11 +1,11 @@
-"""wel.auditing.depths: cuts of chains, of residual networks and of networks that cannot be cut."""
+"""wel.auditing.plan: cuts of chains, of residual networks and of networks that cannot be cut."""
 from __future__ import annotations
 
 import pytest
 import tensorflow as tf
 
 import wel
-from wel.auditing.depths import choose_depths, choose_layers
+from wel.auditing.plan import choose_depths, choose_layers
 
 layers = tf.keras.layers
 

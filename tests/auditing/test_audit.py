@@ -10,7 +10,7 @@ import tensorflow as tf
 from interruption import Interrupting
 
 import wel
-from wel.auditing.modes import FULL, QUICK, by_priority, expected_seconds
+from wel.auditing.plan import FULL, QUICK, by_priority, expected_seconds
 from wel.cli import main
 from wel.commands.audit import parse_fail_on
 from wel.errors import UnsupportedError, WelError

@@ -7,8 +7,8 @@ import tensorflow as tf
 from conftest import randomized
 
 import wel
-from wel.auditing.depths import choose_depths, choose_layers
-from wel.auditing.evidence import Examiner, Plan, is_picture, whole_cosines
+from wel.auditing.evidence import Examiner, is_picture, whole_cosines
+from wel.auditing.plan import Plan, choose_depths, choose_layers
 from wel.auditing.verdicts import CONVERGED, INSENSITIVE, SAME, UNDEFINED, judge
 from wel.methods.registry import METHODS
 from wel.studies.map_study import Cell, true_classes

@@ -16,8 +16,8 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 from PIL import Image
 
-from wel.auditing import figures
-from wel.auditing.figures import csc_curves, heat_maps, overview, thumbnail
+from wel.auditing import charts as figures
+from wel.auditing.charts import csc_curves, heat_maps, overview, thumbnail
 from wel.auditing.report import Examples, answer, finite, number, printable, render, warnings, write_report
 from wel.auditing.verdicts import Measurement, judge
 from wel.methods.registry import METHODS
