@@ -29,5 +29,5 @@ setup(
     },
     install_requires=requirements("requirements.in"),
     extras_require={"test": requirements("requirements-dev.in")},
-    entry_points={"console_scripts": ["wel = wel.cli:main"]},
+    entry_points={"console_scripts": ["wel = wel.cli.app:main"]},
 )

@@ -23,7 +23,7 @@ from judges import (
     Outcome,
 )
 
-from wel.commands.simulate import PARALLEL
+from wel.cli.simulate import PARALLEL
 
 PLAIN, RESIDUAL = ("vgg16", "cifar10"), ("resnet50", "resnet20")
 COUNTERPART = dict(zip(RESIDUAL, PLAIN))  # the plain network that a residual one is compared with

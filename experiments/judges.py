@@ -10,7 +10,7 @@ from typing import Callable, Iterable, Mapping, NamedTuple, Sequence
 import numpy as np
 import pandas as pd
 
-from wel.commands.simulate import PARALLEL
+from wel.cli.simulate import PARALLEL
 from wel.methods.registry import METHODS
 
 HOLDS, FAILS, UNTESTABLE = "holds", "does not hold", "not testable without ImageNet weights"

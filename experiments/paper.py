@@ -16,8 +16,8 @@ import pandas as pd  # noqa: E402
 import typer  # noqa: E402
 
 import wel  # noqa: E402
-from wel.commands.csc import context  # noqa: E402
-from wel.commands.saliency import class_names  # noqa: E402
+from wel.cli.csc import context  # noqa: E402
+from wel.cli.saliency import class_names  # noqa: E402
 from wel.figures.csc import write_csc_figures  # noqa: E402
 from wel.figures.saliency import Pictures, write_saliency_figures  # noqa: E402
 from wel.figures.sanity import write_cascading_figure, write_random_logit_figure  # noqa: E402

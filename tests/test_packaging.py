@@ -104,7 +104,7 @@ def test_setup_pins_agree_with_the_requirements(metadata):
 
 
 def test_console_script(built):
-    assert "wel = wel.cli:main" in (built / "wel.egg-info" / "entry_points.txt").read_text()
+    assert "wel = wel.cli.app:main" in (built / "wel.egg-info" / "entry_points.txt").read_text()
 
 
 @pytest.mark.parametrize("source, package", [("wel", "wel"), ("models", "wel/models"), ("experiments/original", "wel/original")])

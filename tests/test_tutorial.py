@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from wel.cli import main
+from wel.cli.app import main
 from wel.system.files import file_sha256
 
 ROOT = Path(__file__).resolve().parent.parent

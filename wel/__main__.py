@@ -1,3 +1,3 @@
-from wel.cli import main
+from wel.cli.app import main
 
 main()

@@ -21,7 +21,7 @@ from measure import STUDIES, Record, measure_first, measure_study, measure_turns
 from rich.table import Table  # noqa: E402
 from subjects import Subject, native, one_by_one, original, sweep, wrapped, yardstick, zennit  # noqa: E402
 
-from wel.commands.console import console, listed  # noqa: E402
+from wel.cli.console import console, listed  # noqa: E402
 from wel.errors import WelError, invalid, one_of  # noqa: E402
 from wel.methods.registry import CSC_METHODS, choose_methods  # noqa: E402
 from wel.system.files import written_whole  # noqa: E402

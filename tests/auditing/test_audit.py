@@ -11,8 +11,8 @@ from interruption import Interrupting
 
 import wel
 from wel.auditing.plan import FULL, QUICK, by_priority, expected_seconds
-from wel.cli import main
-from wel.commands.audit import parse_fail_on
+from wel.cli.app import main
+from wel.cli.audit import parse_fail_on
 from wel.errors import UnsupportedError, WelError
 from wel.methods.registry import METHODS
 

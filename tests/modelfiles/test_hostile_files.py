@@ -67,7 +67,7 @@ GREEDY = ("many", "large", "beyond", "bomb", "stored", "compressed", "long", "en
 THROUGH_COMMANDS = [*list(CASES)[::7], *(name for name in CASES if any(word in name for word in GREEDY))]
 COMMANDS = """
 import contextlib, io, json, resource, sys
-from wel.cli import main
+from wel.cli.app import main
 answers = []
 for model, weights in json.load(sys.stdin):
     said = io.StringIO()

@@ -17,7 +17,7 @@ from wel.networks import loading
 from wel.networks.loading import load
 from wel.networks.zoo import ZOO, architecture
 from wel.system.files import file_sha256, models_folder
-from wel.train import save_half_precision
+from wel.training import save_half_precision
 
 
 @lru_cache(maxsize=None)

@@ -8,7 +8,7 @@ from interruption import Interrupting
 from test_participation import ratio
 
 import wel
-from wel.cli import main
+from wel.cli.app import main
 from wel.errors import UnsupportedError, WelError
 from wel.measures.vectors import random_vectors
 from wel.studies.effective_rank import jackknife

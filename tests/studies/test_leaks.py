@@ -8,7 +8,7 @@ from PIL import Image
 
 import wel
 from wel.backends.native.backend import NativeNetwork
-from wel.cli import main
+from wel.cli.app import main
 from wel.errors import UnsupportedError, WelError
 from wel.methods.registry import find_method
 from wel.studies.maps import class_vectors

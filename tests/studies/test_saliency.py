@@ -15,7 +15,7 @@ from interruption import Interrupting
 from PIL import Image
 
 import wel
-from wel.cli import main
+from wel.cli.app import main
 from wel.errors import UnsupportedError, WelError
 from wel.figures import saliency as figures
 from wel.figures.saliency import Pictures

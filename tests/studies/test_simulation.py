@@ -11,7 +11,7 @@ import pytest
 from interruption import Interrupting
 
 import wel
-from wel.cli import main
+from wel.cli.app import main
 from wel.errors import UnsupportedError, WelError
 from wel.figures.simulation import FLOOR, alpha_beta_figure, kinds_figure, write_simulation_figures
 from wel.networks.kernels import kernel_layers

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from wel.backends.native.backend import full_precision
-from wel.cli import main
+from wel.cli.app import main
 from wel.errors import WelError
 from wel.system import devices
 from wel.system.devices import TF32, VISIBLE, allow_tf32, choose_device, free_gpu_memory, tf32_allowed, used_device, visible_gpu
@@ -116,7 +116,7 @@ def test_without_a_gpu_the_cpu_is_used():
 CHOSEN = """
 import json, os, sys
 import wel, wel.system.devices
-from wel.cli import main
+from wel.cli.app import main
 before = set(sys.modules)
 try:
     main(sys.argv[1:])

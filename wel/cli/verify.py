@@ -4,7 +4,7 @@ from __future__ import annotations
 import pandas as pd
 from rich.table import Table
 
-from wel.commands.console import PLAIN, console, listed, printable
+from wel.cli.console import PLAIN, console, listed, printable
 from wel.images.load import load_images
 from wel.networks.loading import load
 from wel.studies.verification import verify

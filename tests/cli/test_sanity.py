@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 import wel
-from wel.cli import main
+from wel.cli.app import main
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 STUDIES = {"random-logit": "random_logit", "cascading": "cascading"}
 
 
@@ -155,7 +155,7 @@ EARLY = [
 WITHOUT_TENSORFLOW = """
 import contextlib, io, json, sys
 sys.modules["tensorflow"] = sys.modules["keras"] = None  # importing either is an error now
-from wel.cli import main
+from wel.cli.app import main
 
 said = []
 for command in json.loads(sys.argv[1]):

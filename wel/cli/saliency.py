@@ -5,9 +5,9 @@ from pathlib import Path
 
 from rich.table import Table
 
-from wel.commands.console import PLAIN, console, listed, print_guess, print_left_out, printable
-from wel.commands.csc import context
-from wel.commands.sanity import checked, described
+from wel.cli.console import PLAIN, console, listed, print_guess, print_left_out, printable
+from wel.cli.csc import context
+from wel.cli.sanity import checked, described
 from wel.images.cifar10 import CLASSES
 from wel.images.load import load_images
 from wel.methods.registry import METHODS

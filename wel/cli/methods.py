@@ -6,25 +6,16 @@ from pathlib import Path
 import pandas as pd
 from rich.table import Table
 
-from wel.commands.console import PLAIN, console, printable
+from wel.cli.console import PLAIN, console, printable
+from wel.cli.networks import _size
 from wel.errors import invalid
 from wel.images.load import load_images
 from wel.methods.composites import why_not
 from wel.methods.registry import CITATIONS, METHODS, Method, check_semantics, find_method
 from wel.networks.loading import load
 from wel.networks.network import Network
-from wel.networks.zoo import ZOO
 
 NO_LEAK = 1e-5  # relative; float32 sums differ by less
-
-
-def show_models() -> None:
-    """`wel models`: the zoo."""
-    rows = [
-        (arch.name, _size(arch.input_shape), arch.classes, arch.preprocessing, ", ".join(arch.start_layers))
-        for arch in ZOO.values()
-    ]
-    console().print(printable(("model", "input", "classes", "preprocessing", "start layers"), rows))
 
 
 def show_methods(
@@ -134,10 +125,6 @@ def _backends(method: Method) -> str:
 
 def _csc(method: Method) -> str:
     return "yes" if method.csc else "map only"
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return "×".join(map(str, shape))
 
 
 def _options(options: dict) -> str:

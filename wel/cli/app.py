@@ -9,7 +9,7 @@ from typing import List, Optional
 
 import typer
 
-from wel.commands.options import (
+from wel.cli.flags import (
     ALLOW_TF32,
     BACKEND,
     DEVICE,
@@ -63,7 +63,7 @@ def csc(
 
     A run that was interrupted goes on where it stopped when the same command is given again.
     """
-    from wel.commands.csc import run_csc
+    from wel.cli.csc import run_csc
 
     rest = (vectors, seed, batch_size, memory, dtype, semantics, backend, out)
     run_csc(model, weights, images, labels, limit, preprocess, methods, start_layers, *rest)
@@ -89,7 +89,7 @@ def random_logit(
 
     A run that was interrupted goes on where it stopped when the same command is given again.
     """
-    from wel.commands.sanity import run_random_logit
+    from wel.cli.sanity import run_random_logit
 
     run_random_logit(model, weights, images, labels, limit, preprocess, methods, seed, semantics, backend, out)
 
@@ -115,7 +115,7 @@ def cascading(
 
     A run that was interrupted goes on where it stopped when the same command is given again.
     """
-    from wel.commands.sanity import run_cascading
+    from wel.cli.sanity import run_cascading
 
     run_cascading(model, weights, images, labels, limit, preprocess, methods, layers, seed, semantics, backend, out)
 
@@ -144,7 +144,7 @@ def saliency(
 
     A run that was interrupted goes on where it stopped when the same command is given again.
     """
-    from wel.commands.saliency import run_saliency
+    from wel.cli.saliency import run_saliency
 
     run_saliency(model, weights, images, labels, limit, preprocess, methods, classes, stages, seed, semantics, backend, out)
 
@@ -176,7 +176,7 @@ def audit(
 
     An audit that was interrupted goes on where it stopped when the same command is given again.
     """
-    from wel.commands.audit import run_audit
+    from wel.cli.audit import run_audit
 
     settings = {"full": full, "methods": methods, "semantics": semantics, "seed": seed, "expect": expect, "fail_on": fail_on, "out": out}
     settings.update(output=output, allow_code=allow_code, custom_objects=custom_objects)
@@ -195,7 +195,7 @@ def train(
 ) -> None:
     """Train a bundled network on CIFAR-10; goes on after the last finished epoch."""
     os.environ.update(FASTEST_SUMS)
-    from wel.commands.networks import run_train
+    from wel.cli.networks import run_train
 
     run_train(model, out, seed, epochs)
 
@@ -216,7 +216,7 @@ def fit_patterns(
     allow_tf32: bool = ALLOW_TF32,
 ) -> None:
     """Fit the patterns that PatternNet and PatternAttribution need."""
-    from wel.commands.networks import run_fit_patterns
+    from wel.cli.networks import run_fit_patterns
 
     run_fit_patterns(model, weights, images, limit, estimator, semantics, batch_size, seed, half, out)
 
@@ -224,7 +224,7 @@ def fit_patterns(
 @app.command()
 def models() -> None:
     """List the networks that wel knows."""
-    from wel.commands.listings import show_models
+    from wel.cli.networks import show_models
 
     show_models()
 
@@ -243,7 +243,7 @@ def methods(
     allow_tf32: bool = ALLOW_TF32,
 ) -> None:
     """List the attribution methods, or show one: its rules for a network and where it leaks relevance."""
-    from wel.commands.listings import show_methods
+    from wel.cli.methods import show_methods
 
     show_methods(method, model, weights, semantics, leaks, images, limit, seed)
 
@@ -267,7 +267,7 @@ def verify(
     allow_tf32: bool = ALLOW_TF32,
 ) -> None:
     """Compare backends with each other or with reference numbers; exit code 1 above tolerance."""
-    from wel.commands.verify import run_verify
+    from wel.cli.verify import run_verify
 
     if not run_verify(model, weights, backends, methods, start_layers, images, limit, vectors, seed, semantics, original, save, out):
         raise typer.Exit(1)
@@ -285,7 +285,7 @@ def simulate(
     allow_tf32: bool = ALLOW_TF32,
 ) -> None:
     """Multiply chains of random matrices with VGG-16's shapes, and of the network's weights: which make all directions parallel?"""
-    from wel.commands.simulate import run_simulate
+    from wel.cli.simulate import run_simulate
 
     run_simulate(model, weights, samples, rows, seed, out)
 
@@ -311,7 +311,7 @@ def singular_values(
 
     A run that was interrupted goes on where it stopped when the same command is given again.
     """
-    from wel.commands.singular_values import run_singular_values
+    from wel.cli.singular_values import run_singular_values
 
     run_singular_values(model, weights, images, limit, preprocess, methods, start_layers, vectors, seed, semantics, patterns, out)
 
@@ -319,7 +319,7 @@ def singular_values(
 @app.command()
 def doctor() -> None:
     """Tell versions, devices and memory, and what is missing and how to mend it; exit code 1 if wel cannot work."""
-    from wel.commands.doctor import run_doctor
+    from wel.cli.doctor import run_doctor
 
     if not run_doctor():
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""wel.train: batches by hand, half precision, and a training that is killed and goes on as if nothing had happened."""
+"""wel.training: batches by hand, half precision, and a training that is killed and goes on as if nothing had happened."""
 from __future__ import annotations
 
 import json
@@ -8,12 +8,13 @@ import h5py
 import numpy as np
 import pytest
 
-from wel import __version__, train
+from wel import __version__
+from wel import training as train
 from wel.errors import WelError
 from wel.images.cifar10 import Cifar10, Split
 from wel.networks.zoo import ZOO
 from wel.system.files import file_sha256
-from wel.train import Recipe, batches, save_half_precision
+from wel.training import Recipe, batches, save_half_precision
 
 # Keras's, on the generator that keras.utils.set_random_seed makes
 pytestmark = pytest.mark.filterwarnings("ignore:non-integer arguments to randrange:DeprecationWarning")

@@ -9,7 +9,7 @@ from typing import Sequence
 
 from wel.auditing.plan import MODES
 from wel.auditing.verdicts import VERDICTS
-from wel.commands.console import PLAIN, console, listed, print_left_out, printable
+from wel.cli.console import PLAIN, console, listed, print_left_out, printable
 from wel.errors import WelError, invalid, one_of
 from wel.images.load import load_images
 from wel.methods.registry import chosen_semantics, find_method

@@ -7,8 +7,8 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from wel.commands.console import PLAIN, console, listed, print_guess, print_left_out, printable
-from wel.commands.csc import context
+from wel.cli.console import PLAIN, console, listed, print_guess, print_left_out, printable
+from wel.cli.csc import context
 from wel.errors import UnsupportedError, invalid
 from wel.images.load import load_images
 from wel.methods.patterns import Patterns

@@ -20,7 +20,7 @@ from scripts import imported
 from typer import Typer
 from typer.testing import CliRunner
 
-FOLDER = Path(__file__).parents[1] / "experiments"
+FOLDER = Path(__file__).parents[2] / "experiments"
 module = partial(imported, FOLDER)
 judges, claims, page, make_paper, paper = map(module, ("judges", "claims", "page", "make_paper", "paper"))
 HOLDS, FAILS, UNTESTABLE = judges.HOLDS, judges.FAILS, judges.UNTESTABLE

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import wel
-from wel.cli import main
+from wel.cli.app import main
 from wel.methods.composites import COMPOSITES, described, rules_for
 from wel.methods.registry import METHODS
 from wel.rules.base import LinearRule, Rule
@@ -19,7 +19,7 @@ from wel.rules.lrp import AlphaBeta, Bounded, Clipped, Epsilon, PaperBatchNorm, 
 from wel.rules.parts import parts_of
 from wel.rules.pattern import Pattern
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def run(capsys, *arguments: object) -> tuple[int, str, str]:
@@ -172,7 +172,7 @@ def test_mistakes_are_one_sentence(capsys, arguments, sentence):
 # --- nothing large is imported
 
 IMPORTED = "import sys\n{}\nprint(*sorted(sys.modules), file=sys.stderr)"
-MAIN = "from wel.cli import main\ntry: main({!r})\nexcept SystemExit: pass"
+MAIN = "from wel.cli.app import main\ntry: main({!r})\nexcept SystemExit: pass"
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from wel.backends import check_backend
-from wel.commands.console import PLAIN, console, listed, print_guess, print_left_out
-from wel.commands.csc import context
+from wel.cli.console import PLAIN, console, listed, print_guess, print_left_out
+from wel.cli.csc import context
 from wel.images.load import ImageSet, load_images
 from wel.methods.registry import METHODS, chosen_semantics
 from wel.networks.loading import load

@@ -11,12 +11,12 @@ import pytest
 import tensorflow as tf
 
 from wel import __version__
-from wel.cli import main
-from wel.commands import doctor
+from wel.cli import doctor
+from wel.cli.app import main
 from wel.system import gpus
 from wel.system.gpus import CACHE_SIZE, Driver, compiled_first, kernels_included, libdevice, missing_libraries, why_none, writable
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 NO_GPU = pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="there is a GPU")
 BUILT = ["sm_35", "sm_50", "sm_60", "sm_70", "sm_75", "compute_80"]  # TensorFlow 2.14.1's
 
@@ -108,7 +108,7 @@ def test_no_limit_without_control_groups(tmp_path):
     assert doctor.container_limit(8 << 30, tmp_path) == 0
 
 
-BROKEN = "import sys; sys.modules['tensorflow'] = None\nfrom wel.cli import main\nmain(['doctor'])"
+BROKEN = "import sys; sys.modules['tensorflow'] = None\nfrom wel.cli.app import main\nmain(['doctor'])"
 
 
 def test_without_tensorflow_it_says_how_to_mend_it():

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 from rich.table import Table
 
-from wel.commands.console import PLAIN, console, print_left_out, printable
+from wel.cli.console import PLAIN, console, print_left_out, printable
 from wel.networks.loading import load
 from wel.studies.simulation import CHAINS, simulate
 from wel.system.progress import bar_steps

@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 
 import wel
-from wel.cli import main
+from wel.cli.app import main
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
@@ -156,7 +156,7 @@ EARLY = [
 WITHOUT_TENSORFLOW = """
 import contextlib, io, json, sys
 sys.modules["tensorflow"] = sys.modules["keras"] = None  # importing either is an error now
-from wel.cli import main
+from wel.cli.app import main
 
 said = []
 for command in json.loads(sys.argv[1]):
@@ -183,7 +183,7 @@ def test_mistakes_are_found_before_tensorflow_is_imported(tmp_path):
 
 
 def test_help_is_quick_and_imports_nothing_large():
-    code = "import sys; from wel.cli import main\ntry: main()\nfinally: print(*sorted(sys.modules), file=sys.stderr)"
+    code = "import sys; from wel.cli.app import main\ntry: main()\nfinally: print(*sorted(sys.modules), file=sys.stderr)"
     began = time.monotonic()
     done = subprocess_run(code, "--help")
     assert time.monotonic() - began < 5  # a third of a second on an idle machine
@@ -207,7 +207,7 @@ def test_methods_say_what_applies_to_a_network(model, capsys):
 
 
 def test_an_error_of_wels_own_is_no_finding(monkeypatch, capsys):
-    monkeypatch.setattr("wel.commands.listings.show_models", lambda: 1 / 0)
+    monkeypatch.setattr("wel.cli.networks.show_models", lambda: 1 / 0)
     with pytest.raises(SystemExit) as ended:
         main(["models"])
     assert ended.value.code == 70 and "ZeroDivisionError" in capsys.readouterr().err
@@ -215,10 +215,10 @@ def test_an_error_of_wels_own_is_no_finding(monkeypatch, capsys):
 
 INTERRUPTED = """
 import os, signal
-import wel.commands.listings
-from wel.cli import main
+import wel.cli.methods
+from wel.cli.app import main
 
-wel.commands.listings.show_models = lambda: os.kill(os.getpid(), signal.SIGINT)
+wel.cli.networks.show_models = lambda: os.kill(os.getpid(), signal.SIGINT)
 main(["models"])
 """
 

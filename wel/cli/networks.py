@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
-from wel.commands.console import PLAIN, console
+from wel.cli.console import PLAIN, console, printable
 from wel.errors import invalid
 from wel.images.cifar10 import load_cifar10
 from wel.images.load import load_images
 from wel.images.preprocessing import guess_preprocessing
 from wel.networks.loading import load
 from wel.networks.network import Network
+from wel.networks.zoo import ZOO
 from wel.system.progress import bar_steps
 
 
@@ -35,9 +36,22 @@ def _cifar10_training_images(net: Network, limit: int | None) -> np.ndarray:
 
 def run_train(model: str, out: Path | None, seed: int, epochs: int | None) -> None:
     """`wel train`: trains, prints the card."""
-    from wel.train import train
+    from wel.training import train
 
     folder = out or Path("runs") / f"train-{model}"
     card = train(model, folder, seed, epochs)
     words = f"{model}: test accuracy {card['test_accuracy']:.4f} on {card['test_images']} images. Weights and card: {folder}"
     console().print(words, **PLAIN)
+
+
+def show_models() -> None:
+    """`wel models`: the zoo."""
+    rows = [
+        (arch.name, _size(arch.input_shape), arch.classes, arch.preprocessing, ", ".join(arch.start_layers))
+        for arch in ZOO.values()
+    ]
+    console().print(printable(("model", "input", "classes", "preprocessing", "start layers"), rows))
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape))

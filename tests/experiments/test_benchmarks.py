@@ -16,7 +16,7 @@ from scripts import imported
 from wel.backends.native.backend import NativeBackend
 from wel.methods.registry import CSC_METHODS
 
-FOLDER = Path(__file__).parents[1] / "experiments" / "benchmarks"
+FOLDER = Path(__file__).parents[2] / "experiments" / "benchmarks"
 module = partial(imported, FOLDER)
 goals, figure = module("goals"), module("figure")
 

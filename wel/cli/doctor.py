@@ -12,7 +12,7 @@ import psutil
 from packaging.requirements import Requirement
 
 from wel import __version__
-from wel.commands.console import PLAIN, console, printable
+from wel.cli.console import PLAIN, console, printable
 from wel.networks.zoo import ZOO
 from wel.system.devices import VISIBLE, free_gpu_memory, gpu_details, tf32_allowed, used_device
 from wel.system.files import in_image, keras_home, models_folder

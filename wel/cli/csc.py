@@ -8,7 +8,7 @@ import pandas as pd
 from rich.table import Table
 
 from wel.backends import check_backend
-from wel.commands.console import PLAIN, console, listed, print_guess, print_left_out
+from wel.cli.console import PLAIN, console, listed, print_guess, print_left_out
 from wel.errors import invalid
 from wel.images.load import ImageSet, load_images
 from wel.methods.registry import METHODS, choose_methods, chosen_semantics
