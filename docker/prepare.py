@@ -31,7 +31,7 @@ def fetch_weights(networks: str) -> None:
 
 def compile_code() -> None:
     """Has numba compile what counts |cos|, for both precisions."""
-    source = Path(find_spec("wel").origin).with_name("fast_counting.py")
+    source = Path(find_spec("wel.measures.fast_counting").origin)
     # numba knows source by its time, of which an image keeps whole seconds
     seconds = int(source.stat().st_mtime)
     os.utime(source, (seconds, seconds))

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 import wel
-from wel.networks.network import weight_hashes
 from wel.studies.reference import Reference
 
 METHODS = {
@@ -53,7 +52,7 @@ def convert(folder: Path, name: str, target: Path) -> None:
             if method.startswith("pattern"):
                 options[method] = {"patterns": patterns}
     vectors = {start: np.repeat(inputs[f"relevance_{start}"][None], len(images), 0) for start in starts}
-    reference = Reference(images, inputs["logits"], vectors, weight_hashes(net), relevance, options, "paper", MADE_BY)
+    reference = Reference(images, inputs["logits"], vectors, net.weight_hashes(), relevance, options, "paper", MADE_BY)
     reference.save(target / f"{name}.npz")
     shutil.copyfile(folder / f"{name}_keras224.h5", target / f"{name}_keras224.h5")
 

@@ -69,7 +69,7 @@ def batched_gradient(case: Case) -> Callable[[], tf.Tensor]:
 def wrapped(case: Case, method: str) -> Iterator[Run]:
     """innvestigate 2.1.2 or deeplift 0.6.13.0 in a process of its own, read at the input only."""
     # the native engine's sums, which are faster than those that wel asks the wrapped packages for
-    module = f"wel.backends.{METHODS[method].wrapped}_worker"
+    module = f"wel.backends.{METHODS[method].wrapped}.worker"
     with _process(WrappedBackend("wrapped", lambda: own_worker(module, {})), case, method) as run:
         yield run
 

@@ -19,7 +19,7 @@ def backend(request) -> str:
 
 def contributions(net, method, images, logit=0, backend="wrapped", **settings):
     """Contributions of the input to one logit, (n, *input shape)."""
-    vectors = np.zeros((len(images), 1, net.graph[net.graph.output].shape[-1]))
+    vectors = np.zeros((len(images), 1, net.output_shape[-1]))
     vectors[..., logit] = 1
     return wel.relevance(net, method, images, vectors=vectors, at="input", backend=backend, **settings)["input"][:, 0]
 

@@ -5,7 +5,7 @@ import pytest
 from tensorflow.keras import Model, Sequential, layers
 
 import wel
-from wel.backends.wrapped import check_applies
+from wel.backends import check_applies
 from wel.errors import UnsupportedError
 from wel.methods.composites import COMPOSITES, flow_of, register_rule, rules_for, why_not
 from wel.methods.registry import CSC_METHODS, METHODS

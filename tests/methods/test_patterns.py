@@ -12,7 +12,6 @@ from wel.errors import UnsupportedError, WelError
 from wel.methods.patterns import Patterns, bundled_patterns, patterns_for, with_patterns
 from wel.methods.registry import find_method
 from wel.networks.kernels import kernel_layers
-from wel.networks.network import weight_hashes
 from wel.studies.reference import Reference
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -56,7 +55,7 @@ def net(functional):
 def fitted(net) -> Patterns:
     """Patterns that stand for fitted ones: w/|w|², so that w·a = 1 for every unit."""
     arrays = [kernel / (kernel**2).sum(axis=tuple(range(kernel.ndim - 1))) for kernel in kernels(net)]
-    return Patterns(tuple(arrays), {"network": net.name}, weight_hashes(net))
+    return Patterns(tuple(arrays), {"network": net.name}, net.weight_hashes())
 
 
 @pytest.mark.parametrize("backend", ["native", "wrapped"])
@@ -265,7 +264,7 @@ class TestBelonging:
     def test_bundled_patterns_are_for_the_bundled_weights_only(self, tmp_path, monkeypatch):
         monkeypatch.setattr("wel.methods.patterns.models_folder", lambda: tmp_path)
         first, other = (wel.load("cifar10", weights="random", seed=seed) for seed in (0, 1))
-        patterns = Patterns(tuple(kernels(first)), {}, weight_hashes(first))
+        patterns = Patterns(tuple(kernels(first)), {}, first.weight_hashes())
         (tmp_path / "cifar10").mkdir()
         patterns.save(tmp_path / "cifar10" / "cifar10_patterns.npz")
         found = with_patterns(first, find_method("pattern_net"), {})["patterns"]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from wel.errors import WelError
-from wel.networks.network import Network, weight_hashes
+from wel.networks.network import Network
 from wel.studies.reference import Reference
 
 
@@ -12,7 +12,7 @@ def reference(net, **changes):
         "images": rng.random((1, 8, 8, 3), dtype="float32"),
         "logits": rng.random((1, 4), dtype="float32"),
         "vectors": {"inner/a%b": rng.random((1, 2, 4), dtype="float32")},
-        "weights": weight_hashes(net),
+        "weights": net.weight_hashes(),
         "relevance": {("gradient", "inner/a%b", "x/y"): rng.random((1, 2, 3), dtype="float32")},
         "options": {"pattern_net": {"patterns": [np.ones((2, 2)), np.zeros(3)]}, "deep_taylor": {"low": -1.0, "high": 1.0}},
         "semantics": "paper",

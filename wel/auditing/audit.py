@@ -15,7 +15,7 @@ from wel.auditing.plan import MODES, Mode, Plan, by_priority, choose_depths, cho
 from wel.auditing.record import Circumstances, Finding, Missing, recorded
 from wel.auditing.report import RECORD, Examples, write_report
 from wel.auditing.verdicts import VERDICTS, Measurement
-from wel.backends.wrapped import check_applies
+from wel.backends import check_applies
 from wel.errors import UnsupportedError, check_whole, invalid, one_of
 from wel.images.load import ImageSet
 from wel.methods.composites import flow_of, rules_for
@@ -24,7 +24,6 @@ from wel.methods.patterns import with_patterns
 from wel.methods.registry import Method, chosen_semantics
 from wel.networks.network import Network
 from wel.studies.map_study import Cell, choose_map_methods, true_classes
-from wel.studies.relevance import checked_images
 from wel.system.files import file_sha256
 from wel.system.progress import Steps
 from wel.system.runs import Run
@@ -106,7 +105,7 @@ class _Course:
     def __init__(self, net: Network, pictures: ImageSet, mode: Mode, methods, semantics: str, seed: int, first, expect: Path | None):
         self.net, self.pictures, self.mode, self.semantics = net, pictures, mode, chosen_semantics(semantics)
         self.expect = expect
-        images = checked_images(net, pictures.inputs)
+        images = net.checked_images(pictures.inputs)
         depths = choose_depths(net, mode.depths)
         self.plan = Plan(
             images=images,

@@ -9,7 +9,6 @@ import numpy as np
 from wel.backends.native.backend import NativeBackend
 from wel.errors import WelError
 from wel.networks.network import Network
-from wel.studies.relevance import checked_images
 
 FORWARD_TOLERANCE = 1e-4
 EXPECT_TOLERANCE = 1e-3  # predictions of another version of TensorFlow, on another device
@@ -68,8 +67,8 @@ def _stored(net: Network, path: Path, images: np.ndarray) -> tuple[np.ndarray, n
             inputs = np.asarray(arrays["inputs"]) if "inputs" in arrays else None
     except (OSError, ValueError, KeyError, EOFError, AttributeError, TypeError) as error:
         raise WelError(f"Invalid value for `expect`: '{path}' cannot be read. Expected an .npz with `predictions` and `inputs`.") from error
-    inputs = images[: len(predictions)] if inputs is None else checked_images(net, inputs)
-    expected = (len(inputs), *net.graph[net.graph.output].shape)
+    inputs = images[: len(predictions)] if inputs is None else net.checked_images(inputs)
+    expected = (len(inputs), *net.output_shape)
     if predictions.shape != expected:
         raise WelError(f"Invalid value for `expect`: predictions of shape {predictions.shape}. Expected {expected}.")
     return inputs, predictions

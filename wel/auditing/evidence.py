@@ -80,7 +80,7 @@ class Examiner:
         plan, net = self.plan, self.net
         if not cell.method.csc:
             return attribution(net, cell.method.name, plan.images, classes, "native", cell.semantics, plan.seed, **options)
-        onehot = np.eye(net.graph[net.graph.output].shape[-1], dtype="float32")[classes]
+        onehot = np.eye(net.output_shape[-1], dtype="float32")[classes]
         settings = {"at": "input", "semantics": cell.semantics, **options}
         return relevance(net, cell.method.name, plan.images, "output", onehot[:, None], **settings)["input"][:, 0]
 
@@ -150,7 +150,7 @@ class Examiner:
 def others_of(net: Network, plan: Plan) -> np.ndarray | None:
     """A random other class of each image; None for a network with less than three logits, where another class's map is the same by
     construction (two logits that only count by their difference) or there is none."""
-    count = net.graph[net.graph.output].shape[-1]
+    count = net.output_shape[-1]
     return other_classes(plan.classes.index, count, plan.seed) if count > 2 else None
 
 

@@ -94,7 +94,7 @@ def _model(net: Network) -> dict[str, Any]:
         **file,
         "parameters": net.model.count_params(),
         "input_shape": list(net.input_shape),
-        "classes": net.graph[net.graph.output].shape[-1],
+        "classes": net.output_shape[-1],
         "output": net.shown(net.graph.output),
         "final_activation": net.final_activation,
         "weights_sha256": net.weights_hash(),

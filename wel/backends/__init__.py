@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wel.backends.process import Worker, own_worker
-from wel.backends.wrapped import WrappedBackend
+from wel.backends.wrapped import WrappedBackend, why_not_wrapped
 from wel.errors import UnsupportedError, WelError, invalid, one_of
 from wel.methods.registry import Method
+from wel.networks.graph import Graph
 from wel.system.arithmetic import ORIGINAL_SUMS
 
 if TYPE_CHECKING:
@@ -40,6 +41,22 @@ def find_backend(name: str, method: Method) -> NativeBackend | WrappedBackend:
     return _started(method.wrapped)
 
 
+def check_applies(method: Method, backend: str, graph: Graph) -> None:
+    """Refuses a method that a backend cannot compute for a network, before any work is done.
+
+    Raises:
+        WelError: for an unknown backend.
+        UnsupportedError: saying what stands in the way.
+    """
+    name = find_backend(backend, method).name
+    if name == "native":
+        from wel.methods.composites import check_rules  # imports TensorFlow
+
+        check_rules(method, graph)
+    elif name != "original" and (reason := why_not_wrapped(method, graph)):
+        raise UnsupportedError(reason)
+
+
 @lru_cache(maxsize=None)
 def _started(name: str) -> NativeBackend | WrappedBackend:
     if name == "native":
@@ -49,7 +66,7 @@ def _started(name: str) -> NativeBackend | WrappedBackend:
     if name == "original":
         command = _original_command()
         return WrappedBackend(name, lambda: Worker(command))
-    return WrappedBackend(name, lambda: own_worker(f"wel.backends.{name}_worker", ORIGINAL_SUMS))
+    return WrappedBackend(name, lambda: own_worker(f"wel.backends.{name}.worker", ORIGINAL_SUMS))
 
 
 def _original_command() -> list[str]:

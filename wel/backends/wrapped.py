@@ -11,13 +11,10 @@ from typing import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from wel.backends import find_backend
 from wel.backends.process import Worker, write_network
 from wel.backends.request import Precision, Request
-from wel.errors import UnsupportedError
 from wel.measures.cosine import pairwise_abs_cosine
 from wel.measures.counts import CosineCounts
-from wel.methods.composites import _check_rules
 from wel.methods.registry import Method
 from wel.networks.graph import Graph
 from wel.networks.kernels import why_no_pattern
@@ -169,7 +166,7 @@ DEEPLIFT = (
 ) - {"Masking", "Cropping3D", "UpSampling3D", "ZeroPadding3D", "SpatialDropout3D"}
 
 
-def _why_not_wrapped(method: Method, graph: Graph) -> str | None:
+def why_not_wrapped(method: Method, graph: Graph) -> str | None:
     if method.wrapped == "deeplift":
         for node in graph.nodes:
             if node.kind not in DEEPLIFT or _activation(node.layer) not in DEEPLIFT_ACTIVATIONS or _is_limited(node.layer):
@@ -193,20 +190,6 @@ def _why_not_wrapped(method: Method, graph: Graph) -> str | None:
 
 def _is_limited(layer) -> bool:
     return type(layer).__name__ == "ReLU" and (layer.max_value is not None or bool(layer.threshold))
-
-
-def check_applies(method: Method, backend: str, graph: Graph) -> None:
-    """Refuses a method that a backend cannot compute for a network, before any work is done.
-
-    Raises:
-        WelError: for an unknown backend.
-        UnsupportedError: saying what stands in the way.
-    """
-    name = find_backend(backend, method).name
-    if name == "native":
-        _check_rules(method, graph)
-    elif name != "original" and (reason := _why_not_wrapped(method, graph)):
-        raise UnsupportedError(reason)
 
 
 def _activation(layer) -> str:

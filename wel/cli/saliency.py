@@ -23,7 +23,7 @@ def run_saliency(model, weights, images, labels, limit, preprocess, methods, cla
     compare = None if classes is None else parse_classes(classes)
     net = load(model, weights, seed=seed)
     if compare:
-        check_compared(compare, net.graph[net.graph.output].shape[-1], "classes")
+        check_compared(compare, net.output_shape[-1], "classes")
     pictures = load_images(net, images, labels, limit, preprocess)
     folder = out or Path("runs") / f"saliency-{net.name}"
     screen = console()
@@ -56,7 +56,7 @@ def parse_classes(text: str) -> tuple[int, int]:
 
 def class_names(net: Network) -> tuple[str, ...] | None:
     """What the classes of a network of the zoo are called, None where wel does not know."""
-    known = net.architecture and net.architecture.samples == "cifar10" and net.graph[net.graph.output].shape == (len(CLASSES),)
+    known = net.architecture and net.architecture.samples == "cifar10" and net.output_shape == (len(CLASSES),)
     return CLASSES if known else None
 
 

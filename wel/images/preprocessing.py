@@ -253,7 +253,7 @@ def _how_likely(net: Network, family: Family) -> str:
     kernels = [node.layer for node in net.graph.nodes if node.kind.endswith("Conv2D")]
     if any(not layer.trainable for layer in kernels):
         return ", and they are frozen, as when published weights are kept: very likely."
-    if net.graph[net.graph.output].shape[-1] == 1000:
+    if net.output_shape[-1] == 1000:
         return ", with 1000 classes, as ImageNet has: very likely."
     return ": likely, if it started from published weights; trained from scratch, it may have seen other inputs, such as 0 to 1."
 

@@ -68,7 +68,7 @@ def find_images(net: Network, source: Source | None, limit: int | None, keep_goi
 
 def classes_of(net: Network) -> int:
     """How many logits a network has."""
-    return net.graph[net.graph.output].shape[-1]
+    return net.output_shape[-1]
 
 
 def pixel_shape(net: Network) -> tuple[int, ...]:

@@ -332,12 +332,12 @@ COMPOSITES = {
 def why_not(method: Method, graph: Graph) -> str | None:
     """Why the native engine cannot compute a method for a network, in one sentence; None if it can."""
     try:
-        _check_rules(method, graph)
+        check_rules(method, graph)
     except UnsupportedError as error:
         return error.reason
     return None
 
 
-def _check_rules(method: Method, graph: Graph) -> None:
-
+def check_rules(method: Method, graph: Graph) -> None:
+    """Raises UnsupportedError, with the reason, when a method has no rule for a layer of a network."""
     rules_for(graph, method.name, "paper", method.options)

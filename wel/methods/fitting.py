@@ -22,8 +22,7 @@ from wel.methods.patterns import Patterns
 from wel.methods.registry import check_semantics
 from wel.networks.graph import Graph, Node
 from wel.networks.kernels import KernelLayer, consumers_of, is_linear, kernel_layers, linear_map
-from wel.networks.network import Network, weight_hashes
-from wel.studies.relevance import checked_images
+from wel.networks.network import Network
 from wel.system.progress import Steps
 
 ESTIMATORS = ("linear", "relu.positive", "relu.negative")
@@ -69,7 +68,7 @@ def fit_patterns(
     size, digest = batch_size or _images_at_once(net.graph), hashlib.sha256()
     steps.start(len(images))
     for first in range(0, len(images), size):
-        batch = checked_images(net, images[first : first + size])
+        batch = net.checked_images(images[first : first + size])
         digest.update(batch.tobytes())
         fit.add(batch, range(first, first + len(batch)))
         steps.advance(len(batch), estimator, net.name)
@@ -82,7 +81,7 @@ def fit_patterns(
         "images_sha256": digest.hexdigest(),
         "seed": int(seed),
     }
-    return Patterns(fit.patterns(), about, weight_hashes(net))
+    return Patterns(fit.patterns(), about, net.weight_hashes())
 
 
 def _check(images, estimator: str, batch_size, seed) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 from wel.errors import WelError, invalid
 from wel.methods.registry import Method
 from wel.networks.kernels import KernelLayer, kernel_layers, kernel_of
-from wel.networks.network import Network, weight_hashes
+from wel.networks.network import Network
 from wel.system.files import models_folder, written_whole
 
 # the files that innvestigate 1.0.8 downloaded: arr_0, arr_1, … in layer order
@@ -90,7 +90,7 @@ class Patterns:
         layers = kernel_layers(net.graph)
         _check_shapes(layers, self.arrays)
         if self.weights:
-            _check_hashes(weight_hashes(net), self.weights)
+            _check_hashes(net.weight_hashes(), self.weights)
         else:
             _check_signal(layers, self.arrays)
 
@@ -130,7 +130,7 @@ def bundled_patterns(net: Network) -> Patterns | None:
         return None
     path = models_folder() / net.architecture.name / f"{net.architecture.name}_patterns.npz"
     patterns = Patterns.load(path) if path.is_file() else None
-    return patterns if patterns and patterns.weights == weight_hashes(net) else None
+    return patterns if patterns and patterns.weights == net.weight_hashes() else None
 
 
 def _halved(array: np.ndarray) -> np.ndarray:

@@ -3,12 +3,12 @@ from __future__ import annotations
 
 import hashlib
 from functools import cached_property
-from typing import Any, Iterable
+from typing import Any, Iterable, Sequence
 
 import numpy as np
 from scipy.special import expit, softmax
 
-from wel.errors import invalid, one_of
+from wel.errors import WelError, invalid, one_of
 from wel.modelfiles.modelfile import Origin
 from wel.networks.graph import Graph, build_graph
 from wel.networks.zoo import Architecture
@@ -54,6 +54,11 @@ class Network:
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one input, without the batch dimension."""
         return self.graph.nodes[0].shape
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of one output, without the batch dimension."""
+        return self.graph[self.graph.output].shape
 
     @cached_property
     def aliases(self) -> dict[str, str]:
@@ -106,6 +111,39 @@ class Network:
             raise invalid("start", names, "one or more layers above the input")
         return list(dict.fromkeys(found))
 
+    def layers_below(self, start: str, at: Sequence[str] | str | None) -> dict[str, str]:
+        """Name as given -> Keras name, for the layers at which relevance is read; each must lie below `start`.
+
+        Raises:
+            WelError: for an unknown layer or one that the start layer is not computed from.
+        """
+        below = self.graph.below(start)
+        if at is None:
+            return {self.shown(name): name for name in below}
+        names = {name: self.find(name, "at") for name in ([at] if isinstance(at, str) else at)}
+        for name, found in names.items():
+            if found not in below:
+                raise invalid("at", name, f"a layer below '{self.shown(start)}'")
+        return names
+
+    def checked_images(self, images: np.ndarray) -> np.ndarray:
+        """The images as float32.
+
+        Raises:
+            WelError: when they are not (n, *input shape), or not finite.
+        """
+        return _checked("images", np.asarray(images), (None, *self.input_shape))
+
+    def checked_vectors(self, vectors: np.ndarray | None, start: str, count: int) -> np.ndarray:
+        """The vectors as float32.
+
+        Raises:
+            WelError: when they are not (images, V, *shape of start), or not finite.
+        """
+        if vectors is None:
+            raise WelError(f"Invalid value for `vectors`: None. Expected an array of shape ({count}, V, *{self.graph[start].shape}).")
+        return _checked("vectors", np.asarray(vectors), (count, None, *self.graph[start].shape))
+
     def probabilities(self, logits: np.ndarray) -> np.ndarray | None:
         """What the model's own last activation makes of logits, in float64; None when it had none.
 
@@ -127,18 +165,27 @@ class Network:
             digest.update(array.tobytes())
         return digest.hexdigest()
 
+    def weight_hashes(self) -> dict[str, str]:
+        """Keras name -> sha256 over the float32 bytes of the layer's weights in the order of `get_weights`, for layers with weights."""
+        hashes = {}
+        for node in self.graph.nodes:
+            digest = hashlib.sha256()
+            weights = node.layer.get_weights()
+            for array in weights:
+                digest.update(np.ascontiguousarray(array, dtype="float32").tobytes())
+            if weights:
+                hashes[node.name] = digest.hexdigest()
+        return hashes
 
-def weight_hashes(net: Network) -> dict[str, str]:
-    """Keras name -> sha256 over the float32 bytes of the layer's weights in the order of `get_weights`, for layers with weights."""
-    hashes = {}
-    for node in net.graph.nodes:
-        digest = hashlib.sha256()
-        weights = node.layer.get_weights()
-        for array in weights:
-            digest.update(np.ascontiguousarray(array, dtype="float32").tobytes())
-        if weights:
-            hashes[node.name] = digest.hexdigest()
-    return hashes
+
+def _checked(argument: str, array: np.ndarray, expected: tuple) -> np.ndarray:
+    fits = array.ndim == len(expected) and all(want in (None, size) for want, size in zip(expected, array.shape))
+    if not fits or 0 in array.shape:
+        wanted = ", ".join("n" if size is None else str(size) for size in expected)
+        raise WelError(f"Invalid value for `{argument}`: an array of shape {array.shape}. Expected shape ({wanted}).")
+    if array.dtype.kind not in "fiub" or not np.isfinite(array).all():
+        raise WelError(f"Invalid value for `{argument}`: values of {array.dtype} or not finite. Expected finite numbers.")
+    return array.astype("float32")
 
 
 def classes_told(logits: int) -> int:

@@ -10,9 +10,8 @@ from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 import numpy as np
 import pandas as pd
 
-from wel.backends import find_backend
+from wel.backends import check_applies, find_backend
 from wel.backends.request import DTYPES, Precision, Request
-from wel.backends.wrapped import check_applies
 from wel.errors import UnsupportedError, check_whole, invalid, one_of
 from wel.measures.cosine import chance_level
 from wel.measures.counts import HISTOGRAM_EDGES, CosineCounts
@@ -21,7 +20,6 @@ from wel.methods.options import described, settle_options
 from wel.methods.patterns import with_patterns
 from wel.methods.registry import Method, choose_methods, chosen_semantics
 from wel.networks.network import Network
-from wel.studies.relevance import checked_images, checked_vectors
 from wel.system.progress import Steps
 from wel.system.runs import Run
 
@@ -92,7 +90,7 @@ def csc(
     Raises:
         WelError: for anything in the arguments that cannot be used.
     """
-    images = checked_images(net, images)
+    images = net.checked_images(images)
     study = CosineStudy(net, images, start, vectors, seed, backend, options or {}, Precision(dtype, memory), batch_size)
     cells = study.cells(choose_methods(methods), semantics)
     skipped = study.left_out(cells, methods == "all")
@@ -187,7 +185,7 @@ class CosineStudy:
             return random_vectors(self.seed, start, images, self.count, self.net.graph[start].shape)
         if start not in self.given:
             raise invalid("vectors", list(self.given), f"vectors for the start layer '{self.net.shown(start)}' too")
-        vectors = checked_vectors(self.net, self.given[start], start, len(self.images))
+        vectors = self.net.checked_vectors(self.given[start], start, len(self.images))
         if vectors.shape[1] < 2:
             raise invalid("vectors", f"{vectors.shape[1]} per image", "two or more: similarity needs pairs")
         return vectors[list(images)]

@@ -17,7 +17,6 @@ from wel.networks.network import Network
 from wel.rules.gradient import Deconvolved, Guided, Rectified
 from wel.rules.lrp import Clipped
 from wel.studies.csc import Cell, CosineStudy, stripped
-from wel.studies.relevance import checked_images
 from wel.system.progress import Steps
 from wel.system.runs import Run
 
@@ -85,7 +84,7 @@ def effective_rank(
     """
     if backend != "native":
         raise invalid("backend", backend, "'native', the only one that computes effective ranks")
-    images = checked_images(net, images)
+    images = net.checked_images(images)
     study = _RankStudy(net, images, start, vectors, seed, backend, options or {}, Precision(dtype, memory), batch_size)
     cells = study.cells(choose_methods(methods), semantics)
     skipped = study.left_out(cells, methods == "all")

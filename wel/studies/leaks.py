@@ -8,10 +8,9 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from wel.backends import find_backend
+from wel.backends import check_applies, find_backend
 from wel.backends.native.backend import Compiled, full_precision, tensors_for
 from wel.backends.native.sweep import Sweep
-from wel.backends.wrapped import check_applies
 from wel.methods.composites import described, flow_of, rules_for
 from wel.methods.options import settle_options
 from wel.methods.patterns import with_patterns
@@ -20,7 +19,6 @@ from wel.networks.graph import Graph
 from wel.networks.network import Network
 from wel.rules.base import Relevance, Rule, Site
 from wel.studies.maps import class_vectors
-from wel.studies.relevance import checked_images
 
 BACKEND, DTYPE = "native", "float32"
 
@@ -62,7 +60,7 @@ def leaks(
     """
     chosen = find_method(method)
     check_semantics(semantics)
-    images = checked_images(net, images)
+    images = net.checked_images(images)
     check_applies(chosen, BACKEND, net.graph)
     settled = settle_options(chosen, with_patterns(net, chosen, options), images)
     heads = class_vectors(net, chosen, images, classes)

@@ -10,8 +10,7 @@ from typing import Any, Callable, Iterable, Iterator, NamedTuple, Sequence
 import numpy as np
 import pandas as pd
 
-from wel.backends import find_backend
-from wel.backends.wrapped import check_applies
+from wel.backends import check_applies, find_backend
 from wel.errors import UnsupportedError, WelError, check_whole, invalid
 from wel.measures.similarity import SSIM_WINDOW, similarity
 from wel.methods.options import described, settle_options
@@ -19,7 +18,6 @@ from wel.methods.patterns import with_patterns
 from wel.methods.registry import PAPER_METHODS, Method, chosen_semantics, find_method
 from wel.networks.network import Network, classes_told
 from wel.studies.maps import attribution
-from wel.studies.relevance import checked_images
 from wel.system.progress import Steps
 from wel.system.runs import Run
 
@@ -83,7 +81,7 @@ def true_classes(net: Network, images: np.ndarray, given: Sequence[int | None] |
     Raises:
         WelError: for classes that the network does not have, or a network whose output is not one vector of logits.
     """
-    shape = net.graph[net.graph.output].shape
+    shape = net.output_shape
     if len(shape) != 1:
         raise WelError(f"Invalid value for `net`: its output has shape {shape}. Expected one vector of logits.")
     given, told = [None] * len(images) if given is None else list(given), classes_told(shape[0])
@@ -111,7 +109,7 @@ class MapStudy:
         self.net, self.seed, self.backend, self.options = net, seed, backend, options or {}
         for name in self.options:
             find_method(name, maps=True)
-        self.images = checked_images(net, images)
+        self.images = net.checked_images(images)
         self.leave_out = methods == "all"
         self._settled: dict[str, dict] = {}
         unsupported = self._unsupported(chosen)

@@ -20,16 +20,16 @@ from typing import Any, Callable, Iterator, Sequence
 
 import numpy as np
 
-from wel.backends import find_backend
+from wel.backends import check_applies, find_backend
 from wel.backends.request import Request
-from wel.backends.wrapped import OpenNetwork, check_applies
+from wel.backends.wrapped import OpenNetwork
 from wel.errors import UnsupportedError, WelError, check_whole, invalid
 from wel.measures.vectors import random_vectors
 from wel.methods.options import settle_options
 from wel.methods.registry import Method, check_semantics, find_method
 from wel.networks.graph import Node
 from wel.networks.network import Network
-from wel.studies.relevance import checked_images, relevance
+from wel.studies.relevance import relevance
 
 EXCITATION = "lrp_alpha1_beta0"
 
@@ -69,7 +69,7 @@ def attribution(
     chosen = find_method(method, maps=True)
     check_semantics(semantics)
     check_whole("seed", seed, 0)
-    images = checked_images(net, images)
+    images = net.checked_images(images)
     settled = options if chosen.csc else settle_options(chosen, options, images)
     head = class_vectors(net, chosen, images, classes)
     maker = MAKERS.get(chosen.name, _injected)
@@ -100,7 +100,7 @@ def class_vectors(net: Network, method: Method, images: np.ndarray, classes: Seq
     Raises:
         WelError: for a class that the network does not have, or a network whose output is not one vector of logits.
     """
-    shape = net.graph[net.graph.output].shape
+    shape = net.output_shape
     if len(shape) != 1:
         raise WelError(f"Invalid value for `net`: its output has shape {shape}. Expected one vector of logits.")
     logits = net.model.predict(images, verbose=0)

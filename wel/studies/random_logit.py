@@ -51,7 +51,7 @@ def random_logit(
         WelError: for anything in the arguments that cannot be used.
     """
     study = MapStudy(net, images, classes, methods, seed, backend, semantics, options)
-    others = other_classes(study.classes.index, net.graph[net.graph.output].shape[0], seed)
+    others = other_classes(study.classes.index, net.output_shape[0], seed)
 
     def compute(cell: Cell, missing: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
         explain, compare = study.explainer(cell), study.comparison(cell)

@@ -21,7 +21,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from wel.errors import WelError, invalid
-from wel.networks.network import Network, weight_hashes
+from wel.networks.network import Network
 from wel.system.files import written_whole
 
 
@@ -104,7 +104,7 @@ class Reference:
         Raises:
             WelError: naming the first layer that differs.
         """
-        found = weight_hashes(net)
+        found = net.weight_hashes()
         for layer in [*found, *self.weights]:
             if found.get(layer) != self.weights.get(layer):
                 raise WelError(f"Invalid value for `original`: it was made with other weights; the first layer that differs is '{layer}'.")

@@ -137,7 +137,7 @@ def _views(study: MapStudy, compare, stages) -> list[View]:
     net, true = study.net, study.classes.index
     views = [View(ORIGINAL, true)]
     if compare is not None:
-        for one in check_compared(compare, net.graph[net.graph.output].shape[0]):
+        for one in check_compared(compare, net.output_shape[0]):
             views.append(View(f"{CLASS}{one}", np.full_like(true, one)))
     if stages is not None:
         views += [View(f"{STAGE}{net.shown(stage)}", true, stage) for stage in _stages(net, stages)]

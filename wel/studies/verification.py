@@ -16,9 +16,8 @@ from wel.measures.vectors import random_vectors
 from wel.methods.options import settle_options
 from wel.methods.patterns import with_patterns
 from wel.methods.registry import Method, check_semantics, choose_methods, find_method
-from wel.networks.network import Network, weight_hashes
+from wel.networks.network import Network
 from wel.studies.reference import Reference
-from wel.studies.relevance import checked_images
 from wel.system.progress import Steps
 
 
@@ -83,7 +82,7 @@ def verify(
         reference.check(net)
         jobs = _jobs_of_file(net, reference, methods)
     else:
-        jobs = _jobs(net, checked_images(net, images), methods, start, vectors, seed, semantics)
+        jobs = _jobs(net, net.checked_images(images), methods, start, vectors, seed, semantics)
         reference = None
     steps = steps or Steps()
     steps.start(len(jobs))
@@ -240,7 +239,7 @@ def _saved(net, jobs: list[_Job], kept: dict, backend: str) -> Reference:
         images=images,
         logits=np.asarray(net.model(images, training=False), dtype="float32"),
         vectors={job.start: job.vectors for job in jobs},
-        weights=weight_hashes(net),
+        weights=net.weight_hashes(),
         relevance=kept,
         options={job.request.method: job.request.options for job in jobs},
         semantics=jobs[0].request.semantics,
