@@ -1,4 +1,5 @@
 """Packages wel: the library, the bundled networks and images (`wel.models`), the scripts of the 2020 stack (`wel.original`)."""
+
 import re
 from pathlib import Path
 

@@ -2,6 +2,7 @@
 
 Usage: prepare.py NETWORKS, with commas; may be empty. Weights are checked against the hashes that Keras publishes.
 """
+
 from __future__ import annotations
 
 import os

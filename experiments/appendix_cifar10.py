@@ -1,4 +1,5 @@
 """Appendix: CSC on the CIFAR-10 network (four convolutions, two dense layers; bundled, or `--weights`)."""
+
 from __future__ import annotations
 
 from paper import RUNS, Images, Out, Quick, Sheet, Weights, start, subject

@@ -1,4 +1,5 @@
 """Appendix: how |cos| at the input is spread, on VGG-16 (`--weights`; else on the bundled CIFAR-10 network)."""
+
 from __future__ import annotations
 
 from paper import RUNS, Images, Out, Quick, Sheet, Weights, start, subject

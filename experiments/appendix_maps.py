@@ -1,4 +1,5 @@
 """Appendix: maps of LRP α5β4 and LRP CMP beside the gradient and α1β0, on VGG-16 (`--weights`; else on the bundled CIFAR-10 network)."""
+
 from __future__ import annotations
 
 from paper import RUNS, TWO_CLASSES, Images, Out, Quick, Sheet, Weights, start, subject

@@ -2,6 +2,7 @@
 
 On VGG-16 with `--weights` and `--patterns` (from `wel fit-patterns`), else on the bundled CIFAR-10 network with its patterns.
 """
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -3,6 +3,7 @@
 CIFAR-10: the first 20 test images of each class in test order, classes interleaved (airplane, automobile, …, truck,
 airplane, …), so that every multiple of ten images from the start is class-balanced too.
 """
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -4,6 +4,7 @@
 
 GOLDEN_DIR holds, per network, `<net>_keras224.h5`, `<net>_inputs.npz` and `<net>__<method>.npz` with `<start>|<layer>` arrays.
 """
+
 from __future__ import annotations
 
 import shutil

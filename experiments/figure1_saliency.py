@@ -1,4 +1,5 @@
 """Figure 1: maps of all methods on VGG-16 (`--weights`; else on the bundled CIFAR-10 network)."""
+
 from __future__ import annotations
 
 from paper import RUNS, TWO_CLASSES, Images, Out, Quick, Sheet, Weights, start, subject

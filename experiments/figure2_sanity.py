@@ -1,4 +1,5 @@
 """Figure 2: random logit (a) and cascading randomisation (b) on VGG-16 (`--weights`; else on the bundled CIFAR-10 network)."""
+
 from __future__ import annotations
 
 from paper import RUNS, Images, Out, Quick, Sheet, Weights, start, subject

@@ -1,4 +1,5 @@
 """Figure 3: CSC on VGG-16, from each of the paper's start layers (`--weights`; else random weights at 96×96)."""
+
 from __future__ import annotations
 
 from paper import RUNS, Images, Out, Quick, Sheet, Weights, start, subject

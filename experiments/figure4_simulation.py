@@ -1,4 +1,5 @@
 """Figure 4: chains of random matrices with VGG-16's shapes, and of learned ones (`--weights`; else of the bundled CIFAR-10 network)."""
+
 from __future__ import annotations
 
 from paper import RUNS, Images, Out, Quick, Sheet, Weights, start, subject

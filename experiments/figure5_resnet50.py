@@ -1,4 +1,5 @@
 """Figure 5: CSC on ResNet-50, from each of the paper's start layers (`--weights`; else random weights at 96×96), and on ResNet-20."""
+
 from __future__ import annotations
 
 from paper import RUNS, Images, Out, Quick, Sheet, Weights, start, subject

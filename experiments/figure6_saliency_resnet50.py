@@ -1,4 +1,5 @@
 """Figure 6: maps of all methods on ResNet-50 (`--weights`; else on the bundled ResNet-20)."""
+
 from __future__ import annotations
 
 from paper import RUNS, TWO_CLASSES, Images, Out, Quick, Sheet, Weights, start, subject

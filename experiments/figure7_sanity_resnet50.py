@@ -1,4 +1,5 @@
 """Figure 7: random logit and cascading randomisation on ResNet-50 (`--weights`; else on the bundled ResNet-20)."""
+
 from __future__ import annotations
 
 from paper import RUNS, Images, Out, Quick, Sheet, Weights, start, subject

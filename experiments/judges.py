@@ -2,6 +2,7 @@
 
 Thresholds are ours: the paper shows curves.
 """
+
 from __future__ import annotations
 
 from math import ceil
@@ -25,10 +26,22 @@ LARGEST_BETA = 3  # "below about 4"; 4 itself lies on the edge and is judged nei
 FAR = 2  # how many times as large, geometric mean over layers
 
 MODIFIED = (
-    "guided_backprop", "deconvnet", "rectgrad", "deep_taylor", "lrp_alpha1_beta0", "lrp_alpha2_beta1", "pattern_net", "pattern_attribution",
+    "guided_backprop",
+    "deconvnet",
+    "rectgrad",
+    "deep_taylor",
+    "lrp_alpha1_beta0",
+    "lrp_alpha2_beta1",
+    "pattern_net",
+    "pattern_attribution",
 )
 CLASS_SENSITIVE = (
-    "lrp_alpha5_beta4", "lrp_cmp_alpha1_beta0", "lrp_cmp_alpha2_beta1", "lrp_z", "deeplift_rescale", "deeplift_reveal_cancel",
+    "lrp_alpha5_beta4",
+    "lrp_cmp_alpha1_beta0",
+    "lrp_cmp_alpha2_beta1",
+    "lrp_z",
+    "deeplift_rescale",
+    "deeplift_reveal_cancel",
 )
 UNCONVERGED = ("gradient", "lrp_z", "deeplift_rescale", "deeplift_reveal_cancel")
 FASTEST = ("lrp_alpha1_beta0", "deep_taylor")

@@ -4,6 +4,7 @@
 
 Interrupted, it goes on where it stopped when the same command is given again.
 """
+
 from __future__ import annotations
 
 import subprocess

@@ -1,4 +1,5 @@
 """One page with all figures, the claims table and the settings, and the claims as a Markdown table for the README."""
+
 from __future__ import annotations
 
 import json
@@ -22,8 +23,17 @@ FOLDER = Path(__file__).resolve().parent
 # what else than a study's own table (<study>.csv) claims are judged by
 OTHER_TABLES = {"saliency": ("correlations",)}
 SHOWN_SETTINGS = {  # key of a run's request -> how the page calls it
-    "images": "images", "vectors": "vectors", "start_layers": "start layers", "stages": "randomised down to", "views": "maps of",
-    "samples": "samples", "rows": "rows", "semantics": "semantics", "backend": "backend", "dtype": "precision", "seed": "seed",
+    "images": "images",
+    "vectors": "vectors",
+    "start_layers": "start layers",
+    "stages": "randomised down to",
+    "views": "maps of",
+    "samples": "samples",
+    "rows": "rows",
+    "semantics": "semantics",
+    "backend": "backend",
+    "dtype": "precision",
+    "seed": "seed",
     "weights_sha256": "sha256 of weights",
 }
 

@@ -1,4 +1,5 @@
 """What the scripts of the paper share: their options, the networks they run on, and the sheet that keeps what a script found."""
+
 from __future__ import annotations
 
 import json
@@ -32,7 +33,10 @@ from wel.system.progress import bar_steps  # noqa: E402
 RUNS = Path("runs/paper")
 STAND_INS = {"vgg16": "cifar10", "resnet50": "resnet20"}  # trained networks of the same kind, bundled with wel
 TWO_CLASSES = {  # on pictures with both animals, and for CIFAR-10 on any picture
-    "vgg16": (283, 156), "resnet50": (283, 156), "cifar10": (3, 5), "resnet20": (3, 5),  # cat and dog
+    "vgg16": (283, 156),
+    "resnet50": (283, 156),
+    "cifar10": (3, 5),
+    "resnet20": (3, 5),  # cat and dog
 }
 SALIENCY_FIGURES = ("stages", "classes", "maps")  # what their names begin with, in the order in which they are shown
 SMALL = (96, 96, 3)  # what networks with random weights take

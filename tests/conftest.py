@@ -2,6 +2,7 @@
 
 They live as long as the test session: a test that changes weights builds its own model or puts the old ones back.
 """
+
 from __future__ import annotations
 
 import os

@@ -1,4 +1,5 @@
 """The naive replica of DeepLIFT, in the terms of `replicas`: float64, one image at a time, every layer an explicit matrix."""
+
 from __future__ import annotations
 
 from typing import Callable, NamedTuple

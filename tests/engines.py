@@ -1,4 +1,5 @@
 """The native engine opened for tests, and how far it is from a replica."""
+
 from __future__ import annotations
 
 from typing import Iterable

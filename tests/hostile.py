@@ -1,4 +1,5 @@
 """Makes broken and hostile model files, each from one small network: what is wrong with it, and a part of the sentence that says so."""
+
 from __future__ import annotations
 
 import copy

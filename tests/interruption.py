@@ -1,4 +1,5 @@
 """Progress that tests share: it counts steps, and plays Ctrl-C."""
+
 from __future__ import annotations
 
 from wel.system.progress import Steps

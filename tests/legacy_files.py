@@ -1,4 +1,5 @@
 """The model files of old and new Keras versions in tests/legacy, and broken versions of their configurations."""
+
 from __future__ import annotations
 
 import copy

@@ -4,6 +4,7 @@
 
 FOLDER holds `<case>.h5`, `<case>.npy` (images) and `cases.json` {case: analyzer name}; `<case>_plain.npy` is written.
 """
+
 import json
 import sys
 from pathlib import Path

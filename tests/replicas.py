@@ -4,9 +4,11 @@ Slower and less complicated than any backend, and close to the definitions: a la
 numpy on x, W, b and the relevances R that come from above, one row per vector. Values and relevances are flat vectors; the
 inputs of a layer with several of them are joined end to end, so that Add has the matrix [I; I].
 """
+
 from __future__ import annotations
 
 from functools import reduce
+from itertools import combinations
 from typing import Callable, NamedTuple
 
 import numpy as np
@@ -366,3 +368,12 @@ class PatternReplica(Replica):
         layer = self._graph[self._folded[node.name]].layer
         scale = np.asarray(layer.gamma, np.float64) / np.sqrt(np.asarray(layer.moving_variance, np.float64) + layer.epsilon)
         return scale.reshape(shape[2:] if node.kind == "DepthwiseConv2D" else shape[-1:])
+
+
+def ratio(vectors) -> float:
+    """p̂ in the plainest way, for (V, anything)."""
+    flat = np.asarray(vectors, "float64").reshape(len(vectors), -1)
+    pairs = list(combinations(flat, 2))
+    above, below = sum((a @ a) * (b @ b) for a, b in pairs), sum((a @ b) ** 2 for a, b in pairs)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.float64(above) / below

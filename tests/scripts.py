@@ -1,4 +1,5 @@
 """Scripts of experiments/, which are no package, as modules."""
+
 from __future__ import annotations
 
 import importlib

@@ -1,4 +1,5 @@
 """The container image: its locks and its script here; the image itself where an engine has it (`make image`)."""
+
 from __future__ import annotations
 
 import os

@@ -1,4 +1,5 @@
 """What is installed: the locks, the metadata and the files of the wheel, the bundled images."""
+
 from __future__ import annotations
 
 import csv

@@ -1,4 +1,5 @@
 """wel.training: batches by hand, half precision, and a training that is killed and goes on as if nothing had happened."""
+
 from __future__ import annotations
 
 import json

@@ -1,4 +1,5 @@
 """docs/audit.md: its commands run and end as it says, its verdicts and counts are those found, its files are what it says they are."""
+
 from __future__ import annotations
 
 import csv

@@ -1,9 +1,10 @@
 """wel, "when explanations lie": does an attribution method explain your network, or only its first layers?
 
-    net = wel.load("cifar10")
-    result = wel.csc(net, images, methods=["gradient", "lrp_alpha1_beta0"])
-    result.table
+net = wel.load("cifar10")
+result = wel.csc(net, images, methods=["gradient", "lrp_alpha1_beta0"])
+result.table
 """
+
 from __future__ import annotations
 
 from importlib import import_module

@@ -1,4 +1,5 @@
 """The error that a user's mistake ends in: one sentence, no traceback, exit code 2."""
+
 from __future__ import annotations
 
 from numbers import Integral

@@ -1,4 +1,5 @@
 """Training of the bundled networks: recipe, augmentation, checkpoints, resume, model card."""
+
 from __future__ import annotations
 
 import json

@@ -1,4 +1,5 @@
 """What is measured on: a network, one of its bundled images, and random vectors at its start layers."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -1,4 +1,5 @@
 """The ratios as bars."""
+
 from __future__ import annotations
 
 from pathlib import Path

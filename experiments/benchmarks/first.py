@@ -4,6 +4,7 @@
 
 Prints the seconds from the loaded network to the counts of |cos| at all layers.
 """
+
 from __future__ import annotations
 
 import sys

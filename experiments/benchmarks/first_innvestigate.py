@@ -4,6 +4,7 @@
 
 Prints the seconds from the loaded model to the relevance, what is built included.
 """
+
 from __future__ import annotations
 
 import sys

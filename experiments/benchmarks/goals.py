@@ -1,4 +1,5 @@
 """What speed is wanted, and the ratios that tell whether it is there."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ ONE_TERM = (
 )
 TWO_TERM = ("lrp_alpha2_beta1", "lrp_alpha5_beta4", "lrp_cmp_alpha2_beta1", "deeplift_reveal_cancel", "deeplift_ablation")
 LARGE = ("vgg16", "resnet50")
+
 
 @dataclass(frozen=True)
 class Goal:

@@ -1,4 +1,5 @@
 """Interleaved rounds, and commands in processes of their own."""
+
 from __future__ import annotations
 
 import gc

@@ -5,6 +5,7 @@
 Prints {"seconds", "peak_mb", "output", "code"}. A process of its own that imports next to nothing: a new process would else be told
 the peak of the one that started it. Unix only.
 """
+
 from __future__ import annotations
 
 import json

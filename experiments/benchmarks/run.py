@@ -1,7 +1,8 @@
 """How fast wel's engine is beside others: `make bench`, or
 
-    python experiments/benchmarks/run.py --networks vgg16 --methods gradient,lrp_alpha1_beta0
+python experiments/benchmarks/run.py --networks vgg16 --methods gradient,lrp_alpha1_beta0
 """
+
 from __future__ import annotations
 
 import os

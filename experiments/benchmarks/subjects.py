@@ -2,6 +2,7 @@
 
 A subject is opened for a case and a method; its first run builds what it builds and is not counted.
 """
+
 from __future__ import annotations
 
 import json

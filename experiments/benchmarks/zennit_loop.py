@@ -4,6 +4,7 @@
 
 Every line on standard input is one run; the answer to it is {"seconds": ...}.
 """
+
 from __future__ import annotations
 
 import json

@@ -3,6 +3,7 @@
 The package reverses a network once, into one reversed tensor per layer output. Feeding the reversed tensor of the start
 node replaces all that comes from above it; a zero fed at the head keeps the branches beside it silent.
 """
+
 from __future__ import annotations
 
 from functools import partial

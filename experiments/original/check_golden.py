@@ -11,6 +11,7 @@ A denominator near zero makes some relevances depend on the last bit of the acti
 processor (TensorFlow's 1/√x is approximate). So a layer above the tolerance is measured against ours once more, with
 every weight moved by at most one unit in the last place: it passes if that alone moves it as far.
 """
+
 from __future__ import annotations
 
 import argparse

@@ -4,6 +4,7 @@ The package has no layers for residual sums, zero padding and global average poo
 in its own terms: a layer has an output, its difference Δ = Δ⁺ + Δ⁻ from the reference, and multipliers m⁺, m⁻.
 It would also write every kernel into the graph some twenty times as a constant; here it gets the Keras model's variables.
 """
+
 from __future__ import annotations
 
 import contextlib

@@ -6,6 +6,7 @@ Beside images and vectors, a job's arrays may hold
     pattern_000, pattern_001, …   one pattern per convolution or dense layer in node order (pattern methods)
     reference                     DeepLIFT's reference input, (*input) or one per image; else the option, else 0
 """
+
 from __future__ import annotations
 
 import collections

@@ -5,6 +5,7 @@
 Runs under the interpreter of the original stack. The file holds `images` (n, *input) and, for each estimator,
 `<estimator>/pattern_000`, `<estimator>/pattern_001`, … in layer order.
 """
+
 from __future__ import annotations
 
 import argparse

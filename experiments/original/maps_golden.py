@@ -8,6 +8,7 @@ the images of `tiny_vgg.npz`; writes `tiny_vgg_maps.npz` (the schema of `wel.stu
 
 SmoothGrad is innvestigate's own analyzer; only the layer that draws noise is replaced by one that adds the given noise.
 """
+
 from __future__ import annotations
 
 import argparse

@@ -3,6 +3,7 @@
 The network arrives as the flat functional configuration that Keras 2.14 writes. The layer classes of 2.2.4 know fewer
 arguments, so each layer's configuration is translated, and a layer that 2.2.4 cannot express is refused.
 """
+
 from __future__ import annotations
 
 import contextlib

@@ -3,6 +3,7 @@
 Both are written as a linear layer with a kernel, so that the package's own rule classes apply to them: a sum of n
 inputs has the kernel 1 for each of them, batch normalisation has the kernel γ/√(σ²+ε) and the bias β − γμ/√(σ²+ε).
 """
+
 from __future__ import annotations
 
 import keras

@@ -13,6 +13,7 @@ Runs under the interpreter of the original stack. The data file has uint8 pixels
 The test images are the first two of every class from position 9000 on, then a third one of the first four
 classes. The same seed gives about the same accuracy, not the same weights: sums are taken by several threads.
 """
+
 from __future__ import annotations
 
 import argparse

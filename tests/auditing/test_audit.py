@@ -1,4 +1,5 @@
 """wel.audit and `wel audit`: what is written, resumed, left out and refused; verdicts on the bundled networks; exit codes."""
+
 from __future__ import annotations
 
 import json
@@ -47,7 +48,9 @@ def test_verdicts_on_the_bundled_networks(name, tmp_path):
     methods = ["gradient", "deeplift_rescale", "lrp_alpha1_beta0"]
     result = wel.audit(net, wel.load_images(net), tmp_path / "run", methods=methods, semantics="paper", limit=12)
     assert {method: result.verdict(method) for method in methods} == {
-        "gradient": "sensitive", "deeplift_rescale": "sensitive", "lrp_alpha1_beta0": "insensitive"
+        "gradient": "sensitive",
+        "deeplift_rescale": "sensitive",
+        "lrp_alpha1_beta0": "insensitive",
     }
     assert result.record["checks"][0]["passed"] and result.record["checks"][0]["value"] < 1e-6
 
@@ -183,7 +186,9 @@ def test_modes():
     net = wel.load("resnet50", weights="random")
     assert QUICK.images_for(net) == 4 and FULL.images_for(net) == 24 and QUICK.images_for(wel.load("cifar10")) == 24
     assert [method.name for method in by_priority([METHODS["lrp_z"], METHODS["gradient"], METHODS["smoothgrad"]], ["smoothgrad"])] == [
-        "smoothgrad", "gradient", "lrp_z"
+        "smoothgrad",
+        "gradient",
+        "lrp_z",
     ]
 
 

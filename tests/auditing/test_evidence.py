@@ -1,4 +1,5 @@
 """wel.auditing.evidence: the same numbers as the studies give, hand-computed cosines, and what is not defined for a network."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -65,7 +66,11 @@ def test_random_relevance_is_measured_as_in_the_studies(net, images):
             assert test.value == pytest.approx(row["rank_layer"], rel=1e-9)
             assert test.high - test.value == pytest.approx(2 * row["rank_layer_error"], rel=1e-6)
     assert {(row["start"], row["layer"]) for row in found.csc} == {
-        ("dense", "hidden"), ("dense", "pool"), ("dense", "conv1"), ("dense", "input"), ("conv1", "input")
+        ("dense", "hidden"),
+        ("dense", "pool"),
+        ("dense", "conv1"),
+        ("dense", "input"),
+        ("conv1", "input"),
     }
     for row in found.csc:
         expected = csc.loc[row["start"], row["layer"]]

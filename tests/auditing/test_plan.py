@@ -1,4 +1,5 @@
 """wel.auditing.plan: cuts of chains, of residual networks and of networks that cannot be cut."""
+
 from __future__ import annotations
 
 import pytest

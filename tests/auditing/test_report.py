@@ -1,4 +1,5 @@
 """The audit report: what it says, that it validates, that no name can break out of its text, and how it looks in a browser."""
+
 from __future__ import annotations
 
 import base64
@@ -36,7 +37,10 @@ PLACES = [("other_class", None, None), ("randomised", HOSTILE, None), ("randomis
 PLACES += [("convergence", None, "dense")]
 MEASURED = {  # verdict -> value, low, high, outcome of the tests at PLACES
     "insensitive": [
-        (0.99994, 0.99, 1.0, "same"), (0.93, 0.91, 0.95, "same"), (0.5, 0.4, 0.6, "differs"), (1.04, 1.0, 1.1, "converged"),
+        (0.99994, 0.99, 1.0, "same"),
+        (0.93, 0.91, 0.95, "same"),
+        (0.5, 0.4, 0.6, "differs"),
+        (1.04, 1.0, 1.1, "converged"),
     ],
     "sensitive": [(0.31, 0.2, 0.4, "differs"), *[(0.2, 0.1, 0.3, "differs")] * 2, (5.0, 4.4, 5.6, "not_converged")],
     "inconclusive": [(0.78, 0.7, 0.9, "unclear"), UNDEFINED, (0.1, 0.0, 0.2, "differs"), UNDEFINED],
@@ -46,7 +50,8 @@ MEASURED = {  # verdict -> value, low, high, outcome of the tests at PLACES
 def measured(verdict):
     """Tests of which `judge` makes the verdict."""
     return [
-        Measurement(kind, "ssim", value, low, high, 24, outcome, above, cosine=0.98) if start is None
+        Measurement(kind, "ssim", value, low, high, 24, outcome, above, cosine=0.98)
+        if start is None
         else Measurement(kind, "effective_rank", value, low, high, 2, outcome, start=start)
         for (kind, above, start), (value, low, high, outcome) in zip(PLACES, MEASURED[verdict])
     ]
@@ -71,9 +76,17 @@ def a_method(name, semantics, verdict):
     judged = judge(tests)
     assert judged.verdict == verdict
     return {
-        "method": name, "label": METHODS[name].label, "semantics": semantics, "source": "Somebody <b>2015</b>", "verdict": judged.verdict,
-        "above": judged.above, "sentence": judged.sentence, "reasons": judged.reasons, "tests": [dict(vars(test)) for test in tests],
-        "csc": csc_rows(verdict), "seconds": 3.25,
+        "method": name,
+        "label": METHODS[name].label,
+        "semantics": semantics,
+        "source": "Somebody <b>2015</b>",
+        "verdict": judged.verdict,
+        "above": judged.above,
+        "sentence": judged.sentence,
+        "reasons": judged.reasons,
+        "tests": [dict(vars(test)) for test in tests],
+        "csc": csc_rows(verdict),
+        "seconds": 3.25,
     }
 
 
@@ -88,33 +101,57 @@ def a_record():
     for item in items[6:]:
         item.update(label=None, class_from="prediction")
     methods = [
-        a_method("lrp_alpha1_beta0", "paper", "insensitive"), a_method("lrp_alpha1_beta0", "corrected", "inconclusive"),
-        a_method("gradient", "both", "sensitive"), a_method("guided_backprop", "both", "insensitive"),
+        a_method("lrp_alpha1_beta0", "paper", "insensitive"),
+        a_method("lrp_alpha1_beta0", "corrected", "inconclusive"),
+        a_method("gradient", "both", "sensitive"),
+        a_method("guided_backprop", "both", "insensitive"),
         a_method("deeplift_reveal_cancel", "corrected", "sensitive"),
     ]
     return {
-        "format": "wel-audit/1", "finished": True, "stopped": None, "mode": "quick", "command": f"wel audit --model '{HOSTILE}' --seed 0",
-        "date": "2026-01-31", "seconds": 87.4,
+        "format": "wel-audit/1",
+        "finished": True,
+        "stopped": None,
+        "mode": "quick",
+        "command": f"wel audit --model '{HOSTILE}' --seed 0",
+        "date": "2026-01-31",
+        "seconds": 87.4,
         "model": {
-            "name": HOSTILE, "file": f"models/{NASTY[1]}.h5", "sha256": HASH, "kind": "Keras 2.2.4 HDF5 file", "keras_version": "2.2.4",
-            "backend": "tensorflow", "notes": [f"The layer '{HOSTILE}' was rewritten."], "parameters": 1234567, "input_shape": [32, 32, 3],
-            "classes": 10, "output": "dense", "final_activation": "softmax", "weights_sha256": HASH,
+            "name": HOSTILE,
+            "file": f"models/{NASTY[1]}.h5",
+            "sha256": HASH,
+            "kind": "Keras 2.2.4 HDF5 file",
+            "keras_version": "2.2.4",
+            "backend": "tensorflow",
+            "notes": [f"The layer '{HOSTILE}' was rewritten."],
+            "parameters": 1234567,
+            "input_shape": [32, 32, 3],
+            "classes": 10,
+            "output": "dense",
+            "final_activation": "softmax",
+            "weights_sha256": HASH,
             "layers": [{"name": name, "kind": "Dense", "shape": [8, 8, 4]} for name in LAYERS],
         },
         "images": {
-            "source": f"the folder {NASTY[1]}", "items": items, "left_out": [{"name": HOSTILE, "reason": "It cannot be read."}],
+            "source": f"the folder {NASTY[1]}",
+            "items": items,
+            "left_out": [{"name": HOSTILE, "reason": "It cannot be read."}],
             "preprocessing": {"spec": "0..1", "formula": "x / 255", "guess": "Nothing tells; the usual one was taken."},
         },
         "checks": [{"name": "forward pass", "passed": True, "value": 1e-7, "tolerance": 1e-4, "sentence": "It equals Keras's."}],
         "depths": [HOSTILE, "conv2/relu"],
         "settings": {
-            "seed": 0, "vectors": 8, "semantics": ["paper", "corrected"], "images_convergence": 2, "images_maps": 24,
+            "seed": 0,
+            "vectors": 8,
+            "semantics": ["paper", "corrected"],
+            "images_convergence": 2,
+            "images_maps": 24,
             "thresholds": {"similar": 0.8, "converged_rank": 1.5},
         },
         "methods": methods,
         "not_applicable": [{"method": "pattern_net", "label": "PatternNet", "reason": f"It needs patterns of '{HOSTILE}'."}],
         "not_measured": [{"method": "rectgrad", "label": "RectGrad", "semantics": "both", "reason": "There was no time left."}],
-        "versions": {"wel": "1.0", "tensorflow": "2.14.1"}, "citations": ["Sixt, Granz & Landgraf 2020, When explanations lie, ICML"],
+        "versions": {"wel": "1.0", "tensorflow": "2.14.1"},
+        "citations": ["Sixt, Granz & Landgraf 2020, When explanations lie, ICML"],
     }
 
 
@@ -271,10 +308,19 @@ def test_printable():
     assert printable(["a\u202eb", {"\t": "c\nd"}, "\udcff", "α שכבה ×", 3]) == ["a\ufffdb", {" ": "c d"}, "\ufffd", "α שכבה ×", 3]
 
 
-@pytest.mark.parametrize("value, shown", [
-    (None, "undefined"), (0.314, "0.31"), (0.994, "0.99"), (0.9951, "0.9951"), (0.99989, "0.9998"), (0.99995, "> 0.9999"), (1.0, "1.00"),
-    (5.4, "5.40"),
-])
+@pytest.mark.parametrize(
+    "value, shown",
+    [
+        (None, "undefined"),
+        (0.314, "0.31"),
+        (0.994, "0.99"),
+        (0.9951, "0.9951"),
+        (0.99989, "0.9998"),
+        (0.99995, "> 0.9999"),
+        (1.0, "1.00"),
+        (5.4, "5.40"),
+    ],
+)
 def test_number(value, shown):
     assert number(value) == shown
 
@@ -286,28 +332,43 @@ def test_a_rank_has_two_digits(value, shown):
 
 def with_verdicts(**verdicts):
     record = a_record()
-    record["methods"] = [
-        {"method": name, "verdict": verdict} for name, several in verdicts.items() for verdict in several
-    ]
+    record["methods"] = [{"method": name, "verdict": verdict} for name, several in verdicts.items() for verdict in several]
     return record
 
 
-@pytest.mark.parametrize("verdicts, first, second", [
-    ({"a": ["insensitive"], "b": ["sensitive"], "c": ["inconclusive"]},
-     "1 of 3 methods would draw the same picture whatever the network decided.", "1 changes with the decision; of 1 it cannot be told."),
-    # insensitive under one of two semantics is insensitive
-    ({"a": ["sensitive", "insensitive"], "b": ["insensitive", "inconclusive"]},
-     "All 2 methods would draw the same picture whatever the network decided.", ""),
-    ({"a": ["sensitive", "inconclusive"], "b": ["sensitive"], "c": ["sensitive"]},
-     "None of the 3 methods was found to draw the same picture whatever the network decided.",
-     "2 change with the decision; of 1 it cannot be told."),
-    ({"a": ["insensitive"], "b": ["inconclusive"]},
-     "1 of 2 methods would draw the same picture whatever the network decided.", "Of 1 it cannot be told."),
-    ({"a": ["insensitive"]}, "The one method measured would draw the same picture whatever the network decided.", ""),
-    ({"a": ["sensitive"]}, "The one method measured was not found to draw the same picture whatever the network decided.",
-     "1 changes with the decision."),
-    ({}, "No method was measured.", ""),
-])
+@pytest.mark.parametrize(
+    "verdicts, first, second",
+    [
+        (
+            {"a": ["insensitive"], "b": ["sensitive"], "c": ["inconclusive"]},
+            "1 of 3 methods would draw the same picture whatever the network decided.",
+            "1 changes with the decision; of 1 it cannot be told.",
+        ),
+        # insensitive under one of two semantics is insensitive
+        (
+            {"a": ["sensitive", "insensitive"], "b": ["insensitive", "inconclusive"]},
+            "All 2 methods would draw the same picture whatever the network decided.",
+            "",
+        ),
+        (
+            {"a": ["sensitive", "inconclusive"], "b": ["sensitive"], "c": ["sensitive"]},
+            "None of the 3 methods was found to draw the same picture whatever the network decided.",
+            "2 change with the decision; of 1 it cannot be told.",
+        ),
+        (
+            {"a": ["insensitive"], "b": ["inconclusive"]},
+            "1 of 2 methods would draw the same picture whatever the network decided.",
+            "Of 1 it cannot be told.",
+        ),
+        ({"a": ["insensitive"]}, "The one method measured would draw the same picture whatever the network decided.", ""),
+        (
+            {"a": ["sensitive"]},
+            "The one method measured was not found to draw the same picture whatever the network decided.",
+            "1 changes with the decision.",
+        ),
+        ({}, "No method was measured.", ""),
+    ],
+)
 def test_the_answer(verdicts, first, second):
     found = answer(with_verdicts(**verdicts))
     assert (found["first"], found["second"]) == (first, second)
@@ -365,13 +426,16 @@ def test_equal_logits_are_a_doubt():
     assert "Of 2 images the two highest logits are equal: inputs are made wrongly or the model is broken." in warnings(record)
 
 
-@pytest.mark.parametrize("count, words", [
-    (1, "Only 1 image gave maps: too few for an outcome of any test on maps. At least 4 are needed."),
-    # 1 − 2^−3 = 87.5 %, 1 − 2^−5 = 96.9 %
-    (4, "Only 4 images gave maps: an interval is the range of their values, which covers the median in 87 % of cases, not in 99 %."),
-    (6, "Only 6 images gave maps: an interval is the range of their values, which covers the median in 97 % of cases, not in 99 %."),
-    (8, "Only 8 images gave maps: intervals are wide, and other images may differ."),
-])
+@pytest.mark.parametrize(
+    "count, words",
+    [
+        (1, "Only 1 image gave maps: too few for an outcome of any test on maps. At least 4 are needed."),
+        # 1 − 2^−3 = 87.5 %, 1 − 2^−5 = 96.9 %
+        (4, "Only 4 images gave maps: an interval is the range of their values, which covers the median in 87 % of cases, not in 99 %."),
+        (6, "Only 6 images gave maps: an interval is the range of their values, which covers the median in 97 % of cases, not in 99 %."),
+        (8, "Only 8 images gave maps: intervals are wide, and other images may differ."),
+    ],
+)
 def test_few_images_are_a_doubt(count, words):
     record = a_record()
     record["settings"]["images_maps"] = count
@@ -587,8 +651,10 @@ def test_many_layers_share_twelve_labels():
 
 def test_overview():
     tests = [
-        {"test": "other_class", "value": 0.5, "low": None, "high": None}, {"test": "randomised", "value": None, "low": None, "high": None},
-        {"test": "randomised", "value": 0.9, "low": 0.8, "high": 1.0}, {"test": "convergence", "value": 1.2, "low": 1, "high": 2},
+        {"test": "other_class", "value": 0.5, "low": None, "high": None},
+        {"test": "randomised", "value": None, "low": None, "high": None},
+        {"test": "randomised", "value": 0.9, "low": 0.8, "high": 1.0},
+        {"test": "convergence", "value": 1.2, "low": 1, "high": 2},
     ]
     rows = overview([("m", tests)], 0.8).rows
     # 16 + 328 · 0.5; the deeper cut and the effective rank are not drawn, nor is the first cut, which is undefined
@@ -604,7 +670,7 @@ def theme_variables(source):
 
 def luminance(color):
     """Relative luminance as in WCAG 2.1."""
-    parts = [int(color[k:k + 2], 16) / 255 for k in (1, 3, 5)]
+    parts = [int(color[k : k + 2], 16) / 255 for k in (1, 3, 5)]
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
@@ -655,8 +721,15 @@ def test_in_a_browser(tmp_path, width):
     write_report(a_record(), some_examples(), tmp_path)
     (tmp_path / "probe.html").write_text(PROBE.format(width=width))
     arguments = [
-        "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--allow-file-access-from-files",
-        "--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1500,1000", "--virtual-time-budget=5000",
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--allow-file-access-from-files",
+        "--enable-logging=stderr",
+        f"--user-data-dir={tmp_path / 'profile'}",
+        "--window-size=1500,1000",
+        "--virtual-time-budget=5000",
         "--dump-dom",
     ]
     done = subprocess.run(["chromium", *arguments, (tmp_path / "probe.html").as_uri()], capture_output=True, text=True, timeout=120)

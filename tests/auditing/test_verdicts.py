@@ -1,4 +1,5 @@
 """wel.auditing.verdicts: outcomes at the thresholds, and every way in which tests can agree or not."""
+
 from __future__ import annotations
 
 from itertools import product
@@ -117,9 +118,7 @@ def test_a_single_image_has_no_interval_and_no_verdict():
     one = Measurement("other_class", "ssim", 0.99, NAN, NAN, 1, alike(NAN, NAN, 1.0, 1, Thresholds()))
     found = judge([one])
     assert found.verdict == INCONCLUSIVE
-    assert found.sentence == (
-        "Whether the map changes when another class is asked for cannot be told: one image is too few."
-    )
+    assert found.sentence == ("Whether the map changes when another class is asked for cannot be told: one image is too few.")
 
 
 @pytest.mark.parametrize(

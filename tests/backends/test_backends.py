@@ -1,4 +1,5 @@
 """wel.backends: every method against its naive replica at every layer, the worker protocol, and what a caller's process keeps."""
+
 from __future__ import annotations
 
 import os

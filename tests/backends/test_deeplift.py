@@ -1,4 +1,5 @@
 """DeepLIFT, wrapped and native: by hand, complete on residual networks (deeplift's open reports #59, #112, #127), other references."""
+
 import numpy as np
 import pytest
 from tensorflow import keras

@@ -2,6 +2,7 @@
 
 tests/golden holds them in the schema of `wel.studies.reference`, for a small plain and a small residual network.
 """
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,4 +1,5 @@
 """The native engine against the wrapped packages, float32 against float32, on networks with other kinds of layers."""
+
 from __future__ import annotations
 
 import numpy as np

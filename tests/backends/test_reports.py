@@ -1,4 +1,5 @@
 """innvestigate's open reports on BatchNormalization, Add and the αβ bias: plain 2.1.2 shows each, wel's backend mends it."""
+
 import json
 import subprocess
 import sys

@@ -1,4 +1,5 @@
 """wel.backends.native.sweep: several start layers in one sweep, batches, models of all kinds, what stays as it was, and random architectures."""
+
 from __future__ import annotations
 
 import gc

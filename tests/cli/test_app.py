@@ -1,4 +1,5 @@
 """The command line: what it prints and writes, how it refuses, and that it refuses before anything slow begins."""
+
 from __future__ import annotations
 
 import json
@@ -59,7 +60,10 @@ def test_csc_of_a_model_file(model, pictures, tmp_path, capsys):
     assert "tiny: 2 images" in printed and f"Table: {out / 'csc.csv'}" in printed
     table = pd.read_csv(out / "csc.csv")
     assert table[["method", "start"]].drop_duplicates().to_numpy().tolist() == [
-        ["gradient", "dense"], ["gradient", "pool"], ["lrp_alpha1_beta0", "dense"], ["lrp_alpha1_beta0", "pool"]
+        ["gradient", "dense"],
+        ["gradient", "pool"],
+        ["lrp_alpha1_beta0", "dense"],
+        ["lrp_alpha1_beta0", "pool"],
     ]
     medians = table[table["layer"] == "input"]["median"]
     assert all(f"{median:.4f}" in printed for median in medians)

@@ -1,4 +1,5 @@
 """`wel doctor` and wel.system.gpus: what is found, what is missing and how to mend it, and that it never fails where wel does."""
+
 from __future__ import annotations
 
 import os

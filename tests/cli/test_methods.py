@@ -1,4 +1,5 @@
 """Rules in words, `wel methods` of one method, and that listing them needs no TensorFlow where it can do without."""
+
 from __future__ import annotations
 
 import os

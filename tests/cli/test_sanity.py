@@ -1,4 +1,5 @@
 """`wel random-logit` and `wel cascading`: what they print and write, where classes come from, and how they refuse."""
+
 from __future__ import annotations
 
 import json

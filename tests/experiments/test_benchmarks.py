@@ -1,4 +1,5 @@
 """experiments/benchmarks: the yardstick does the work that it stands for, and ratios are those of one run's medians."""
+
 from __future__ import annotations
 
 import json

@@ -1,4 +1,5 @@
 """experiments/: claims are judged by numbers, the page holds everything by itself, every script tells its options."""
+
 from __future__ import annotations
 
 import json

@@ -1,4 +1,5 @@
 """The CSC figures: what is drawn is what the table says, nothing overlaps, the same data give the same bytes."""
+
 from __future__ import annotations
 
 import subprocess
@@ -30,11 +31,22 @@ MEDIANS = {"gradient": [0.5, 0.3, 0.2, 0.1], "lrp_alpha1_beta0": [1.0, 0.999, 0.
 def make_table(medians=MEDIANS, layers=LAYERS, start="fc2", semantics="paper", model="small", band=0.01, images=7):
     rows = [
         {
-            "model": model, "method": method, "semantics": semantics, "backend": "native", "start": start, "layer": layer,
-            "layer_index": index, "images": images, "vectors": 5, "median": median, "ci_low": median - band,
-            "ci_high": min(median + band, 1), "baseline": 0.5 if index == 0 else 0.085,
+            "model": model,
+            "method": method,
+            "semantics": semantics,
+            "backend": "native",
+            "start": start,
+            "layer": layer,
+            "layer_index": index,
+            "images": images,
+            "vectors": 5,
+            "median": median,
+            "ci_low": median - band,
+            "ci_high": min(median + band, 1),
+            "baseline": 0.5 if index == 0 else 0.085,
         }
-        for method, values in medians.items() for index, (layer, median) in enumerate(zip(layers, values))
+        for method, values in medians.items()
+        for index, (layer, median) in enumerate(zip(layers, values))
     ]
     return pd.DataFrame(rows).sample(frac=1, random_state=3)
 
@@ -129,7 +141,10 @@ def test_legend_follows_the_order_of_the_methods_and_leaves_out_what_is_not_draw
     medians = {"pattern_attribution": [0.9] * 4, **MEDIANS}
     backwards = dict(reversed(list(METHODS.items())))
     assert legend_names(figures.csc_figure(make_table(medians), METHODS, "fc2")) == [
-        "Gradient", "LRP α1β0", "PatternAttribution", "random baseline",
+        "Gradient",
+        "LRP α1β0",
+        "PatternAttribution",
+        "random baseline",
     ]
     assert legend_names(figures.csc_figure(make_table(medians), backwards, "fc2"))[0] == "PatternAttribution"
 
@@ -226,7 +241,11 @@ def test_written_files_and_their_names(tmp_path):
     counts = {("gradient", semantics, "a/b", layer): [1] * 13 for semantics in both for layer in ("input", "conv1")}
     written = figures.write_csc_figures(table, METHODS, tmp_path / "new", counts)
     assert [path.name for path in written if path.suffix == ".png"] == [
-        "csc_a_b.png", "histogram_a_b_input.png", "histogram_a_b_input_corrected.png", "csc_a_b_2.png", "csc_A_b_3.png",
+        "csc_a_b.png",
+        "histogram_a_b_input.png",
+        "histogram_a_b_input_corrected.png",
+        "csc_a_b_2.png",
+        "csc_A_b_3.png",
     ]
     assert sorted(written) == sorted((tmp_path / "new").iterdir()) and len(written) == 10
     title = ElementTree.parse(tmp_path / "new" / "histogram_a_b_input.svg").find("{http://www.w3.org/2000/svg}title").text

@@ -1,4 +1,5 @@
 """The figures of the sanity checks: what is drawn is what the tables say, nothing overlaps, the same data give the same bytes."""
+
 from __future__ import annotations
 
 import subprocess
@@ -39,10 +40,18 @@ def logit_tables(values=VALUES, semantics="paper", model="small"):
 def stage_table(medians=MEDIANS, stages=STAGES, semantics="paper", model="small", band=0.05):
     rows = [
         {
-            "model": model, "method": name, "semantics": semantics, "stage": stage, "stage_index": index, "images": 7,
-            "median": median, "ci_low": median - band, "ci_high": min(median + band, 1),
+            "model": model,
+            "method": name,
+            "semantics": semantics,
+            "stage": stage,
+            "stage_index": index,
+            "images": 7,
+            "median": median,
+            "ci_low": median - band,
+            "ci_high": min(median + band, 1),
         }
-        for name, values in medians.items() for index, (stage, median) in enumerate(zip(stages, values), start=1)
+        for name, values in medians.items()
+        for index, (stage, median) in enumerate(zip(stages, values), start=1)
     ]
     return pd.DataFrame(rows).sample(frac=1, random_state=3)
 

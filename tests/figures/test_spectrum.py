@@ -1,4 +1,5 @@
 """The figures of singular values and effective ranks: what is drawn where, and files that are the same twice."""
+
 from __future__ import annotations
 
 from xml.etree import ElementTree
@@ -24,9 +25,20 @@ def ranks() -> pd.DataFrame:
     layers = ("upper", "lower", "input")
     table = [
         {
-            "model": "tiny", "method": method, "semantics": "paper", "start": "top", "layer": layer, "layer_index": 2 - place, "images": 2,
-            "vectors": 16, "rank_location": rank, "rank_location_error": 0.1 * rank, "rank_layer": 5 * rank,
-            "rank_layer_error": 0.2 * rank, "bound_location": bound, "bound_layer": 10 * bound,
+            "model": "tiny",
+            "method": method,
+            "semantics": "paper",
+            "start": "top",
+            "layer": layer,
+            "layer_index": 2 - place,
+            "images": 2,
+            "vectors": 16,
+            "rank_location": rank,
+            "rank_location_error": 0.1 * rank,
+            "rank_layer": 5 * rank,
+            "rank_layer_error": 0.2 * rank,
+            "bound_location": bound,
+            "bound_layer": 10 * bound,
         }
         for method, found, bound in (("gradient", (4, 2, 1), 8), ("guided_backprop", (3, np.nan, np.inf), 16))
         for place, (layer, rank) in enumerate(zip(layers, found))

@@ -1,4 +1,5 @@
 """wel.images.arrays: rows as NumPy reads them, no more of a file than needed, and nothing that is unpickled."""
+
 from __future__ import annotations
 
 import pickle

@@ -1,4 +1,5 @@
 """wel.images.cifar10: the same images whatever they come from, and one sentence where they cannot be had."""
+
 from __future__ import annotations
 
 import hashlib

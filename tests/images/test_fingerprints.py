@@ -1,4 +1,5 @@
 """wel.images.fingerprints: families by layer names of several generations of Keras, and by kernel shapes whatever the names and order."""
+
 from __future__ import annotations
 
 import pytest

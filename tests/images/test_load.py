@@ -1,4 +1,5 @@
 """wel.images.load: pixels by hand, labels by folder and by file, pictures that are none, arrays and lists."""
+
 from __future__ import annotations
 
 import hashlib

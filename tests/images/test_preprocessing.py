@@ -1,4 +1,5 @@
 """wel.images.preprocessing: numbers by hand and against keras.applications, what is refused, and what is guessed from which network."""
+
 from __future__ import annotations
 
 import importlib

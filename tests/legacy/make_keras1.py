@@ -2,6 +2,7 @@
 
 Run with Keras 1.2.2 (see README.md), once per backend: KERAS_BACKEND=tensorflow|theano python make_keras1.py FOLDER
 """
+
 import sys
 from pathlib import Path
 

@@ -2,6 +2,7 @@
 
 Run with Keras 2.0 to 2.2 (see README.md): KERAS_BACKEND=tensorflow|theano python make_keras2.py FOLDER PREFIX channels_first|channels_last
 """
+
 import sys
 from pathlib import Path
 

@@ -2,6 +2,7 @@
 
 Run with Keras 3 (see README.md): KERAS_BACKEND=jax python make_keras3.py FOLDER PREFIX
 """
+
 import sys
 from pathlib import Path
 

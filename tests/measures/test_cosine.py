@@ -1,4 +1,5 @@
 """wel.measures.cosine: cosines by hand, against exact arithmetic, and at the limits of float32; SSIM by hand and against scikit-image 0.16.2."""
+
 from __future__ import annotations
 
 import tracemalloc
@@ -46,8 +47,10 @@ def test_cosines_by_hand():
 def test_every_location_and_pair_in_order(spatial):
     relevance = normal(4, *spatial, 6)
     located = relevance.reshape(4, -1, 6).astype(float)
-    expected = [[abs(a @ b) / np.linalg.norm(a) / np.linalg.norm(b) for a, b in combinations(located[:, place], 2)]
-                for place in range(located.shape[1])]
+    expected = [
+        [abs(a @ b) / np.linalg.norm(a) / np.linalg.norm(b) for a, b in combinations(located[:, place], 2)]
+        for place in range(located.shape[1])
+    ]
     np.testing.assert_allclose(pairwise_abs_cosine(relevance), expected, rtol=0, atol=1e-15)
 
 
@@ -134,7 +137,7 @@ def test_chance_level_in_closed_form():
     assert chance_level(2) == pytest.approx(np.cos(np.pi / 4), rel=1e-12)  # the angle is uniform in [0, π/2]
     assert chance_level(3) == pytest.approx(0.5, rel=1e-12)  # on the sphere one coordinate is uniform in [-1, 1] (Archimedes)
     # √c·cos tends to N(0, 1), whose median absolute value is 0.67449
-    assert chance_level(10 ** 6) == pytest.approx(0.67449e-3, rel=1e-5)
+    assert chance_level(10**6) == pytest.approx(0.67449e-3, rel=1e-5)
 
 
 @pytest.mark.parametrize("channels, rounded", [(64, 0.085), (512, 0.030)])

@@ -1,4 +1,5 @@
 """wel.measures.counting: |cos| counted in a graph is what wel.measures.counts counts of the cosines of the same relevances, on both ways to count."""
+
 from __future__ import annotations
 
 import gc
@@ -78,6 +79,7 @@ def in_graph(signature: tf.TensorSpec):
 
 # the same as outside of a graph
 
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_counts_are_those_of_the_cosines(shape, dtype):
@@ -141,19 +143,23 @@ def test_a_layer_more_leaves_nothing_behind(route):
 
 # cases by hand
 
+
 def cosines_of(first, second, dtype="float64") -> CosineCounts:
     return received(np.array([[first, second]], dtype))[0]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("second, cosine", [
-    ([0, 2, 0, 0, 0], 0.0),
-    ([1, 7, 7, 1, 0], 0.1),  # norm √(1 + 49 + 49 + 1) = 10
-    ([-3, 4, 0, 0, 0], 0.6),
-    ([9, 3, 3, 1, 0], 0.9),  # 81 + 9 + 9 + 1 = 100
-    ([99, 10, 9, 3, 3], 0.99),  # 9801 + 100 + 81 + 9 + 9 = 10000
-    ([-8, 0, 0, 0, 0], 1.0),
-])
+@pytest.mark.parametrize(
+    "second, cosine",
+    [
+        ([0, 2, 0, 0, 0], 0.0),
+        ([1, 7, 7, 1, 0], 0.1),  # norm √(1 + 49 + 49 + 1) = 10
+        ([-3, 4, 0, 0, 0], 0.6),
+        ([9, 3, 3, 1, 0], 0.9),  # 81 + 9 + 9 + 1 = 100
+        ([99, 10, 9, 3, 3], 0.99),  # 9801 + 100 + 81 + 9 + 9 = 10000
+        ([-8, 0, 0, 0, 0], 1.0),
+    ],
+)
 def test_cosines_on_an_edge(second, cosine, dtype):
     counts = cosines_of([4, 0, 0, 0, 0], second, dtype)
     assert counts.minimum == counts.maximum == counts.total == cosine
@@ -162,7 +168,7 @@ def test_cosines_on_an_edge(second, cosine, dtype):
 
 def test_every_edge_and_the_floats_around_it():
     edges = np.concatenate([FINE_EDGES, np.nextafter(FINE_EDGES, 0), np.minimum(1, np.nextafter(FINE_EDGES, 2))])
-    cosines = np.concatenate([edges, np.random.default_rng(0).random(10 ** 5), 1 - 10 ** np.random.default_rng(1).uniform(-17, 0, 10 ** 5)])
+    cosines = np.concatenate([edges, np.random.default_rng(0).random(10**5), 1 - 10 ** np.random.default_rng(1).uniform(-17, 0, 10**5)])
     parts = tf.function(counting._parts, autograph=False)(tf.constant(cosines), tf.constant(FINE_EDGES)).numpy()
     np.testing.assert_array_equal(parts, np.searchsorted(FINE_EDGES, cosines, side="right") - 1)
     np.testing.assert_array_equal(parts // FINE, bin_indices(cosines))
@@ -232,13 +238,14 @@ def test_parallel_vectors_are_at_one_but_for_rounding(channels):
 
 # nothing depends on how it is divided
 
+
 @pytest.mark.parametrize("shape", [(5, 3, 8, 6, 16), (6, 5, 400), (3, 2, 11, 700), (200, 2, 10)])
 def test_batches_and_chunks_change_nothing(shape, monkeypatch):
     relevance = relevances(shape)
     relevance[1, 0, ..., 0] = np.nan
     whole = received(relevance)
     alone = [counts for one in relevance for counts in received(one[None])]
-    for chunk, parallel in [(1, 1), (3 * 16 * 7, 2), (10 ** 4, 3)]:
+    for chunk, parallel in [(1, 1), (3 * 16 * 7, 2), (10**4, 3)]:
         monkeypatch.setattr(counting, "CHUNK_VALUES", chunk)
         monkeypatch.setattr(counting, "PARALLEL", parallel)
         monkeypatch.setattr(fast_counting, "TASK_VALUES", chunk)
@@ -253,6 +260,7 @@ def test_batches_and_chunks_change_nothing(shape, monkeypatch):
 
 
 # what cannot be counted
+
 
 @pytest.mark.parametrize("shape, dtype", [((1, 1, 4, 4, 3), "float32"), ((2, 3, 4), "float16"), ((2, 3, 4), "int32")])
 def test_other_relevances_are_refused(shape, dtype):

@@ -1,4 +1,5 @@
 """wel.measures.counts: the grid, its edges and its error; counts that merge; percentiles and bootstrap against numpy on the raw values."""
+
 from __future__ import annotations
 
 import io
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("error")
 
 PERCENTS = [0, 1, 5, 10, 20, 50, 80, 95, 99, 100]
 KEYS = ["values", "nan_fraction", "median", "mean", *(f"p{p}" for p in PERCENTS), "ci_low", "ci_high"]
-ULP = 2.0 ** -53  # the step of float64 between 1/2 and 1
+ULP = 2.0**-53  # the step of float64 between 1/2 and 1
 
 
 def bound(cosines):
@@ -28,9 +29,14 @@ def bound(cosines):
 
 def draws(kind: str, shape: tuple, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    return {"chance": lambda: np.sqrt(rng.beta(0.5, 31.5, shape)), "uniform": lambda: rng.uniform(0, 1, shape),
-            "high": lambda: rng.beta(30, 0.5, shape), "converged": lambda: 1 - 1e-9 * rng.exponential(1, shape),
-            "exact": lambda: 1 - rng.integers(0, 200, shape) * ULP, "mixed": lambda: 1 - 10 ** rng.uniform(-17, 0, shape)}[kind]()
+    return {
+        "chance": lambda: np.sqrt(rng.beta(0.5, 31.5, shape)),
+        "uniform": lambda: rng.uniform(0, 1, shape),
+        "high": lambda: rng.beta(30, 0.5, shape),
+        "converged": lambda: 1 - 1e-9 * rng.exponential(1, shape),
+        "exact": lambda: 1 - rng.integers(0, 200, shape) * ULP,
+        "mixed": lambda: 1 - 10 ** rng.uniform(-17, 0, shape),
+    }[kind]()
 
 
 KINDS = ["chance", "uniform", "high", "converged", "exact", "mixed"]
@@ -49,6 +55,7 @@ def assert_same(one: CosineCounts, other: CosineCounts) -> None:
 
 
 # the grid
+
 
 def test_the_grid():
     assert BINS == 4950 + 14 * 116 + 1 == len(CENTRES)
@@ -76,7 +83,7 @@ def test_bins_are_those_of_a_binary_search(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_parts_of_bins_are_those_of_a_binary_search(kind):
     assert len(FINE_EDGES) == BINS * FINE and (np.diff(FINE_EDGES) >= 0).all()
-    np.testing.assert_array_equal(FINE_EDGES[:4951 * FINE:FINE], LINEAR_EDGES)
+    np.testing.assert_array_equal(FINE_EDGES[: 4951 * FINE : FINE], LINEAR_EDGES)
     cosines = np.concatenate([draws(kind, 5000), FINE_EDGES, np.nextafter(FINE_EDGES, 0), np.minimum(1, np.nextafter(FINE_EDGES, 2))])
     counts, parts = CosineCounts.of(0, cosines), np.searchsorted(FINE_EDGES, cosines, side="right") - 1
     np.testing.assert_array_equal(np.repeat(counts.fine_bins, counts.fine_counts), np.sort(parts))
@@ -90,7 +97,7 @@ def test_the_papers_edges_are_edges_of_the_grid():
 
 
 @settings(max_examples=1000, deadline=None)
-@given(st.one_of(st.floats(0, 1), st.floats(-16, 0).map(lambda e: 1 - 10 ** e), st.integers(0, 5000).map(lambda k: 1 - k * ULP)))
+@given(st.one_of(st.floats(0, 1), st.floats(-16, 0).map(lambda e: 1 - 10**e), st.integers(0, 5000).map(lambda k: 1 - k * ULP)))
 def test_the_representative_value_is_close(cosine):
     error = abs(CENTRES[bin_indices(np.array([cosine]))[0]] - cosine)
     assert error <= min(1e-4, 0.01 * (1 - cosine)) + ULP
@@ -103,6 +110,7 @@ def test_below_fifty_float_steps_from_one_the_representative_is_exact():
 
 
 # histograms
+
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_histograms_are_exact(kind):
@@ -124,6 +132,7 @@ def test_pooled_counts_do_not_overflow_the_small_integers_of_the_images():
 
 
 # percentiles and mean
+
 
 def test_summary_by_hand():
     # sorted: 0.1 0.5 0.9. p20 lies at position 0.2 · 2 = 0.4: 0.1 + 0.4 · 0.4 = 0.26; p80 at 1.6: 0.5 + 0.6 · 0.4 = 0.74
@@ -153,6 +162,7 @@ def test_equal_values_give_that_value():
 
 
 # nothing to count
+
 
 def test_no_values_at_all():
     summary = counted(np.full((2, 3), np.nan)).summary(seed=0)
@@ -192,6 +202,7 @@ def test_counts_from_bins():
 
 
 # merging and storing
+
 
 @settings(max_examples=30, deadline=None)
 @given(st.permutations(range(8)), st.lists(st.integers(0, 8), max_size=4))
@@ -236,6 +247,7 @@ def test_stored_arrays_are_small():
 
 
 # the bootstrap
+
 
 def naive_interval(images: list, seed: int, resamples: int, level: float) -> np.ndarray:
     weights = np.random.default_rng(seed).multinomial(len(images), [1 / len(images)] * len(images), size=resamples)

@@ -1,23 +1,14 @@
 """Participation ratios: by hand, against numpy one location at a time, and against what random vectors must give on average."""
-from __future__ import annotations
 
-from itertools import combinations
+from __future__ import annotations
 
 import numpy as np
 import pytest
+from replicas import ratio
 
 from wel.errors import WelError
 from wel.measures.participation import participation
 from wel.studies.effective_rank import jackknife
-
-
-def ratio(vectors) -> float:
-    """p̂ in the plainest way, for (V, anything)."""
-    flat = np.asarray(vectors, "float64").reshape(len(vectors), -1)
-    pairs = list(combinations(flat, 2))
-    above, below = sum((a @ a) * (b @ b) for a, b in pairs), sum((a @ b) ** 2 for a, b in pairs)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.float64(above) / below
 
 
 def numbers(relevance):

@@ -1,4 +1,5 @@
 """wel.measures.vectors: every vector depends on its own key only, and is drawn from N(0, I)."""
+
 from __future__ import annotations
 
 import numpy as np

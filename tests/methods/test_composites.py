@@ -1,4 +1,5 @@
 """wel.methods.composites: which rule each part of a network gets, and what has none; test_registered_rules has rules of the user's own."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,4 +1,5 @@
 """wel.methods.patterns and the pattern methods: hand-computed relevance, equivalences, golden numbers, files that do not belong to a network."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,4 +1,5 @@
 """wel.register_rule: whom a rule of the user's serves, what is refused, and the README's examples as they stand."""
+
 from __future__ import annotations
 
 import re

@@ -1,4 +1,5 @@
 """wel.methods.registry and wel.methods.options: the registry, choosing from it, and what a method's options may be."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,4 +1,5 @@
 """wel.modelfiles.apart: whatever a check does in the copy, this process gets a sentence or nothing."""
+
 from __future__ import annotations
 
 import os

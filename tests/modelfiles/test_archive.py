@@ -1,4 +1,5 @@
 """wel.modelfiles.archive: what is read of a .keras archive; tests/test_hostile_files.py has what is refused."""
+
 from __future__ import annotations
 
 import json

@@ -1,4 +1,5 @@
 """wel.modelfiles.budget: declared sizes, variables and layers' values, each at its bound."""
+
 from __future__ import annotations
 
 import resource

@@ -1,4 +1,5 @@
 """wel.modelfiles.building: models of files are built and given their weights, through every conversion; nothing else is touched."""
+
 from __future__ import annotations
 
 import json

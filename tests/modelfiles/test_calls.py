@@ -1,4 +1,5 @@
 """wel.modelfiles.conversion: who is called with whose output, in each way that Keras 1 and 2 write it."""
+
 from __future__ import annotations
 
 import pytest

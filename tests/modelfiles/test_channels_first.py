@@ -1,4 +1,5 @@
 """wel.modelfiles.channels_first: rewritten networks compute what a naive float64 replica computes on channels-first arrays."""
+
 from __future__ import annotations
 
 import copy

@@ -1,4 +1,5 @@
 """wel.modelfiles.configuration: what JSON is read, whose layer an object is, and which calls come to an end."""
+
 from __future__ import annotations
 
 import json

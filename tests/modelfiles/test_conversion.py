@@ -1,4 +1,5 @@
 """wel.modelfiles.conversion: walking through configurations, and giving weights to a model."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,4 +1,5 @@
 """wel.modelfiles.custom: classes and functions that the user gives by name."""
+
 from __future__ import annotations
 
 import sys

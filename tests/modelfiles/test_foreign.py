@@ -1,4 +1,5 @@
 """wel.modelfiles.foreign: Keras's own configurations pass, everything else is listed, and what is given or allowed passes too."""
+
 from __future__ import annotations
 
 import json

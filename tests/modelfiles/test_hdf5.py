@@ -1,4 +1,5 @@
 """wel.modelfiles.hdf5: what a file from a stranger may hold, told before anything is read; `archive` does the same for zip files."""
+
 from __future__ import annotations
 
 import io

@@ -1,4 +1,5 @@
 """Files that are broken, lie, or want something: each ends in one sentence, runs nothing and takes little memory."""
+
 from __future__ import annotations
 
 import json

@@ -1,4 +1,5 @@
 """wel.modelfiles.keras1: files that Keras 1.2.2 saved predict what Keras 1.2.2 predicted; what cannot be translated is refused by name."""
+
 from __future__ import annotations
 
 import copy

@@ -1,4 +1,5 @@
 """wel.modelfiles.modelfile: kinds, versions and backends of model files, and files of weights."""
+
 from __future__ import annotations
 
 import json

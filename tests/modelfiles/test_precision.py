@@ -1,4 +1,5 @@
 """wel.modelfiles.precision: half-precision dtypes in a configuration by hand, and files of such models against what they predicted."""
+
 from __future__ import annotations
 
 import copy

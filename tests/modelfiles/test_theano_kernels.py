@@ -1,4 +1,5 @@
 """wel.modelfiles.theano_kernels: Theano's convolutions become TensorFlow's."""
+
 from __future__ import annotations
 
 import numpy as np

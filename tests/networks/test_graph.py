@@ -1,4 +1,5 @@
 """wel.networks.graph: names and order of nodes, and that nodes and flat configuration compute what the model computes."""
+
 from __future__ import annotations
 
 import json

@@ -1,4 +1,5 @@
 """wel.networks.imagenet: weights by name in either naming, equality with keras.applications, refusal of what does not fit."""
+
 from __future__ import annotations
 
 import inspect

@@ -1,4 +1,5 @@
 """wel.networks.initialization: seeds, the initialisers' own distributions, and nothing from TensorFlow's global state."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,4 +1,5 @@
 """wel.networks.loading: every way to name a network, and every file that is none."""
+
 from __future__ import annotations
 
 import hashlib

@@ -1,4 +1,5 @@
 """wel.networks.logits: softmax and sigmoid come off the end, whatever form they have, and nothing else changes."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -348,9 +349,7 @@ def three_outputs():
     return randomized(Model(source, [layers.Softmax(name="classes")(x), *block(x)], name="three"))
 
 
-@pytest.mark.parametrize(
-    "output, which", [("classes", 0), ("0", 0), (0, 0), ("block", 1), ("1", 1), ("block_1", 2), ("2", 2)]
-)
+@pytest.mark.parametrize("output, which", [("classes", 0), ("0", 0), (0, 0), ("block", 1), ("1", 1), ("block_1", 2), ("2", 2)])
 def test_output(output, which, three_outputs, images):
     model = with_output(three_outputs, output)
     assert model.name == "three" and len(model.outputs) == 1

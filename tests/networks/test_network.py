@@ -1,4 +1,5 @@
 """wel.networks.network: names in both directions, start layers, hash of the weights."""
+
 from __future__ import annotations
 
 from dataclasses import replace

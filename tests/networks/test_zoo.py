@@ -1,4 +1,5 @@
 """wel.networks.zoo and wel.networks.architectures: layers, names, numbers of parameters, and what `wel.load` makes of a zoo name."""
+
 from __future__ import annotations
 
 import json
@@ -195,10 +196,13 @@ def test_resnet50_aliases():
 
 def test_vgg16_aliases():
     net = small("vgg16")
-    assert net.layers[1:] == [net.find(alias) for alias in (
-        "conv1_1 conv1_2 pool1 conv2_1 conv2_2 pool2 conv3_1 conv3_2 conv3_3 pool3 conv4_1 conv4_2 conv4_3 pool4 "
-        "conv5_1 conv5_2 conv5_3 pool5 flatten fc1 fc2 fc3"
-    ).split()]
+    assert net.layers[1:] == [
+        net.find(alias)
+        for alias in (
+            "conv1_1 conv1_2 pool1 conv2_1 conv2_2 pool2 conv3_1 conv3_2 conv3_3 pool3 conv4_1 conv4_2 conv4_3 pool4 "
+            "conv5_1 conv5_2 conv5_3 pool5 flatten fc1 fc2 fc3"
+        ).split()
+    ]
 
 
 def test_random_weights_depend_on_the_seed():

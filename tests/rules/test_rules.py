@@ -1,4 +1,5 @@
 """wel.rules on every kind of layer, each method against the naive replica in float64, and every rule by hand."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -297,9 +298,7 @@ def test_batch_normalization_by_hand(method, semantics, expected):
         ("lrp_alpha2_beta1", "paper", 6),
     ],
 )
-@pytest.mark.parametrize(
-    "layer", [lambda: layers.Rescaling(-1, 7), lambda: layers.Rescaling([-1.0], [7.0])], ids=["numbers", "channels"]
-)
+@pytest.mark.parametrize("layer", [lambda: layers.Rescaling(-1, 7), lambda: layers.Rescaling([-1.0], [7.0])], ids=["numbers", "channels"])
 def test_rescaling_by_hand(layer, method, semantics, expected):
     options = {"epsilon": 1} if method == "lrp_epsilon" else {}
     assert arriving(net_of((1,), layer()), method, [3], [8], semantics, **options) == [pytest.approx(expected)]

@@ -1,4 +1,5 @@
 """wel.cascading_randomization: which layers are fresh at a stage, that the network comes back, and explainers whose answer is known."""
+
 from __future__ import annotations
 
 import json
@@ -23,9 +24,7 @@ from wel.studies.cascading import cascade, choose_stages, fresh_layers, randomiz
 from wel.studies.maps import attribution
 
 ROOT = Path(__file__).parents[2]
-COLUMNS = (
-    "model method semantics backend stage stage_index layer_index images values nan_fraction median mean ci_low ci_high"
-).split()
+COLUMNS = ("model method semantics backend stage stage_index layer_index images values nan_fraction median mean ci_low ci_high").split()
 IMAGE_COLUMNS = "method semantics stage image true_class class_from ssim".split()
 FIXTURES = ["sequential", "functional", "nested", "shared_layer", "residual"]
 

@@ -1,4 +1,5 @@
 """wel.csc: by hand, against itself in other batches and orders, interrupted and repeated, and on networks that do or do not converge."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,11 +1,12 @@
 """wel.effective_rank: chains of known rank, every layer against numpy on wel.relevance, next to wel.csc, interrupted and repeated runs."""
+
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 import pytest
 from interruption import Interrupting
-from test_participation import ratio
+from replicas import ratio
 
 import wel
 from wel.cli.app import main

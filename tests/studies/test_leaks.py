@@ -1,4 +1,5 @@
 """wel.leaks: what each layer does to the sum of relevance, by hand, against relevances read one by one, and as invariants."""
+
 from __future__ import annotations
 
 import numpy as np

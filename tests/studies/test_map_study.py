@@ -1,4 +1,5 @@
 """wel.studies.map_study: the bootstrap against its exact distribution, SSIM of pairs, classes, and which methods "all" are."""
+
 from __future__ import annotations
 
 import re

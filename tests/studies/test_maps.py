@@ -1,4 +1,5 @@
 """wel.studies.maps: against innvestigate 1.0.8, by hand, and by what must hold whatever the network."""
+
 from __future__ import annotations
 
 from pathlib import Path

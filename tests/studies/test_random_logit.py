@@ -1,4 +1,5 @@
 """wel.random_logit: against a naive replica, on networks whose maps can or cannot depend on the class, interrupted and repeated."""
+
 from __future__ import annotations
 
 import json
@@ -82,10 +83,7 @@ def test_a_naive_replica_gives_the_same(net, images, semantics, backend):
     other = result.images["other_class"][:3].tolist()
     assert other == other_classes(np.array([0, 1, 3]), 4, 4).tolist()
     for name, reduced in reductions.items():
-        one, two = (
-            reduced(attribution(net, name, images, classes, **settings, **options.get(name, {})))
-            for classes in ([0, 1, 3], other)
-        )
+        one, two = (reduced(attribution(net, name, images, classes, **settings, **options.get(name, {}))) for classes in ([0, 1, 3], other))
         percentile = 100 if name == "rectgrad" else 99.5
         expected = [ssim(a, b, semantics, percentile) for a, b in zip(one, two)]
         rows = result.images[result.images["method"] == name]

@@ -1,4 +1,5 @@
 """wel.relevance: what it gives back, and one sentence for everything that it cannot use, before any process is started."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -69,11 +70,14 @@ def test_a_large_job_is_split_and_joined(net, images, monkeypatch):
     np.testing.assert_allclose(split, whole, rtol=0, atol=1e-6 * np.abs(whole).max())
 
 
-@pytest.mark.parametrize(("method", "option", "one", "other"), [
-    ("rectgrad", "percentile", 50, 98),
-    ("lrp_epsilon", "epsilon", 1e-7, 0.5),
-    ("deep_taylor", "low", 0, -3),
-])
+@pytest.mark.parametrize(
+    ("method", "option", "one", "other"),
+    [
+        ("rectgrad", "percentile", 50, 98),
+        ("lrp_epsilon", "epsilon", 1e-7, 0.5),
+        ("deep_taylor", "low", 0, -3),
+    ],
+)
 def test_options_reach_the_method(net, images, method, option, one, other):
     injected = vectors(3, 1, 6, 6, 6)
     first, second = (wel.relevance(net, method, images, "conv2", injected, at="input", **{option: value}) for value in (one, other))
@@ -89,8 +93,10 @@ def test_options_reach_the_method(net, images, method, option, one, other):
         ({"method": "gradients"}, r"Invalid value for `method`: 'gradients'. Expected one of gradient, "),
         ({"start": "nope"}, "Invalid value for `start`: 'nope'. Expected one of input, output, conv1, conv2, pool, flatten, hidden"),
         ({"at": "nope"}, r"Invalid value for `at`: 'nope'. Expected one of input, output, conv1, "),
-        ({"at": ["conv1", "hidden"], "start": "conv2", "vectors": vectors(3, 1, 6, 6, 6)},
-         "Invalid value for `at`: 'hidden'. Expected a layer below 'conv2'."),
+        (
+            {"at": ["conv1", "hidden"], "start": "conv2", "vectors": vectors(3, 1, 6, 6, 6)},
+            "Invalid value for `at`: 'hidden'. Expected a layer below 'conv2'.",
+        ),
         ({"at": "dense"}, "Invalid value for `at`: 'dense'. Expected a layer below 'dense'."),
         ({"semantics": "original"}, "Invalid value for `semantics`: 'original'. Expected 'paper' or 'corrected'."),
         ({"semantics": "both"}, "Invalid value for `semantics`: 'both'. Expected 'paper' or 'corrected'."),

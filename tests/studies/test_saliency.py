@@ -1,4 +1,5 @@
 """wel.saliency and `wel saliency`: maps for the eye by hand, maps against naive replicas, files, figures, and how they refuse."""
+
 from __future__ import annotations
 
 import json
@@ -121,6 +122,7 @@ def test_a_naive_replica_gives_the_same(net, images, semantics, backend):
     true, fresh = [0, int(net.model.predict(images, verbose=0)[1].argmax()), 3], fresh_layers(net, 4)
     keys = []
     for name, reduce in REDUCTIONS.items():
+
         def make(classes):
             return reduce(attribution(net, name, images, classes, **settings, **OPTIONS.get(name, {})))
 
@@ -279,7 +281,9 @@ def made(count=3, methods=THREE, stages=("fc2", "a/b$#2"), semantics=("paper",),
     images = {"model": "small", "image": range(count), "true_class": 2, "class_from": "label", "top5": "2 0 1"}
     rows = [
         {"method": name, "semantics": one, "image": i, "class_a": 2, "class_b": 0, "l1": 0.0 if name == "lrp_z" else 0.25}
-        for name in methods for one in semantics for i in range(count)
+        for name in methods
+        for one in semantics
+        for i in range(count)
     ]
     return SaliencyResult(maps, pd.DataFrame(images), pd.DataFrame(rows))
 
@@ -394,7 +398,12 @@ def test_odd_names_become_plain_file_names(tmp_path):
     folder = tmp_path / "out" / "figures" / "maps" / "lrp_z_paper"
     assert sorted(path.name for path in folder.iterdir()) == ["class_0", "class_2", "original", "stage_block_conv_2"]
     assert {path.name for path in (folder / "original").iterdir()} == {
-        "a_b_c.png.png", "a_b_c.png_2.png", "_x_2_____.png.png", "_.png.png", ".._.._etc.png", "A_B_C.PNG_3.png",
+        "a_b_c.png.png",
+        "a_b_c.png_2.png",
+        "_x_2_____.png.png",
+        "_.png.png",
+        ".._.._etc.png",
+        "A_B_C.PNG_3.png",
     }
 
 

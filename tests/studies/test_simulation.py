@@ -1,4 +1,5 @@
 """Matrix chains: every kind by hand, the whole study against a naive replica, taps of networks, interrupted and repeated runs."""
+
 from __future__ import annotations
 
 import json

@@ -1,4 +1,5 @@
 """wel.singular_values: by hand on small matrices, the identity behind "between layers", networks without patterns or a single path."""
+
 from __future__ import annotations
 
 import numpy as np

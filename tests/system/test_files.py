@@ -1,4 +1,5 @@
 """wel.system.files: files are whole or not there, hashes are sha256, the bundled files are found."""
+
 from __future__ import annotations
 
 import hashlib

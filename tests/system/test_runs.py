@@ -1,4 +1,5 @@
 """wel.system.runs: a directory that goes on where it stopped, and refuses what is not its own."""
+
 from __future__ import annotations
 
 import errno

@@ -1,4 +1,5 @@
 """`wel.audit`: which attribution methods show what a network decides from, and which draw the same picture whatever it decides."""
+
 from __future__ import annotations
 
 import json

@@ -1,4 +1,5 @@
 """The pictures of the audit report: heat maps as PNG in data URIs, and curves as coordinates that the template draws as SVG."""
+
 from __future__ import annotations
 
 from base64 import b64encode

@@ -1,4 +1,5 @@
 """What must hold before an audit measures anything: wel computes what the model computes, and the model what it once did."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -38,12 +39,28 @@ def checked(net: Network, images: np.ndarray, expect: Path | None) -> list[Check
         WelError: when the file cannot be used.
     """
     few = images[:MOST_CHECKED]
-    found = [_compared("forward pass", NativeBackend().open(net).output(few), net.model.predict(few, verbose=0), FORWARD_TOLERANCE,
-                       "The forward pass of wel's layer graph", "Keras's own")]
+    found = [
+        _compared(
+            "forward pass",
+            NativeBackend().open(net).output(few),
+            net.model.predict(few, verbose=0),
+            FORWARD_TOLERANCE,
+            "The forward pass of wel's layer graph",
+            "Keras's own",
+        )
+    ]
     if expect is not None:
         inputs, predictions = _stored(net, Path(expect), images)
-        found.append(_compared("expected predictions", _predictions(net, inputs), predictions, EXPECT_TOLERANCE,
-                               "What the model predicts now", "the stored predictions"))
+        found.append(
+            _compared(
+                "expected predictions",
+                _predictions(net, inputs),
+                predictions,
+                EXPECT_TOLERANCE,
+                "What the model predicts now",
+                "the stored predictions",
+            )
+        )
     return found
 
 

@@ -1,4 +1,5 @@
 """What an audit measures of one method: are its maps the same for another class, above random layers, for random relevance?"""
+
 from __future__ import annotations
 
 from dataclasses import dataclass

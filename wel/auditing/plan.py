@@ -1,4 +1,5 @@
 """How thorough an audit is."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass

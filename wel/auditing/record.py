@@ -1,4 +1,5 @@
 """What an audit found, as one dictionary: `audit.json`, from which the report is drawn too."""
+
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass

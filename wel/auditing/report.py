@@ -1,4 +1,5 @@
 """What an audit leaves behind: `audit.json`, and `report.html`, one page without scripts or external resources."""
+
 from __future__ import annotations
 
 import json
@@ -73,7 +74,11 @@ def render(record: dict[str, Any], examples: Examples | None) -> str:
     }
     folder = Path(__file__).resolve().parent
     environment = Environment(
-        loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["number"] = number
     environment.globals.update(measures=MEASURES, window=SSIM_WINDOW, range_below=RANGE_BELOW, fewest=FEWEST)

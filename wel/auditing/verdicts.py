@@ -1,4 +1,5 @@
 """From what an audit measured to what it says: an outcome for every test, and one verdict for every method."""
+
 from __future__ import annotations
 
 import math

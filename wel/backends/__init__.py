@@ -1,4 +1,5 @@
 """Who computes: backends by name, one of each per process."""
+
 from __future__ import annotations
 
 import os

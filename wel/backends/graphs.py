@@ -1,4 +1,5 @@
 """What the workers of the wrapped packages share: graphs kept between jobs, and jobs cut into batches of rows."""
+
 from __future__ import annotations
 
 import json

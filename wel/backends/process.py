@@ -1,4 +1,5 @@
 """The caller's half of the worker protocol: starts a backend's process, sends jobs, hands its errors on."""
+
 from __future__ import annotations
 
 import atexit

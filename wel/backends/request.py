@@ -1,4 +1,5 @@
 """What a backend is asked for, and how it is to compute it."""
+
 from __future__ import annotations
 
 from typing import NamedTuple

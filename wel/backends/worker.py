@@ -19,6 +19,7 @@ End of input also removes the directory that the environment variable WEL_WORKER
 killed leaves nothing behind.
 arrays.npz holds images (n, *input) and vectors (n, V, *start); answer.npz holds `at_<i>` (n, V, *shape of at[i]) float32.
 """
+
 from __future__ import annotations
 
 import json

@@ -1,4 +1,5 @@
 """Backends that run in a process of their own: the wrapped packages and the original stack."""
+
 from __future__ import annotations
 
 import hashlib
@@ -72,9 +73,7 @@ class OpenNetwork:
             "weights_hash": net.weights_hash(),
         }
 
-    def relevance(
-        self, request: Request, images: np.ndarray, start: str, vectors: np.ndarray, at: Iterable[str]
-    ) -> dict[str, np.ndarray]:
+    def relevance(self, request: Request, images: np.ndarray, start: str, vectors: np.ndarray, at: Iterable[str]) -> dict[str, np.ndarray]:
         """Relevance at the nodes `at` for vectors (n, V, *start shape) injected at `start`: {node: (n, V, *shape)} float32.
 
         Raises:
@@ -141,9 +140,7 @@ ACTIVATIONS = frozenset({"Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "Thr
 KERNELS = frozenset(
     {"Dense", "Conv1D", "Conv2D", "Conv3D", "Conv2DTranspose", "Conv3DTranspose", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D"}
 )
-POOLINGS = frozenset(
-    f"{span}{kind}Pooling{rank}D" for span in ("", "Global") for kind in ("Max", "Average") for rank in (1, 2, 3)
-)
+POOLINGS = frozenset(f"{span}{kind}Pooling{rank}D" for span in ("", "Global") for kind in ("Max", "Average") for rank in (1, 2, 3))
 SHAPES = frozenset(
     {"InputLayer", "Flatten", "Reshape", "Permute", "RepeatVector", "Concatenate", "Masking"}
     | {f"{kind}{rank}D" for kind in ("Cropping", "UpSampling", "ZeroPadding") for rank in (1, 2, 3)}

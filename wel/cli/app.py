@@ -1,4 +1,5 @@
 """The command line: `wel <command>`."""
+
 from __future__ import annotations
 
 import os

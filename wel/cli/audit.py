@@ -1,4 +1,5 @@
 """`wel audit`."""
+
 from __future__ import annotations
 
 import shlex
@@ -49,7 +50,7 @@ def run_audit(
 
 
 def parse_fail_on(text: str | None) -> list[tuple[str, str]]:
-    """"insensitive:lrp_z,inconclusive:gradient" as pairs (verdict, method).
+    """ "insensitive:lrp_z,inconclusive:gradient" as pairs (verdict, method).
 
     Raises:
         WelError: for anything else.

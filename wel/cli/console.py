@@ -1,4 +1,5 @@
 """What all commands print with, and how they read lists."""
+
 from __future__ import annotations
 
 from typing import Mapping, Sequence

@@ -1,4 +1,5 @@
 """`wel csc`."""
+
 from __future__ import annotations
 
 import re
@@ -52,7 +53,7 @@ def run_csc(
 
 
 def parse_bytes(text: str) -> int:
-    """"4GiB", "500 MB" or plain bytes as a number.
+    """ "4GiB", "500 MB" or plain bytes as a number.
 
     Raises:
         WelError: for anything else.

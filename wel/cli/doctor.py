@@ -1,4 +1,5 @@
 """`wel doctor`: what is installed, on what wel computes, what is missing and how to mend it."""
+
 from __future__ import annotations
 
 import os

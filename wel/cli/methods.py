@@ -1,4 +1,5 @@
 """`wel models` and `wel methods`."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -50,9 +51,7 @@ def show_methods(
 
 def _show_registry(net: Network | None) -> None:
     headings = ["method", "label", "applies" if net else "backends", "CSC", "options", "source"]
-    rows = [
-        (m.name, m.label, _applies(m, net) if net else _backends(m), _csc(m), _options(m.options), m.source) for m in METHODS.values()
-    ]
+    rows = [(m.name, m.label, _applies(m, net) if net else _backends(m), _csc(m), _options(m.options), m.source) for m in METHODS.values()]
     table = printable(headings, rows)
     table.columns[0].no_wrap = True
     screen = console()
@@ -115,7 +114,7 @@ def _share(relative: float) -> str:
 
 
 def _applies(method: Method, net: Network) -> str:
-    """"yes", or why not, without what the row says already."""
+    """ "yes", or why not, without what the row says already."""
     return (why_not(method, net.graph) or "yes").removeprefix(f"Method '{method.name}' has ")
 
 

@@ -1,4 +1,5 @@
 """`wel train` and `wel fit-patterns`."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -46,10 +47,7 @@ def run_train(model: str, out: Path | None, seed: int, epochs: int | None) -> No
 
 def show_models() -> None:
     """`wel models`: the zoo."""
-    rows = [
-        (arch.name, _size(arch.input_shape), arch.classes, arch.preprocessing, ", ".join(arch.start_layers))
-        for arch in ZOO.values()
-    ]
+    rows = [(arch.name, _size(arch.input_shape), arch.classes, arch.preprocessing, ", ".join(arch.start_layers)) for arch in ZOO.values()]
     console().print(printable(("model", "input", "classes", "preprocessing", "start layers"), rows))
 
 

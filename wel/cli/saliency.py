@@ -1,4 +1,5 @@
 """`wel saliency`."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -45,7 +46,7 @@ def run_saliency(model, weights, images, labels, limit, preprocess, methods, cla
 
 
 def parse_classes(text: str) -> tuple[int, int]:
-    """"283,156" as two numbers.
+    """ "283,156" as two numbers.
 
     Raises:
         WelError: for anything else.

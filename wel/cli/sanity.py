@@ -1,4 +1,5 @@
 """`wel random-logit` and `wel cascading`."""
+
 from __future__ import annotations
 
 from collections import Counter

@@ -1,4 +1,5 @@
 """`wel simulate`."""
+
 from __future__ import annotations
 
 from pathlib import Path

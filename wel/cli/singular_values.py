@@ -1,4 +1,5 @@
 """`wel singular-values`."""
+
 from __future__ import annotations
 
 from pathlib import Path

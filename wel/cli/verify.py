@@ -1,4 +1,5 @@
 """`wel verify`."""
+
 from __future__ import annotations
 
 import pandas as pd

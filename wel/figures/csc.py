@@ -1,4 +1,5 @@
 """The CSC figures: median cosine per layer on two scales, and stacked histograms, as PNG and SVG."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -69,7 +70,11 @@ def csc_figure(table: pd.DataFrame, methods: Mapping[str, Any], start: str) -> F
 
 
 def histogram_figure(
-    histograms: Mapping[str, Sequence[float]], methods: Mapping[str, Any], start: str, layer: str, semantics: str = "",
+    histograms: Mapping[str, Sequence[float]],
+    methods: Mapping[str, Any],
+    start: str,
+    layer: str,
+    semantics: str = "",
 ) -> Figure:
     """
     Draws how the CSC values of one layer are spread: five bars, stacked by method (the paper's appendix).

@@ -1,4 +1,5 @@
 """Curves by layer, with bands, marks and legend: what CSC and effective rank draw with."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,6 +23,7 @@ MARKS_PER_LINE = 4
 @dataclass(frozen=True)
 class Curve:
     """What one line shows: a method under one semantics, by layer from the start layer's side down to the input."""
+
     method: Any
     line_style: str
     median: np.ndarray
@@ -65,7 +67,7 @@ def _marked(median: np.ndarray, phase: float) -> np.ndarray:
     """Where a line carries its mark: a few places, shifted from line to line, for lines that coincide; and wherever it is one point."""
     defined = np.flatnonzero(np.isfinite(median))
     step = max(2, len(median) // MARKS_PER_LINE)
-    spread = defined[int(phase * min(step, len(defined)))::step]
+    spread = defined[int(phase * min(step, len(defined))) :: step]
     alone = [place for place in defined if not np.isin((place - 1, place + 1), defined).any()]
     return np.union1d(spread, alone).astype(int)
 
@@ -90,8 +92,15 @@ def draw_curves(axes: Axes, curves: Sequence[Curve], baseline: np.ndarray, scale
         axes.fill_between(places, scaled(curve.low), scaled(curve.high), color=color, alpha=0.12, linewidth=0)
         axes.plot(places, median, color=color, linestyle=curve.line_style, clip_on=False)
         axes.scatter(
-            curve.marked, median[curve.marked], s=52, color=color, marker=marker(curve.method.mark), linewidths=0.3, zorder=3,
-            clip_on=False, path_effects=HALO,
+            curve.marked,
+            median[curve.marked],
+            s=52,
+            color=color,
+            marker=marker(curve.method.mark),
+            linewidths=0.3,
+            zorder=3,
+            clip_on=False,
+            path_effects=HALO,
         )
     axes.plot(places, scaled(baseline), color=BASELINE_COLOR, linewidth=2)
 
@@ -115,7 +124,8 @@ def legend_of(curves: Sequence[Curve], methods: Mapping[str, Any], semantics: Se
     drawn = [curve.method for curve in curves]
     handles = [
         Line2D([], [], color=method.color, marker=marker(method.mark), label=shown(method.label, 28), path_effects=HALO)
-        for method in methods.values() if method in drawn
+        for method in methods.values()
+        if method in drawn
     ]
     handles.append(Line2D([], [], color=BASELINE_COLOR, linewidth=2, label="random baseline"))
     if len(semantics) > 1:

@@ -1,4 +1,5 @@
 """The figures of saliency maps: images × methods, method × randomisation stage, and the maps of two classes; and each map as a PNG."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -294,8 +295,15 @@ def _write_around(axes: Axes, panel: Panel, layout: _Layout) -> None:
     )
     for lines, corner, offset, horizontal, vertical in sides:
         axes.annotate(
-            "\n".join(lines), corner, offset, xycoords="axes fraction", textcoords="offset points", ha=horizontal, va=vertical,
-            fontsize=SMALL, annotation_clip=False,
+            "\n".join(lines),
+            corner,
+            offset,
+            xycoords="axes fraction",
+            textcoords="offset points",
+            ha=horizontal,
+            va=vertical,
+            fontsize=SMALL,
+            annotation_clip=False,
         )
 
 
@@ -306,5 +314,9 @@ def _draw_legend(figure: Figure, layout: _Layout) -> None:
     bar.grid(False)
     bar.spines[:].set(visible=True, linewidth=0.5, color=EDGE)
     figure.text(
-        (LEGEND + MARGIN) / layout.width, 1 - layout.legend_top / layout.height, "\n".join(layout.caption), fontsize=SMALL, va="top",
+        (LEGEND + MARGIN) / layout.width,
+        1 - layout.legend_top / layout.height,
+        "\n".join(layout.caption),
+        fontsize=SMALL,
+        va="top",
     )

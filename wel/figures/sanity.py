@@ -1,4 +1,5 @@
 """The figures of the sanity checks: random-logit SSIM as box plots, cascading randomisation as curves, as PNG and SVG."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -126,9 +127,17 @@ def _draw_box(axes: Axes, values: np.ndarray, place: float, height: float, color
     lines = {"color": color, "linewidth": 1}
     dots = {"marker": ".", "markersize": 4, "markerfacecolor": color, "markeredgecolor": "none"}
     axes.boxplot(
-        [values], positions=[place], widths=height, orientation="horizontal", manage_ticks=False, patch_artist=True,
-        boxprops={"facecolor": _shaded(color, shade), "edgecolor": color}, medianprops={"color": color, "linewidth": 2.2},
-        whiskerprops=lines, capprops=lines, flierprops=dots,
+        [values],
+        positions=[place],
+        widths=height,
+        orientation="horizontal",
+        manage_ticks=False,
+        patch_artist=True,
+        boxprops={"facecolor": _shaded(color, shade), "edgecolor": color},
+        medianprops={"color": color, "linewidth": 2.2},
+        whiskerprops=lines,
+        capprops=lines,
+        flierprops=dots,
     )
 
 
@@ -144,7 +153,14 @@ def _draw_line(axes: Axes, rows: pd.DataFrame, method: Any, phase: float) -> Non
     axes.fill_between(places, low, high, color=method.color, alpha=0.08, linewidth=0)
     axes.plot(places, median, color=method.color)
     axes.scatter(
-        marked, median[marked], s=52, color=method.color, marker=marker(method.mark), linewidths=0.3, zorder=3, clip_on=False,
+        marked,
+        median[marked],
+        s=52,
+        color=method.color,
+        marker=marker(method.mark),
+        linewidths=0.3,
+        zorder=3,
+        clip_on=False,
         path_effects=HALO,
     )
 

@@ -1,4 +1,5 @@
 """The figures of matrix chains (the paper's 4a and 4b): how far from parallel, and σ₁/σ₂, after every product."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -14,7 +15,7 @@ from wel.figures.style import BASELINE_COLOR, new_figure, shown, style, write_fi
 from wel.methods.registry import BLACK, BLUE, GREEN, ORANGE, PINK, RED
 from wel.studies.simulation import CHAINS, LARGEST_RATIO
 
-FLOOR = 2.0 ** -53  # half a step of float64 below 1: where a distance of 0 is drawn
+FLOOR = 2.0**-53  # half a step of float64 below 1: where a distance of 0 is drawn
 BROWN = "#ca9161"  # c5 of the palette
 KINDS = {
     "vanilla": {"color": BLACK, "marker": "v"},

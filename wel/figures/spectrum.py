@@ -1,4 +1,5 @@
 """The figures of singular values: σ₁/σ₂ of weights and patterns, and effective rank per layer, as PNG and SVG."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -25,7 +26,7 @@ PANELS = {
     ("between", "tap"): "between layers, 1×1 taps",
 }
 TICKS = {5: (1, 1.5, 2, 3, 4), 200: (1, 2, 5), np.inf: (1,)}  # upper limit of a scale -> ticks per decade
-SMALLEST = 2.0 ** -52  # the step of float64 above 1: where a rank of exactly 1 is drawn
+SMALLEST = 2.0**-52  # the step of float64 above 1: where a rank of exactly 1 is drawn
 ERRORS = 2  # standard errors to either side of a line
 
 

@@ -1,4 +1,5 @@
 """What all figures share: style, marks, text that can be drawn, and files written whole as PNG and SVG."""
+
 from __future__ import annotations
 
 import re
@@ -15,11 +16,30 @@ from matplotlib.patheffects import withStroke
 from wel.system.files import written_whole
 
 STYLE = {
-    "mathtext.default": "bf", "svg.fonttype": "none", "svg.hashsalt": "wel", "savefig.dpi": 150, "figure.dpi": 150,
-    "font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9, "xtick.labelsize": 8, "ytick.labelsize": 8, "legend.fontsize": 9,
-    "figure.titlesize": 11, "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#444444", "axes.grid": True,
-    "axes.grid.axis": "y", "axes.axisbelow": True, "grid.color": "#e4e4e4", "grid.linewidth": 0.8, "hatch.linewidth": 0.8,
-    "lines.linewidth": 1.3, "lines.markersize": 7.2, "lines.markeredgewidth": 0.3,
+    "mathtext.default": "bf",
+    "svg.fonttype": "none",
+    "svg.hashsalt": "wel",
+    "savefig.dpi": 150,
+    "figure.dpi": 150,
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 9,
+    "figure.titlesize": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#444444",
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.8,
+    "hatch.linewidth": 0.8,
+    "lines.linewidth": 1.3,
+    "lines.markersize": 7.2,
+    "lines.markeredgewidth": 0.3,
 }
 BASELINE_COLOR = "#555555"
 PLAIN_MARKERS = ("v", "o", "^", "P")
@@ -48,7 +68,7 @@ def shown(name: str, most: int) -> str:
     glyph = get_font(findfont(FontProperties())).get_char_index
     text = "".join(sign if sign.isprintable() and glyph(ord(sign)) else "\ufffd" for sign in " ".join(str(name).split()))
     if len(text) > most:
-        text = text[:most // 2] + "…" + text[len(text) - (most - 1) // 2:]
+        text = text[: most // 2] + "…" + text[len(text) - (most - 1) // 2 :]
     return text.replace("$", r"\$")
 
 

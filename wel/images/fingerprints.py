@@ -1,4 +1,5 @@
 """Known architectures: by the names of their layers, else by the shapes of their first kernels."""
+
 from __future__ import annotations
 
 import re

@@ -1,4 +1,5 @@
 """True classes of images: from a CSV file, the names of folders, or an array."""
+
 from __future__ import annotations
 
 import unicodedata

@@ -1,4 +1,5 @@
 """Images: from a directory, files, arrays, a list or the bundled sets, as the network takes them."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -1,4 +1,5 @@
 """One picture file: read, turned upright, laid on white, cut and resized."""
+
 from __future__ import annotations
 
 import warnings

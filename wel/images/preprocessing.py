@@ -1,4 +1,5 @@
 """Preprocessing: what turns pixels into a network's inputs, named by the user or guessed from the network."""
+
 from __future__ import annotations
 
 import math

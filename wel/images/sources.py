@@ -1,4 +1,5 @@
 """Where images come from: directories, picture files, lists, arrays and the bundled sets, as pixels at a network's size."""
+
 from __future__ import annotations
 
 import hashlib

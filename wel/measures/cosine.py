@@ -1,4 +1,5 @@
 """How alike relevances are: the absolute cosine of vectors per feature-map location, what chance alone gives, and SSIM of maps."""
+
 from __future__ import annotations
 
 from itertools import combinations
@@ -8,7 +9,7 @@ from scipy import stats
 
 from wel.errors import invalid
 
-CHUNK_VALUES = 2 ** 18  # float64 values in work at a time: 2 MB, which stays in the cache; a layer of any size takes no more
+CHUNK_VALUES = 2**18  # float64 values in work at a time: 2 MB, which stays in the cache; a layer of any size takes no more
 NEAR_PARALLEL = 0.99
 
 

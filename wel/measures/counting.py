@@ -4,6 +4,7 @@ The same numbers as CosineCounts.of(image, pairwise_abs_cosine(relevance)), up t
 too, since |cos| comes from sums over the channels; a float32 relevance is itself off by that much in 1 - |cos|.
 A value that is not a normal number of its dtype (below 1e-38 in float32) counts as zero, as in all of TensorFlow on a CPU.
 """
+
 from __future__ import annotations
 
 import math
@@ -17,10 +18,10 @@ import tensorflow as tf
 from wel.errors import invalid
 from wel.measures.counts import BINS, FINE, FINE_EDGES, LINEAR_EDGES, PER_DECADE, PER_UNIT, CosineCounts
 
-CHUNK_VALUES = 2 ** 19  # relevances in a chunk, 4 MB in float64: the fastest of 2^16 … 2^22
+CHUNK_VALUES = 2**19  # relevances in a chunk, 4 MB in float64: the fastest of 2^16 … 2^22
 PARALLEL = 2  # chunks in work at a time
 _NO_PART = len(FINE_EDGES)  # where NaN is counted
-_SPLIT = 2.0 ** 30
+_SPLIT = 2.0**30
 _EXPONENT = 0x7FF0000000000000  # its bits in a float64
 
 
@@ -124,7 +125,7 @@ def _count(located, groups, edges):
 
     def chunk(index):
         row, column = index // across * height, index % across * width
-        return _counted_chunk(located[row:row + height, :, column:column + width], edges)
+        return _counted_chunk(located[row : row + height, :, column : column + width], edges)
 
     chunks = -(-rows // height) * across
     parts, extremes, sums = _joined(chunk, chunks, [((None,), tf.int32), ((None, 2), tf.float64), ((None, 4), tf.int64)])
@@ -188,7 +189,7 @@ def _products(chunk):
     # With fewer channels TensorFlow sums the only product of a batch in another order than one of several.
     located = tf.pad(located, [[0, 0], [0, 0], [0, 0], [0, tf.maximum(16 - channels, 0)]])
     gram = tf.matmul(located, located, transpose_b=True)
-    gram = tf.transpose(tf.reshape(gram, [images, locations, vectors ** 2]), [0, 2, 1])
+    gram = tf.transpose(tf.reshape(gram, [images, locations, vectors**2]), [0, 2, 1])
     norms = tf.gather(gram, np.arange(vectors) * (vectors + 1), axis=1)
     dots = tf.gather(gram, first * vectors + second, axis=1)
     norm_products = tf.gather(norms, first, axis=1) * tf.gather(norms, second, axis=1)

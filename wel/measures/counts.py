@@ -6,6 +6,7 @@ numpy.histogram; the last one holds 1 as well. The representative value of a bin
 most 1 % of d, plus the rounding of |cos| itself in float64, 6e-17. Percentiles come from 40 equal parts of each bin, pooled
 over all images; the bootstrap, which needs counts per image, uses the bins themselves.
 """
+
 from __future__ import annotations
 
 import math
@@ -35,7 +36,7 @@ _WIDTH = np.diff(np.append(_LOWER, 0.0))
 _LOG_PARTS = (_LOWER[4950:-1, None] + np.arange(FINE) / FINE * _WIDTH[4950:-1, None]).ravel()
 # The smallest float64 of every part. Next to 1 there are fewer floats than parts: several parts begin at one, and the last holds it.
 FINE_EDGES = np.concatenate([np.arange(4950 * FINE) / (PER_UNIT * FINE), 1 + _LOG_PARTS, np.ones(FINE)])
-FINE_EDGES[4950 * FINE:-FINE] += 2.0 ** -53 * (1 + _LOG_PARTS - 1 < _LOG_PARTS)
+FINE_EDGES[4950 * FINE : -FINE] += 2.0**-53 * (1 + _LOG_PARTS - 1 < _LOG_PARTS)
 _HISTOGRAM_STARTS = np.concatenate([np.arange(0, 5000, 500), 4950 + PER_DECADE * np.arange(3)])
 _PER_IMAGE = ("images", "minimum", "maximum", "total", "values", "dropped")
 _POOLED = ("fine_bins", "fine_counts")
@@ -115,16 +116,33 @@ class CosineCounts:
         return cls.from_bins([image], [len(bins)], bins, counts, *fine, *per_image)
 
     @classmethod
-    def from_bins(cls, images: Sequence[int], sizes: np.ndarray, bins: np.ndarray, counts: np.ndarray,
-                  fine_bins: np.ndarray, fine_counts: np.ndarray, minimum: np.ndarray, maximum: np.ndarray, total: np.ndarray,
-                  dropped: np.ndarray) -> CosineCounts:
+    def from_bins(
+        cls,
+        images: Sequence[int],
+        sizes: np.ndarray,
+        bins: np.ndarray,
+        counts: np.ndarray,
+        fine_bins: np.ndarray,
+        fine_counts: np.ndarray,
+        minimum: np.ndarray,
+        maximum: np.ndarray,
+        total: np.ndarray,
+        dropped: np.ndarray,
+    ) -> CosineCounts:
         """From counts in bins, ascending, `sizes` of them for each of the sorted images, and in parts of bins over all images."""
         indptr, cumulative = np.append(0, np.cumsum(sizes)), np.append(0, np.cumsum(counts, dtype=np.int64))
         data = np.asarray(counts, np.min_scalar_type(np.max(counts, initial=0)))
-        return cls(images=np.asarray(images, np.int64), counts=sparse.csr_matrix((data, bins, indptr), shape=(len(images), BINS)),
-                   minimum=np.asarray(minimum, np.float64), maximum=np.asarray(maximum, np.float64), total=np.asarray(total, np.float64),
-                   values=np.diff(cumulative[indptr]), dropped=np.asarray(dropped, np.int64),
-                   fine_bins=np.asarray(fine_bins, np.uint32), fine_counts=np.asarray(fine_counts, np.int64))
+        return cls(
+            images=np.asarray(images, np.int64),
+            counts=sparse.csr_matrix((data, bins, indptr), shape=(len(images), BINS)),
+            minimum=np.asarray(minimum, np.float64),
+            maximum=np.asarray(maximum, np.float64),
+            total=np.asarray(total, np.float64),
+            values=np.diff(cumulative[indptr]),
+            dropped=np.asarray(dropped, np.int64),
+            fine_bins=np.asarray(fine_bins, np.uint32),
+            fine_counts=np.asarray(fine_counts, np.int64),
+        )
 
     @classmethod
     def merged(cls, parts: Iterable[CosineCounts]) -> CosineCounts:
@@ -174,8 +192,15 @@ class CosineCounts:
         low, high = self._median_interval(seed, resamples, level)
         nan_fraction = dropped / (values + dropped) if values + dropped else math.nan
         mean = math.fsum(self.total) / values if values else math.nan
-        return {"values": values, "nan_fraction": nan_fraction, "median": percentiles["p50"], "mean": mean, **percentiles,
-                "ci_low": float(low), "ci_high": float(high)}
+        return {
+            "values": values,
+            "nan_fraction": nan_fraction,
+            "median": percentiles["p50"],
+            "mean": mean,
+            **percentiles,
+            "ci_low": float(low),
+            "ci_high": float(high),
+        }
 
     def _percentiles(self) -> np.ndarray:
         values = self.values.sum()

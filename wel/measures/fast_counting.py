@@ -2,6 +2,7 @@
 
 It is for speed alone. The compiled code is kept on disk where that is possible.
 """
+
 from __future__ import annotations
 
 import math
@@ -16,9 +17,9 @@ import tensorflow as tf
 
 from wel.measures.counts import BINS, FINE, FINE_EDGES, LINEAR_EDGES, PER_DECADE, PER_UNIT
 
-TASK_VALUES = 2 ** 16  # relevances that are worth a thread of their own
+TASK_VALUES = 2**16  # relevances that are worth a thread of their own
 BLOCK, CHANNELS = 32, 256  # locations, and channels of one location, at a time: what fits into the fastest cache
-_SPLIT = 2.0 ** 30
+_SPLIT = 2.0**30
 # Arguments and no globals, which would stay as they were in compiled code that is on disk.
 _GRID = (FINE_EDGES, float(LINEAR_EDGES[-1]), len(LINEAR_EDGES) - 1, PER_UNIT, PER_DECADE, FINE)
 _GRID_TYPES = "float64[::1], float64, int64, int64, int64, int64"
@@ -35,8 +36,9 @@ def count_located(located: np.ndarray, groups: int) -> tuple[np.ndarray, ...]:
     ends = np.arange(tasks + 1) * (rows * locations) // tasks
     extremes, sums = np.tile([np.inf, -np.inf], (tasks, rows, 1)), np.zeros((tasks, rows, 4), np.int64)
     tiny = float(np.finfo(located.dtype).tiny)
-    compute = _compiled(_compute, f"({located.dtype}[:, :, :, ::1], int64, int64, float64, {_GRID_TYPES}, "
-                                  "int32[:, ::1], float64[:, ::1], int64[:, ::1])")
+    compute = _compiled(
+        _compute, f"({located.dtype}[:, :, :, ::1], int64, int64, float64, {_GRID_TYPES}, int32[:, ::1], float64[:, ::1], int64[:, ::1])"
+    )
     _in_threads(lambda task: compute(located, ends[task], ends[task + 1], tiny, *_GRID, parts, extremes[task], sums[task]), tasks)
     tally = _compiled(_tally, "(int32[:, ::1], int64, int64, int64, int64)")
     bins, sizes, fine = zip(*_in_threads(lambda group: tally(parts, group, groups, BINS, FINE), groups))
@@ -105,7 +107,7 @@ def _products(located, row, location, tiny, vectors, gram):
     for start in range(0, channels, vectors.shape[1]):
         length = min(vectors.shape[1], channels - start)
         for vector in range(count):
-            entries, room = located[row, vector, location, start:start + length], vectors[vector]
+            entries, room = located[row, vector, location, start : start + length], vectors[vector]
             for channel in range(length):
                 value = np.float64(entries[channel])
                 room[channel] = 0.0 if abs(value) < tiny else value

@@ -16,6 +16,7 @@ statement. Results that were brought to norm 1 would give the unweighted mean, w
 hence they keep their norms.
 Source: the participation ratio of statistical physics (Bell & Dean 1970), of spectra e.g. Gao et al. 2017.
 """
+
 from __future__ import annotations
 
 from functools import lru_cache
@@ -57,8 +58,9 @@ def participation(relevance: tf.Tensor) -> Ratios:
 @lru_cache(maxsize=None)
 def _measurer(dtype: tf.DType, vectors: int):
     # Not inlined: 200 layers would be 200 copies of the loop in the caller's graph.
-    @tf.function(input_signature=[tf.TensorSpec((None, vectors, None, None), dtype)], autograph=False,
-                 experimental_attributes={"_noinline": True})
+    @tf.function(
+        input_signature=[tf.TensorSpec((None, vectors, None, None), dtype)], autograph=False, experimental_attributes={"_noinline": True}
+    )
     def measure(located):
         kinds = tf.TensorSpec((None, 1 + vectors), tf.float64), tf.TensorSpec((1 + vectors,), tf.float64)
         return tf.map_fn(_of_image, located, parallel_iterations=1, fn_output_signature=kinds)  # one float64 copy at a time
@@ -80,8 +82,8 @@ def _ratios(gram):
     kept = np.column_stack([np.ones(len(first)), *((first != left) & (second != left) for left in range(vectors))]).astype("float64")
     norms = tf.linalg.diag_part(gram)
     above = tf.matmul(tf.gather(norms, first, axis=1) * tf.gather(norms, second, axis=1), kept)
-    dots = tf.gather(tf.reshape(gram, [-1, vectors ** 2]), first * vectors + second, axis=1)
-    below = tf.matmul(dots ** 2, kept)
+    dots = tf.gather(tf.reshape(gram, [-1, vectors**2]), first * vectors + second, axis=1)
+    below = tf.matmul(dots**2, kept)
     known = tf.math.is_finite(above) & (above > 0)
     # by Cauchy and Schwarz it is not below 1, but for rounding
     return tf.where(known, tf.maximum(above / below, 1), np.nan)

@@ -1,4 +1,5 @@
 """How alike two maps are, maps for the eye, and medians over images with their intervals."""
+
 from __future__ import annotations
 
 import numpy as np

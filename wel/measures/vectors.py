@@ -1,4 +1,5 @@
 """The random vectors that studies inject."""
+
 from __future__ import annotations
 
 import hashlib

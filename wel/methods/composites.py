@@ -2,6 +2,7 @@
 
 A composite is a function of a part. Users add rules of their own with `register_rule`.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass, replace

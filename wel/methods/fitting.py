@@ -9,6 +9,7 @@ For every unit y = w·x without its bias, x the unit's input (of a convolution e
 innvestigate 1.0.8: E[y] is the mean over all inputs, a unit without activation is masked by its own output, and
 Dropout is at work, drawn anew from the seed for every image and layer.
 """
+
 from __future__ import annotations
 
 import hashlib

@@ -1,4 +1,5 @@
 """The methods' own parameters: what was given, checked, and what the images say where nothing was given."""
+
 from __future__ import annotations
 
 import hashlib

@@ -8,6 +8,7 @@ The schema of the file:
     about                         JSON text: network, layers, estimator, semantics, images, seed
     weights                       JSON text: layer -> sha256 of the weights that the patterns were fitted to
 """
+
 from __future__ import annotations
 
 import hashlib

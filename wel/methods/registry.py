@@ -1,4 +1,5 @@
 """The attribution methods that wel knows: name, label, backend, options, source, and how they are drawn."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field

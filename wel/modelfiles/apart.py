@@ -1,4 +1,5 @@
 """A check in a copy of this process: a library that hangs, crashes or takes all memory over a hostile file takes nothing else with it."""
+
 from __future__ import annotations
 
 import os

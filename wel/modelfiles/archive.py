@@ -1,4 +1,5 @@
 """Keras archives (.keras) from strangers: zip files of which only the known members are read, and no more than they may hold."""
+
 from __future__ import annotations
 
 import io

@@ -1,4 +1,5 @@
 """How much memory a stranger's model may take: checked before it is taken."""
+
 from __future__ import annotations
 
 import math

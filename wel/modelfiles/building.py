@@ -1,4 +1,5 @@
 """Building a Keras model from what a file says, within the bounds of what the file stores, and giving it the file's weights."""
+
 from __future__ import annotations
 
 import json

@@ -3,6 +3,7 @@
 Every tensor of the rank of an image is kept channels-last. A layer that depends on the order of its input's values (Flatten, Reshape,
 Dense on images, …) is put between two Permute layers, which give it the order that it had, so that all weights stay as they are.
 """
+
 from __future__ import annotations
 
 import copy

@@ -1,4 +1,5 @@
 """What a model file says about its architecture: read within bounds, and checked to be one that Keras finishes building."""
+
 from __future__ import annotations
 
 import json

@@ -1,4 +1,5 @@
 """What the conversions of foreign model configurations share: their result, walking through layers, refusing what is malformed."""
+
 from __future__ import annotations
 
 from contextlib import contextmanager

@@ -1,4 +1,5 @@
 """Classes and functions of the user's own, which model files refer to by name."""
+
 from __future__ import annotations
 
 import importlib

@@ -1,4 +1,5 @@
 """What in a model's configuration is not Keras's own: code that the file carries, modules that it names, classes that nobody knows."""
+
 from __future__ import annotations
 
 import inspect

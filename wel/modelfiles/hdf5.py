@@ -1,4 +1,5 @@
 """HDF5 files from strangers: opened to read, and checked before anything in them is read."""
+
 from __future__ import annotations
 
 import io

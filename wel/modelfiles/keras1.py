@@ -3,6 +3,7 @@
 Keras 1 is the last version whose convolution kernels of `dim_ordering` 'th' are stored as (filters, channels, rows, columns), and its
 files name no backend; the names of their weights do: TensorFlow's variables end in `:0`, Theano's do not.
 """
+
 from __future__ import annotations
 
 import re

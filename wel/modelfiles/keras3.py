@@ -1,4 +1,5 @@
 """Models of Keras 3: their configurations in the words of Keras 2.14, and their weights, of archives (.keras) and of HDF5 files."""
+
 from __future__ import annotations
 
 import re

@@ -1,4 +1,5 @@
 """Model files: what lies in a .h5, .hdf5, .keras or .json file, read within bounds, with nothing built or run."""
+
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager

@@ -1,4 +1,5 @@
 """Half precision: layers that a configuration has in float16 or bfloat16, as a whole or in part, read as float32."""
+
 from __future__ import annotations
 
 from typing import Any

@@ -1,4 +1,5 @@
 """Kernels that were trained with Keras's Theano backend: it convolves, where TensorFlow and CNTK correlate."""
+
 from __future__ import annotations
 
 from typing import Any

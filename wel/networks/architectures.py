@@ -1,4 +1,5 @@
 """Builders of the zoo's networks: (input_shape, classes) -> Keras model with logits as output."""
+
 from __future__ import annotations
 
 

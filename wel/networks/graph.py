@@ -3,6 +3,7 @@
 A node is one call of one layer. Nested models are flattened (`outer/inner`), a reused layer appears once per call
 (`name`, `name#2`, …), and the nodes stand in the order in which Keras executes them.
 """
+
 from __future__ import annotations
 
 import json

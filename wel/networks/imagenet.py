@@ -1,4 +1,5 @@
 """ImageNet weights of vgg16 and resnet50: Keras's published files, and weights files that are read by layer name."""
+
 from __future__ import annotations
 
 import io

@@ -1,4 +1,5 @@
 """Fresh weights from a layer's own initialisers, with a seed that reaches each of them."""
+
 from __future__ import annotations
 
 from typing import Any

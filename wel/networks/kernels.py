@@ -1,4 +1,5 @@
 """Layers with a kernel, and the BatchNormalization that is folded into them."""
+
 from __future__ import annotations
 
 from collections import defaultdict

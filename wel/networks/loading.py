@@ -1,4 +1,5 @@
 """From what a user names (a zoo name, a file, a live Keras model) to a Network that ends in logits."""
+
 from __future__ import annotations
 
 import hashlib

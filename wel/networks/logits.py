@@ -1,4 +1,5 @@
 """What a model ends in: which of its outputs, and its logits, without the softmax or sigmoid at the end."""
+
 from __future__ import annotations
 
 import copy

@@ -1,4 +1,5 @@
 """A network under study: the Keras model, its layer graph, and the names that people use for its layers."""
+
 from __future__ import annotations
 
 import hashlib

@@ -1,4 +1,5 @@
 """The networks that wel knows by name: how they are built, what goes in, what the paper calls their layers."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field

@@ -3,6 +3,7 @@
 Values of n images are (n, *shape). Relevance is (n, rows, *shape): an image's rows are the vectors that are on their way down, and each
 of them passes a layer by itself. Between a value x and a relevance R stands `x[:, None]` (`per_image`), which is (n, 1, *shape).
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, is_dataclass

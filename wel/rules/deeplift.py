@@ -3,6 +3,7 @@
 Forward, a layer's value x is kept beside its value for the reference and the contributions Δ⁺, Δ⁻ that make up their difference.
 What is read at a layer is m⁺Δ⁺ + m⁻Δ⁻. While nothing has told m⁺ from m⁻ they are one tensor, and one pass serves both.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -200,7 +201,7 @@ class Rescale(_DifferenceRule):
 class RevealCancel(_DifferenceRule):
     """A function f at reference r with p = Δ⁺, n = Δ⁻ of its input, kept 1e-7 away from zero:
 
-        Δ⁺ = ½(f(r + p) − f(r) + f(r + n + p) − f(r + n)), Δ⁻ with p and n exchanged, m±_in = m± Δ±/(p, n).
+    Δ⁺ = ½(f(r + p) − f(r) + f(r + n + p) − f(r + n)), Δ⁻ with p and n exchanged, m±_in = m± Δ±/(p, n).
     """
 
     def contributions(self, part, weights, inputs, total):

@@ -1,4 +1,5 @@
 """The gradient, layer by layer; other methods pass relevance through most layers the same way."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -1,4 +1,5 @@
 """The linear maps y = Wx + b that are known: forward, with kernels and bias, and downward where TensorFlow has an operation for it."""
+
 from __future__ import annotations
 
 from typing import Callable, NamedTuple

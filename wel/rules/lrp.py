@@ -1,4 +1,5 @@
 """Layer-wise relevance propagation (Bach et al. 2015) and Deep Taylor's bounded rule (Montavon et al. 2017)."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -3,6 +3,7 @@
 wel switches oneDNN off (`wel.system.arithmetic`), for the forward pass to add up as the original did. On the way down the order of
 summation decides no mask, and oneDNN's kernel takes half to two thirds of the time.
 """
+
 from __future__ import annotations
 
 from functools import lru_cache

@@ -3,6 +3,7 @@
 A kernel layer with an activation function gives two parts, every other node one. The linear maps that are known stand in
 `wel.rules.linear_kinds`; all others go down by TensorFlow's own gradient.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -24,9 +25,11 @@ IDENTITIES = AUGMENTATIONS | frozenset(
     | {"ActivityRegularization", "InputLayer"}
 )
 # linear, without weights, and every output is one input or 0
-SHAPES = IDENTITIES | {"Flatten", "Reshape", "Permute", "RepeatVector", "Concatenate"} | {
-    f"{kind}{rank}D" for kind in ("Cropping", "UpSampling", "ZeroPadding") for rank in (1, 2, 3)
-}
+SHAPES = (
+    IDENTITIES
+    | {"Flatten", "Reshape", "Permute", "RepeatVector", "Concatenate"}
+    | {f"{kind}{rank}D" for kind in ("Cropping", "UpSampling", "ZeroPadding") for rank in (1, 2, 3)}
+)
 ELEMENTWISE = frozenset(
     {"linear", "relu", "relu6", "sigmoid", "hard_sigmoid", "tanh", "softplus", "softsign", "swish", "silu", "elu", "selu", "gelu"}
     | {"exponential", "mish", "leaky_relu", "LeakyReLU", "PReLU", "ELU", "ReLU", "ThresholdedReLU"}

@@ -1,4 +1,5 @@
 """PatternNet and PatternAttribution (Kindermans et al. 2018): a kernel layer transposed with another kernel."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass

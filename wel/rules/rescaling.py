@@ -1,4 +1,5 @@
 """Keras's preprocessing layers that are per-channel affine maps y = sx + b with fixed numbers: Rescaling and Normalization."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,4 +1,5 @@
 """Cascading parameter randomisation: does a map change when the network's layers are made random, from the last one down?"""
+
 from __future__ import annotations
 
 import hashlib

@@ -1,4 +1,5 @@
 """Cosine similarity convergence (CSC): do random relevances injected at a layer become parallel on their way down?"""
+
 from __future__ import annotations
 
 import hashlib

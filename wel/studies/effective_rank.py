@@ -1,4 +1,5 @@
 """Effective rank: how many dimensions are left of random relevances injected at a layer, on their way down?"""
+
 from __future__ import annotations
 
 import tempfile

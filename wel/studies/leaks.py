@@ -1,4 +1,5 @@
 """Where a method loses or makes relevance: at every layer, what comes in from above and what the layer hands to its inputs."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -136,9 +137,7 @@ def _sum(relevance: tf.Tensor) -> tf.Tensor:
 
 
 def _table(net: Network, rules, sums: dict[str, np.ndarray]) -> pd.DataFrame:
-    rows = [
-        (net.shown(node.name), node.kind, described(rules.get(node.name, ())), *sums[node.name]) for node in reversed(net.graph.nodes)
-    ]
+    rows = [(net.shown(node.name), node.kind, described(rules.get(node.name, ())), *sums[node.name]) for node in reversed(net.graph.nodes)]
     table = pd.DataFrame(rows, columns=["layer", "kind", "rule", "arrived", "handed_down"])
     table["leak"] = table["handed_down"] - table["arrived"]
     table["relative"] = table["leak"] / table["arrived"]

@@ -1,4 +1,5 @@
 """What random logit and cascading randomisation share: maps as functions, how alike two maps are, and the median of that over images."""
+
 from __future__ import annotations
 
 import tempfile
@@ -136,6 +137,7 @@ class MapStudy:
 
     def explainer(self, cell: Cell) -> Explainer:
         """The method as a function; what it takes from the images or as patterns is settled once, for all images and all weights."""
+
         def explain(net: Network, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
             settled = self._settled[cell.method.name]
             return attribution(net, cell.method.name, images, classes, self.backend, cell.semantics, self.seed, **settled)

@@ -12,6 +12,7 @@ With g(x) the gradient of the class's logit at x and r the reference,
     contrastive_excitation_backprop     at the layer below the last one with weights, LRP α1β0 of the class minus the same with
                             those last weights negated; the difference goes on down under α1β0
 """
+
 from __future__ import annotations
 
 from contextlib import contextmanager

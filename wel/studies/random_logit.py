@@ -1,4 +1,5 @@
 """Random logit: is the map of an image's true class the map of any other class too?"""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -9,6 +9,7 @@ The schema of the file (layer names are Keras's; `/` and `%` in them are written
     options/<method>/<option>/<k>   arrays that an option holds, such as patterns
     about                       JSON text: semantics, options {method: {option: value}}, made_by
 """
+
 from __future__ import annotations
 
 import json

@@ -1,4 +1,5 @@
 """The one primitive: inject a relevance at a layer, read the relevance at the layers below it."""
+
 from __future__ import annotations
 
 from typing import Any, Sequence

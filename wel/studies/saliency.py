@@ -10,6 +10,7 @@ semantics `maps/<method>_<semantics>.npz` with float32 arrays (n, height, width)
 Views: `original`, the true class; `class_<index>`; `stage_<layer>`, the true class in the network that is randomised from its last
 layer down to that one.
 """
+
 from __future__ import annotations
 
 import tempfile

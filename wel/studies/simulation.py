@@ -1,4 +1,5 @@
 """Chains of matrices (Sixt et al. 2020, figure 4): which kinds of random products make all directions parallel, and how fast?"""
+
 from __future__ import annotations
 
 import hashlib
@@ -21,9 +22,23 @@ from wel.system.runs import Run
 
 # the 1×1 taps of VGG-16 from the output down: layer, outputs; the inputs of a layer are the outputs of the next one
 _OUTPUTS = (
-    ("fc3", 1000), ("fc2", 4096), ("fc1", 4096), ("conv5_3", 512), ("conv5_2", 512), ("conv5_1", 512), ("conv4_3", 512),
-    ("conv4_2", 512), ("conv4_1", 512), ("conv3_3", 256), ("conv3_2", 256), ("conv3_1", 256), ("conv2_2", 128), ("conv2_1", 128),
-    ("conv1_2", 64), ("conv1_1", 64), ("input", 3),
+    ("fc3", 1000),
+    ("fc2", 4096),
+    ("fc1", 4096),
+    ("conv5_3", 512),
+    ("conv5_2", 512),
+    ("conv5_1", 512),
+    ("conv4_3", 512),
+    ("conv4_2", 512),
+    ("conv4_1", 512),
+    ("conv3_3", 256),
+    ("conv3_2", 256),
+    ("conv3_1", 256),
+    ("conv2_2", 128),
+    ("conv2_1", 128),
+    ("conv1_2", 64),
+    ("conv1_1", 64),
+    ("input", 3),
 )
 VGG16_SHAPES = {layer: (inputs, outputs) for (layer, outputs), (_, inputs) in zip(_OUTPUTS, _OUTPUTS[1:])}
 ALPHAS = (10, 5, 4, 3, 2, 1)

@@ -1,4 +1,5 @@
 """Singular values of a network's weights and patterns (Sixt et al. 2020, appendix): is there one direction that dominates?"""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -76,9 +77,7 @@ def _layers(net: Network, quantity: str, taps: Sequence[Tap], arrays: Sequence[n
     full = [array.reshape(-1, array.shape[-1]).astype("float64") for array in reversed(arrays)]
     kinds = {"tap": [tap.matrix for tap in taps], "full": full}
     return [
-        _row(net, quantity, kind, "layer", tap.layer, "", matrix)
-        for kind, matrices in kinds.items()
-        for tap, matrix in zip(taps, matrices)
+        _row(net, quantity, kind, "layer", tap.layer, "", matrix) for kind, matrices in kinds.items() for tap, matrix in zip(taps, matrices)
     ]
 
 

@@ -1,4 +1,5 @@
 """The 1×1 taps of a network: one matrix per layer with a kernel, what a layer does at one place of its feature map."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -1,4 +1,5 @@
 """Are two sets of numbers the same? One backend against another, or against a file of reference numbers."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -4,6 +4,7 @@ A pre-activation that is zero but for rounding falls on one side of zero or the 
 VGG-16 with it by 4e-3. With these settings last bits, and so masks, are the original's. They are read when TensorFlow is first
 imported: who imports it before wel, or sets them, has their own. Training with bfloat16 needs oneDNN.
 """
+
 from __future__ import annotations
 
 import os

@@ -3,6 +3,7 @@
 All of it is settings of the environment, so that the processes that wel starts compute in the same place. CUDA and TensorFlow
 read them when they first look for devices: who has TensorFlow look before wel, or sets them, has their own.
 """
+
 from __future__ import annotations
 
 import os

@@ -1,4 +1,5 @@
 """Files: where downloads are kept, what a file's hash is, how a file is written so that it is never half there."""
+
 from __future__ import annotations
 
 import hashlib

@@ -1,4 +1,5 @@
 """NVIDIA's GPUs and what TensorFlow 2.14 needs for them: why it finds none, what it compiles first, what is missing."""
+
 from __future__ import annotations
 
 import ctypes

@@ -1,4 +1,5 @@
 """The progress bar that all long work shows: what, how much of how much, time gone and time left."""
+
 from __future__ import annotations
 
 from contextlib import contextmanager

@@ -1,4 +1,5 @@
 """A run: one directory of results that says how it was made, and that an interrupted study goes on from."""
+
 from __future__ import annotations
 
 import json

@@ -1,4 +1,5 @@
 """One network under one DeepLIFT method: multipliers go in at any node, contributions are read at any node below it."""
+
 from __future__ import annotations
 
 import json

@@ -1,4 +1,5 @@
 """From a flat Keras configuration to deeplift's layers; the package's own reader knows neither residual networks nor Keras 2.14's files."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass

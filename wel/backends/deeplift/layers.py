@@ -3,6 +3,7 @@
 A layer has an output, its difference Δ = Δ⁺ + Δ⁻ from the output for the reference input, and multipliers m⁺, m⁻ of the
 two parts. The contribution that is read at a layer is m⁺Δ⁺ + m⁻Δ⁻ (Shrikumar, Greenside and Kundaje 2017).
 """
+
 from __future__ import annotations
 
 from typing import Callable

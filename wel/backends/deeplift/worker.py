@@ -2,6 +2,7 @@
 
 A job's arrays may hold `reference`, DeepLIFT's reference input, (*input) or one per image; else it is 0.
 """
+
 from __future__ import annotations
 
 from importlib.metadata import version

@@ -3,6 +3,7 @@
 The analyzers themselves are the installed package's. Added here: RectGrad (Kim et al. 2019), CMP, ReLU layers, and the
 treatment of Add and BatchNormalization (`wel.backends.innvestigate.residual`).
 """
+
 from __future__ import annotations
 
 import innvestigate.backend.checks as ichecks

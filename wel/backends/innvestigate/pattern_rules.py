@@ -10,6 +10,7 @@ w is the folded kernel. All other layers follow their gradient. `paper` divides 
 all of the network goes through that one tensor, by its largest absolute value per image (1.0.8's
 `reverse_project_bottleneck_layers`); `corrected` does not. Injected vectors stay as they are.
 """
+
 from __future__ import annotations
 
 from typing import Mapping, Sequence

@@ -7,6 +7,7 @@ parameters, activators z⁺ = W⁺x⁺ + W⁻x⁻ + c⁺ and inhibitors z⁻ = W
 
 `paper` has c⁺ = c⁻ = b⁺ + b⁻ (innvestigate's report #273), `corrected` c⁺ = b⁺ and c⁻ = b⁻ (Bach et al. 2015, eq. 60).
 """
+
 from __future__ import annotations
 
 from typing import Callable, NamedTuple

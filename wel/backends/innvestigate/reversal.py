@@ -1,4 +1,5 @@
 """One network reversed by one innvestigate analyzer: inject at any node, read at any node below it."""
+
 from __future__ import annotations
 
 import inspect

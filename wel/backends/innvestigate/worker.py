@@ -3,6 +3,7 @@
 A job's network is built in a TensorFlow 1 graph, the analyzer reverses it once, and every job feeds the reversed
 tensor of the start node and fetches those of the nodes below it.
 """
+
 from __future__ import annotations
 
 import json

@@ -1,4 +1,5 @@
 """wel's own engine as a backend: compiled sweeps (`wel.backends.native.sweep`) in the caller's process."""
+
 from __future__ import annotations
 
 import weakref
@@ -68,9 +69,7 @@ class NativeNetwork:
         self._compiled = compiled
         self._parameters: tuple[tuple, tuple[dict, dict]] | None = None
 
-    def relevance(
-        self, request: Request, images: np.ndarray, start: str, vectors: np.ndarray, at: Iterable[str]
-    ) -> dict[str, np.ndarray]:
+    def relevance(self, request: Request, images: np.ndarray, start: str, vectors: np.ndarray, at: Iterable[str]) -> dict[str, np.ndarray]:
         """Relevance at the nodes `at` for vectors (n, V, *start shape) injected at `start`: {node: (n, V, *shape)}.
 
         Raises:

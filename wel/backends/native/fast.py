@@ -1,4 +1,5 @@
 """Speed alone: the same relevance with fewer operations. Nothing but `wel.backends.native.backend` knows of it."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, replace

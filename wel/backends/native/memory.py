@@ -1,4 +1,5 @@
 """How many images go into one batch of the native engine: its memory per image, and what may be taken."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -3,6 +3,7 @@
 Relevance is (n, rows, *shape): for every image the vectors of all start layers so far, the same number of each. A start layer joins
 the batch when the sweep comes to it.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
