@@ -8,9 +8,9 @@ from typing import Sequence, TypeVar
 import numpy as np
 
 from wel.auditing.verdicts import Thresholds
-from wel.backends.wrapped import REGULARIZERS
 from wel.methods.registry import PAPER_METHODS, Method
-from wel.networks.graph import Graph, Node
+from wel.networks.graph import Graph
+from wel.networks.kinds import REGULARIZERS, mixes_inputs
 from wel.networks.network import Network
 from wel.studies.map_study import Classes
 
@@ -76,7 +76,7 @@ def expected_seconds(method: Method, taken: Sequence[float]) -> float:
 
 Item = TypeVar("Item")
 # they change no value, so a cut is named after the layer below them
-UNCHANGING = REGULARIZERS | {"Flatten", "Reshape", "ActivityRegularization"}
+UNCHANGING = REGULARIZERS | {"Flatten", "Reshape"}
 
 
 def choose_depths(net: Network, count: int) -> list[str]:
@@ -103,15 +103,10 @@ def _cuts(graph: Graph) -> list[str]:
     last: dict[int, str] = {}
     kernels = 0
     for node in graph.nodes:
-        kernels += _has_kernel(node)
+        kernels += mixes_inputs(node.layer)
         if node.name in everywhere and node.kind not in UNCHANGING:
             last[kernels] = node.name
     return [last[number] for number in sorted(last, reverse=True) if 0 < number < kernels]
-
-
-def _has_kernel(node: Node) -> bool:
-    """Whether the layer mixes its inputs with weights; BatchNormalization does not."""
-    return any(len(weight.shape) > 1 for weight in node.layer.weights)
 
 
 def _evenly(items: Sequence[Item], count: int) -> list[Item]:

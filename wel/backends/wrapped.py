@@ -19,6 +19,7 @@ from wel.measures.counts import CosineCounts
 from wel.methods.registry import Method
 from wel.networks.graph import Graph
 from wel.networks.kernels import why_no_pattern
+from wel.networks.kinds import ACTIVATION_LAYERS, AUGMENTATIONS, KERNELS, POOLINGS, SHAPES, TWO_KERNELS, activation_name, is_relu
 from wel.networks.network import Network
 
 # what a wrapped package may hold at once, and how many copies of all layer outputs it makes for one row
@@ -136,49 +137,35 @@ def _bytes_per_row(net: Network) -> int:
     return 4 * COPIES * sum(int(np.prod(node.shape)) for node in net.graph.nodes)
 
 
-ACTIVATIONS = frozenset({"Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "ThresholdedReLU"})
-KERNELS = frozenset(
-    {"Dense", "Conv1D", "Conv2D", "Conv3D", "Conv2DTranspose", "Conv3DTranspose", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D"}
-)
-POOLINGS = frozenset(f"{span}{kind}Pooling{rank}D" for span in ("", "Global") for kind in ("Max", "Average") for rank in (1, 2, 3))
-SHAPES = frozenset(
-    {"InputLayer", "Flatten", "Reshape", "Permute", "RepeatVector", "Concatenate", "Masking"}
-    | {f"{kind}{rank}D" for kind in ("Cropping", "UpSampling", "ZeroPadding") for rank in (1, 2, 3)}
-)
-REGULARIZERS = frozenset(
-    {"Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "AlphaDropout", "GaussianDropout", "GaussianNoise"}
-)
-RELEVANCE = ACTIVATIONS | KERNELS | POOLINGS | SHAPES | REGULARIZERS | {"BatchNormalization", "Add", "ActivityRegularization"}
-# the positive part of a product of kernels is not the product of their positive parts, which is what innvestigate takes
-TWO_KERNELS = frozenset({"SeparableConv1D", "SeparableConv2D"})
+# layers for which innvestigate's relevance methods have a rule
+INNVESTIGATE = ACTIVATION_LAYERS | KERNELS | POOLINGS | (SHAPES - AUGMENTATIONS) | {"Masking", "BatchNormalization", "Add"}
 UNSPLIT = ("lrp_z", "lrp_epsilon")
 RELU_ONLY = ("guided_backprop", "deconvnet", "rectgrad", "deep_taylor")
 RELEVANCE_BASED = ("deep_taylor", "lrp_", "excitation_", "contrastive_")
 DEEPLIFT_ACTIVATIONS = ("linear", "relu", "sigmoid", "tanh", "ReLU", "LeakyReLU", "PReLU")
 DEEPLIFT = (
-    SHAPES
-    | REGULARIZERS
+    (SHAPES - AUGMENTATIONS)
     | {"Activation", "ReLU", "LeakyReLU", "PReLU", "Dense", "Conv2D", "DepthwiseConv2D", "BatchNormalization", "Add"}
-    | {"MaxPooling2D", "AveragePooling2D", "GlobalAveragePooling1D", "GlobalAveragePooling2D", "ActivityRegularization"}
-) - {"Masking", "Cropping3D", "UpSampling3D", "ZeroPadding3D", "SpatialDropout3D"}
+    | {"MaxPooling2D", "AveragePooling2D", "GlobalAveragePooling1D", "GlobalAveragePooling2D"}
+) - {"Cropping3D", "UpSampling3D", "ZeroPadding3D", "SpatialDropout3D"}
 
 
 def why_not_wrapped(method: Method, graph: Graph) -> str | None:
     if method.wrapped == "deeplift":
         for node in graph.nodes:
-            if node.kind not in DEEPLIFT or _activation(node.layer) not in DEEPLIFT_ACTIVATIONS or _is_limited(node.layer):
-                return f"Method '{method.name}' has no rule for layer '{node.name}' ({node.kind}, {_activation(node.layer)})."
+            if node.kind not in DEEPLIFT or activation_name(node.layer) not in DEEPLIFT_ACTIVATIONS or _is_limited(node.layer):
+                return f"Method '{method.name}' has no rule for layer '{node.name}' ({node.kind}, {activation_name(node.layer)})."
     if method.name in RELU_ONLY:
         for node in graph.nodes:
             if not _is_relu_or_linear(node.layer):
-                return f"Method '{method.name}' is defined for ReLU networks only; layer '{node.name}' has {_activation(node.layer)}."
+                return f"Method '{method.name}' is defined for ReLU networks only; layer '{node.name}' has {activation_name(node.layer)}."
     if "patterns" in method.options:
         for node in graph.nodes:
             kind = why_no_pattern(node.layer)
             if kind:
                 return f"Method '{method.name}' has no pattern for layer '{node.name}' ({kind})."
     if method.name.startswith(RELEVANCE_BASED):
-        known = RELEVANCE if method.name in UNSPLIT else RELEVANCE - TWO_KERNELS
+        known = INNVESTIGATE if method.name in UNSPLIT else INNVESTIGATE - TWO_KERNELS
         for node in graph.nodes:
             if node.kind not in known:
                 return f"Method '{method.name}' has no rule for layer '{node.name}' ({node.kind})."
@@ -189,15 +176,6 @@ def _is_limited(layer) -> bool:
     return type(layer).__name__ == "ReLU" and (layer.max_value is not None or bool(layer.threshold))
 
 
-def _activation(layer) -> str:
-    kind = type(layer).__name__
-    if kind in ACTIVATIONS - {"Activation"}:
-        return kind
-    activation = getattr(layer, "activation", None)
-    return "linear" if activation is None else getattr(activation, "__name__", type(activation).__name__)
-
-
 def _is_relu_or_linear(layer) -> bool:
-    if type(layer).__name__ == "ReLU":
-        return not float(layer.negative_slope or 0) and not float(layer.threshold or 0)
-    return _activation(layer) in ("relu", "linear")
+    """innvestigate does not know a ReLU with a maximum that is a function."""
+    return activation_name(layer) == "linear" or (is_relu(layer) and activation_name(layer) != "relu6")

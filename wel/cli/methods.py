@@ -76,7 +76,7 @@ def _show_description(method: Method) -> None:
 
 def _show_rules(net: Network, method: Method, semantics: str) -> None:
     from wel.methods.composites import described, rules_for  # imports TensorFlow
-    from wel.rules.parts import activation_name
+    from wel.networks.kinds import activation_name
 
     rules = rules_for(net.graph, method.name, semantics, method.options)
     rows = []

@@ -11,18 +11,18 @@ from typing import Any, Callable, Iterable, Mapping
 from wel.errors import UnsupportedError, invalid, one_of
 from wel.methods.registry import CSC_METHODS, METHODS, Method
 from wel.networks.graph import Graph
-from wel.networks.kernels import PATTERN_KINDS, folded_norms, why_no_pattern
+from wel.networks.kernels import folded_norms, why_no_pattern
+from wel.networks.kinds import MAX_POOLINGS, PATTERN_KINDS, SHAPES
 from wel.rules import deeplift, gradient, lrp, pattern
 from wel.rules import gradient as rectifier
 from wel.rules.base import LinearRule, Relevance, Rule
 from wel.rules.deeplift import Contributions
-from wel.rules.linear_kinds import LINEAR_KINDS, POOLINGS
-from wel.rules.parts import ACTIVATION, LINEAR, SHAPES, Part, parts_of
+from wel.rules.linear_kinds import LINEAR_KINDS
+from wel.rules.parts import ACTIVATION, LINEAR, Part, parts_of
 
 CMP_EPSILON = 1e-10
 # layers whose gradient every method but DeepLIFT passes relevance by
-PASSING = SHAPES | {"Masking", "Multiply", "Maximum", "Minimum"} | {kind for kind in POOLINGS if "Max" in kind}
-MAX_POOLINGS = frozenset(kind for kind in POOLINGS if "Max" in kind)
+PASSING = SHAPES | {"Masking", "Multiply", "Maximum", "Minimum"} | MAX_POOLINGS
 # a method that only has maps makes them of the relevance of another one; the option `base` says which, where there is one
 MADE_OF = {
     **dict.fromkeys(("input_x_gradient", "smoothgrad", "integrated_gradients"), "gradient"),

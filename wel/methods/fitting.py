@@ -17,12 +17,12 @@ from typing import NamedTuple, Sequence
 
 import numpy as np
 
-from wel.backends.wrapped import REGULARIZERS
 from wel.errors import check_whole, invalid, one_of
 from wel.methods.patterns import Patterns
 from wel.methods.registry import check_semantics
 from wel.networks.graph import Graph, Node
-from wel.networks.kernels import KernelLayer, consumers_of, is_linear, kernel_layers, linear_map
+from wel.networks.kernels import KernelLayer, consumers_of, kernel_layers, linear_map
+from wel.networks.kinds import REGULARIZERS, is_linear
 from wel.networks.network import Network
 from wel.system.progress import Steps
 
@@ -32,7 +32,7 @@ MEMORY, COPIES = 1 << 29, 4
 # w·c below this part of E_m[y²] is rounding: a unit whose masked inputs do not vary
 ROUNDING = 1e-12
 # between a layer and its activation function
-BETWEEN = REGULARIZERS | {"BatchNormalization", "Add", "Activation", "ActivityRegularization"}
+BETWEEN = REGULARIZERS | {"BatchNormalization", "Add", "Activation"}
 
 
 def fit_patterns(

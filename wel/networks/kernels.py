@@ -10,9 +10,8 @@ import numpy as np
 
 from wel.errors import UnsupportedError
 from wel.networks.graph import Graph, Node
+from wel.networks.kinds import PATTERN_KINDS, is_linear
 
-PATTERN_KINDS = frozenset({"Dense", "Conv1D", "Conv2D", "DepthwiseConv2D"})
-ACTIVATION_LAYERS = frozenset({"ReLU", "LeakyReLU", "PReLU", "ELU", "ThresholdedReLU", "Softmax"})
 KERNEL_WEIGHTS = ("kernel", "depthwise_kernel", "pointwise_kernel")
 
 
@@ -61,12 +60,6 @@ def kernel_of(layer):
 def unit_axes(layer) -> int:
     """How many of the kernel's last axes number the units: (channel, multiplier) in a depthwise convolution, else one."""
     return 2 if type(layer).__name__ == "DepthwiseConv2D" else 1
-
-
-def is_linear(layer) -> bool:
-    """Whether a layer has no activation function."""
-    activation = getattr(getattr(layer, "activation", None), "__name__", "linear")
-    return type(layer).__name__ not in ACTIVATION_LAYERS and activation == "linear"
 
 
 def linear_map(layer, x, kernel):

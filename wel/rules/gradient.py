@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from wel.networks.kinds import IDENTITIES, SHAPES
 from wel.rules.base import Rule, per_image
-from wel.rules.parts import IDENTITIES, SHAPES
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,9 @@ from typing import Callable, NamedTuple
 import tensorflow as tf
 
 from wel.networks.graph import Node
+from wel.networks.kinds import AVERAGE_POOLINGS, RESCALINGS
 from wel.rules import rescaling
 from wel.rules.onednn import conv2d_transpose
-from wel.rules.rescaling import RESCALINGS
-
-POOLINGS = frozenset(f"{span}{kind}Pooling{rank}D" for span in ("", "Global") for kind in ("Max", "Average") for rank in (1, 2, 3))
 
 
 class LinearKind(NamedTuple):
@@ -164,6 +162,5 @@ LINEAR_KINDS = {
     },
     "Add": LinearKind(_as_it_is, diagonal=True, transpose=_sum_transposed),
     "Average": LinearKind(_as_it_is, diagonal=True),
-    **{kind: LinearKind(_as_it_is) for kind in POOLINGS if "Average" in kind},
+    **{kind: LinearKind(_as_it_is) for kind in sorted(AVERAGE_POOLINGS)},
 }
-KERNELS = frozenset(kind for kind in LINEAR_KINDS if "Conv" in kind or kind == "Dense")

@@ -7,37 +7,27 @@ A kernel layer with an activation function gives two parts, every other node one
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Callable, NamedTuple, Sequence
+from typing import Callable, NamedTuple, Sequence
 
 import tensorflow as tf
 
 from wel.networks.graph import Graph, Node
+from wel.networks.kinds import (
+    ACTIVATION_LAYERS,
+    AUGMENTATIONS,
+    ELEMENTWISE,
+    KEEP_SIGN,
+    KERNELS,
+    NO_OVERSHOOT,
+    RESCALINGS,
+    activation_name,
+    is_relu,
+    never_negative,
+)
 from wel.rules import rescaling
-from wel.rules.linear_kinds import KERNELS, LINEAR_KINDS, POOLINGS, LinearKind, one_kernel, over_axis
-from wel.rules.rescaling import RESCALINGS
+from wel.rules.linear_kinds import LINEAR_KINDS, LinearKind, one_kernel, over_axis
 
 LINEAR, ACTIVATION, OTHER = "linear", "activation", "other"
-ACTIVATION_LAYERS = frozenset({"Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "ThresholdedReLU"})
-# the identity at inference, whatever they do in training
-AUGMENTATIONS = frozenset(f"Random{kind}" for kind in ("Flip", "Rotation", "Zoom", "Translation", "Contrast", "Brightness"))
-IDENTITIES = AUGMENTATIONS | frozenset(
-    {"Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "AlphaDropout", "GaussianDropout", "GaussianNoise"}
-    | {"ActivityRegularization", "InputLayer"}
-)
-# linear, without weights, and every output is one input or 0
-SHAPES = (
-    IDENTITIES
-    | {"Flatten", "Reshape", "Permute", "RepeatVector", "Concatenate"}
-    | {f"{kind}{rank}D" for kind in ("Cropping", "UpSampling", "ZeroPadding") for rank in (1, 2, 3)}
-)
-ELEMENTWISE = frozenset(
-    {"linear", "relu", "relu6", "sigmoid", "hard_sigmoid", "tanh", "softplus", "softsign", "swish", "silu", "elu", "selu", "gelu"}
-    | {"exponential", "mish", "leaky_relu", "LeakyReLU", "PReLU", "ELU", "ReLU", "ThresholdedReLU"}
-)
-NEVER_NEGATIVE = frozenset({"relu", "relu6", "sigmoid", "hard_sigmoid", "softplus", "exponential", "softmax", "ReLU", "ThresholdedReLU"})
-# ways of interpolation without negative coefficients
-NO_OVERSHOOT = frozenset({"nearest", "bilinear", "area", "gaussian"})
-KEEP_SIGN = SHAPES | POOLINGS | {"Add", "Average", "Multiply", "Maximum", "Minimum"}
 
 
 class Weights(NamedTuple):
@@ -105,7 +95,7 @@ class Part:
     @property
     def is_relu(self) -> bool:
         """Whether it is a ReLU, which may have a maximum."""
-        return self.role == ACTIVATION and _is_relu(self.node.layer)
+        return self.role == ACTIVATION and is_relu(self.node.layer)
 
     @property
     def has_kernel(self) -> bool:
@@ -130,7 +120,7 @@ class Part:
     @property
     def nonnegative(self) -> bool:
         if self.role == ACTIVATION:
-            return _never_negative(self.node)
+            return never_negative(self.node.layer)
         overshoots = getattr(self.node.layer, "interpolation", "nearest") not in NO_OVERSHOOT
         return self.nonnegative_inputs and self.node.kind in KEEP_SIGN and not overshoots
 
@@ -193,15 +183,6 @@ def parts_of(graph: Graph) -> dict[str, tuple[Part, ...]]:
     return found
 
 
-def activation_name(layer: Any) -> str:
-    """Name of a layer's activation function, or the class of a layer that is one; "linear" without any."""
-    kind = type(layer).__name__
-    if kind in ACTIVATION_LAYERS - {"Activation"}:
-        return kind
-    activation = getattr(layer, "activation", None)
-    return "linear" if activation is None else getattr(activation, "__name__", type(activation).__name__)
-
-
 def _parts(node: Node, shapes, on_input: bool, nonnegative: bool) -> tuple[Part, ...]:
     if node.kind in ACTIVATION_LAYERS:
         return (Part(node, ACTIVATION, False, shapes, on_input, nonnegative),)
@@ -216,13 +197,3 @@ def _parts(node: Node, shapes, on_input: bool, nonnegative: bool) -> tuple[Part,
 def _is_linear(node: Node, shapes) -> bool:
     """Whether its map is known here."""
     return node.kind in LINEAR_KINDS and (node.kind not in RESCALINGS or rescaling.is_per_channel(node, *shapes))
-
-
-def _is_relu(layer) -> bool:
-    if type(layer).__name__ == "ReLU":
-        return not float(layer.negative_slope or 0) and not float(layer.threshold or 0)
-    return activation_name(layer) in ("relu", "relu6")
-
-
-def _never_negative(node: Node) -> bool:
-    return _is_relu(node.layer) or activation_name(node.layer) in NEVER_NEGATIVE - {"ReLU"}

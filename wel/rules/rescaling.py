@@ -7,8 +7,6 @@ import tensorflow as tf
 
 from wel.networks.graph import Node
 
-RESCALINGS = frozenset({"Rescaling", "Normalization"})
-
 
 def is_per_channel(node: Node, input_shape: tuple[int, ...]) -> bool:
     """Whether a layer of these names is Keras's own and has a number for all values, or one per channel (the last axis)."""

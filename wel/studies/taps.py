@@ -9,7 +9,8 @@ import numpy as np
 
 from wel.errors import UnsupportedError
 from wel.networks.graph import Graph
-from wel.networks.kernels import PATTERN_KINDS, kernel_layers, kernel_of
+from wel.networks.kernels import kernel_layers, kernel_of
+from wel.networks.kinds import PATTERN_KINDS
 from wel.networks.network import Network
 
 

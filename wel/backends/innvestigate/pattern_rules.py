@@ -22,7 +22,8 @@ from innvestigate.analyzer.reverse_base import ReverseAnalyzerBase
 
 from wel.backends.innvestigate.residual import affine
 from wel.backends.worker import Unsupported
-from wel.networks.kernels import PATTERN_KINDS, folded_norms, is_linear, kernel_of, linear_map, unit_axes
+from wel.networks.kernels import folded_norms, kernel_of, linear_map, unit_axes
+from wel.networks.kinds import PATTERN_KINDS, is_linear
 
 
 class PatternNet(ReverseAnalyzerBase):
