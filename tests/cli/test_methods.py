@@ -12,8 +12,8 @@ import pytest
 
 import wel
 from wel.cli.app import main
-from wel.methods.composites import COMPOSITES, described, rules_for
-from wel.methods.registry import METHODS
+from wel.methods.composites import described, rules_for
+from wel.methods.registry import CSC_METHODS, METHODS
 from wel.rules.base import LinearRule, Rule
 from wel.rules.gradient import Rectified, Unchanged
 from wel.rules.lrp import AlphaBeta, Bounded, Clipped, Epsilon, PaperBatchNorm, Z
@@ -80,8 +80,8 @@ def test_a_folded_batch_normalization_is_named(residual):
 def test_every_rule_of_every_method_has_words(residual, functional, semantics):
     for model in (residual, functional):
         graph = wel.load(model).graph
-        for method in COMPOSITES:
-            for pairs in rules_for(graph, method, semantics, METHODS[method].options).values():
+        for method in CSC_METHODS:
+            for pairs in rules_for(graph, method, semantics, METHODS[method].defaults).values():
                 assert "object at" not in described(pairs) and "Part(" not in described(pairs) and len(described(pairs)) < 100
 
 

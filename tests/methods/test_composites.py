@@ -18,13 +18,15 @@ OPTIONS = {"deep_taylor": {"low": 0.0, "high": 1.0}}
 
 def names(net, method: str, semantics: str) -> dict[str, list[str]]:
     """Node -> the rules of its parts."""
-    options = {**METHODS[method].options, **OPTIONS.get(method, {})}
+    options = {**METHODS[method].defaults, **OPTIONS.get(method, {})}
     found = rules_for(net.graph, method, semantics, options)
     return {name: [type(rule).__name__ for _, rule in several] for name, several in found.items()}
 
 
-def test_there_is_a_composite_for_every_method():
-    assert set(COMPOSITES) == set(CSC_METHODS)
+def test_every_composite_is_some_methods_and_every_method_has_one_or_is_made_of_another():
+    assert {METHODS[name].composite.name for name in CSC_METHODS} == set(COMPOSITES)
+    others = [method for method in METHODS.values() if method.composite is None]
+    assert all((method.made_of or method.options["base"].default) in CSC_METHODS and not method.csc for method in others)
 
 
 @pytest.mark.parametrize("semantics", ["paper", "corrected"])

@@ -155,7 +155,9 @@ def test_none_takes_back_only_what_was_registered_for_these_methods():
     wel.register_rule("Scale", Times(5))
     wel.register_rule("Scale", Times(7), methods=["lrp_z", "lrp_epsilon"])
     wel.register_rule("Scale", None, methods="lrp_z")
-    found = {method: rules_for(graph, method, "paper", METHODS[method].options)["three"][0][1] for method in METHODS if method[:3] == "lrp"}
+    found = {
+        method: rules_for(graph, method, "paper", METHODS[method].defaults)["three"][0][1] for method in METHODS if method[:3] == "lrp"
+    }
     assert found.pop("lrp_epsilon") == Times(7)
     assert set(found.values()) == {Times(5)}
 
@@ -245,7 +247,7 @@ def test_methods_that_only_have_maps_have_the_rules_of_the_one_behind_them(resid
     graph = wel.load(residual).graph
 
     def rules(method: str, **options) -> list:
-        return [rule for pairs in rules_for(graph, method, "paper", {**METHODS[method].options, **options}).values() for _, rule in pairs]
+        return [rule for pairs in rules_for(graph, method, "paper", {**METHODS[method].defaults, **options}).values() for _, rule in pairs]
 
     assert rules("smoothgrad") == rules("integrated_gradients") == rules("input_x_gradient") == rules("gradient")
     assert rules("excitation_backprop") == rules("contrastive_excitation_backprop") == rules("contrastive_lrp") == rules("lrp_alpha1_beta0")

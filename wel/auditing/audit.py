@@ -29,9 +29,6 @@ from wel.system.files import file_sha256
 from wel.system.progress import Steps
 from wel.system.runs import Run
 
-# maps that have no rules of their own and are made in the same way under both semantics
-ALWAYS_SAME = ("smoothgrad", "input_x_gradient")
-
 
 @dataclass(frozen=True)
 class AuditResult:
@@ -171,8 +168,8 @@ class _Course:
 
     def _is_same(self, method: Method) -> bool:
         """Whether a method is computed in the same way under all semantics."""
-        if not method.csc:
-            return method.name in ALWAYS_SAME
+        if method.same_semantics or not method.csc:
+            return method.same_semantics
         rules = [self._rules(method, one) for one in self.semantics]
         return all(one == rules[0] for one in rules)
 

@@ -8,20 +8,11 @@ from typing import Sequence, TypeVar
 import numpy as np
 
 from wel.auditing.verdicts import Thresholds
-from wel.methods.registry import PAPER_METHODS, Method
+from wel.methods.registry import METHODS, PAPER_METHODS, Method
 from wel.networks.graph import Graph
 from wel.networks.kinds import REGULARIZERS, mixes_inputs
 from wel.networks.network import Network
 from wel.studies.map_study import Classes
-
-# what is measured first, where time may run out: what people use, of every family one
-PRIORITY = (
-    "gradient lrp_alpha1_beta0 deeplift_rescale guided_backprop deep_taylor lrp_z deconvnet rectgrad lrp_alpha2_beta1 lrp_epsilon "
-    "lrp_cmp_alpha1_beta0 deeplift_reveal_cancel lrp_alpha5_beta4 lrp_cmp_alpha2_beta1 deeplift_ablation"
-).split()
-# they take about twice the time of the others
-DEAR = ("lrp_alpha2_beta1", "lrp_alpha5_beta4", "lrp_cmp_alpha2_beta1", "deeplift_reveal_cancel")
-MORE = ("lrp_epsilon", "smoothgrad", "integrated_gradients", "input_x_gradient")
 
 
 @dataclass(frozen=True)
@@ -59,19 +50,24 @@ class Mode:
 
 
 QUICK = Mode("quick", PAPER_METHODS, 24, 1.6e8, 2, 6, 3, 1, 12, 95.0)
+MORE = tuple(method.name for method in METHODS.values() if method.full_audit)
 FULL = Mode("full", (*PAPER_METHODS, *MORE), 24, np.inf, 8, 8, 6, 5, 24, None)
 MODES = {mode.name: mode for mode in (QUICK, FULL)}
 
 
 def by_priority(methods: Sequence[Method], first: Sequence[str]) -> list[Method]:
-    """Methods in the order in which they are measured: those named in `first`, those of `PRIORITY`, the others."""
-    order = [*first, *PRIORITY]
-    return sorted(methods, key=lambda method: order.index(method.name) if method.name in order else len(order))
+    """Methods in the order in which they are measured: those named in `first`, the others by `audit_rank`."""
+
+    def place(method: Method) -> tuple[int, float]:
+        named = method.name in first
+        return (0, first.index(method.name)) if named else (1, np.inf if method.audit_rank is None else method.audit_rank)
+
+    return sorted(methods, key=place)
 
 
 def expected_seconds(method: Method, taken: Sequence[float]) -> float:
     """How long a method will take, when others have taken so long."""
-    return float(np.mean(taken)) * (2 if method.name in DEAR else 1) if len(taken) else 0.0
+    return float(np.mean(taken)) * method.cost if len(taken) else 0.0
 
 
 Item = TypeVar("Item")

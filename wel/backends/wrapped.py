@@ -16,7 +16,7 @@ from wel.backends.process import Worker, write_network
 from wel.backends.request import Precision, Request
 from wel.measures.cosine import pairwise_abs_cosine
 from wel.measures.counts import CosineCounts
-from wel.methods.registry import Method
+from wel.methods.registry import RELEVANCE_FAMILIES, Method
 from wel.networks.graph import Graph
 from wel.networks.kernels import why_no_pattern
 from wel.networks.kinds import ACTIVATION_LAYERS, AUGMENTATIONS, KERNELS, POOLINGS, SHAPES, TWO_KERNELS, activation_name, is_relu
@@ -139,9 +139,6 @@ def _bytes_per_row(net: Network) -> int:
 
 # layers for which innvestigate's relevance methods have a rule
 INNVESTIGATE = ACTIVATION_LAYERS | KERNELS | POOLINGS | (SHAPES - AUGMENTATIONS) | {"Masking", "BatchNormalization", "Add"}
-UNSPLIT = ("lrp_z", "lrp_epsilon")
-RELU_ONLY = ("guided_backprop", "deconvnet", "rectgrad", "deep_taylor")
-RELEVANCE_BASED = ("deep_taylor", "lrp_", "excitation_", "contrastive_")
 DEEPLIFT_ACTIVATIONS = ("linear", "relu", "sigmoid", "tanh", "ReLU", "LeakyReLU", "PReLU")
 DEEPLIFT = (
     (SHAPES - AUGMENTATIONS)
@@ -155,7 +152,7 @@ def why_not_wrapped(method: Method, graph: Graph) -> str | None:
         for node in graph.nodes:
             if node.kind not in DEEPLIFT or activation_name(node.layer) not in DEEPLIFT_ACTIVATIONS or _is_limited(node.layer):
                 return f"Method '{method.name}' has no rule for layer '{node.name}' ({node.kind}, {activation_name(node.layer)})."
-    if method.name in RELU_ONLY:
+    if method.relu_only:
         for node in graph.nodes:
             if not _is_relu_or_linear(node.layer):
                 return f"Method '{method.name}' is defined for ReLU networks only; layer '{node.name}' has {activation_name(node.layer)}."
@@ -164,8 +161,8 @@ def why_not_wrapped(method: Method, graph: Graph) -> str | None:
             kind = why_no_pattern(node.layer)
             if kind:
                 return f"Method '{method.name}' has no pattern for layer '{node.name}' ({kind})."
-    if method.name.startswith(RELEVANCE_BASED):
-        known = INNVESTIGATE if method.name in UNSPLIT else INNVESTIGATE - TWO_KERNELS
+    if method.family in RELEVANCE_FAMILIES:
+        known = INNVESTIGATE if method.two_kernels else INNVESTIGATE - TWO_KERNELS
         for node in graph.nodes:
             if node.kind not in known:
                 return f"Method '{method.name}' has no rule for layer '{node.name}' ({node.kind})."

@@ -11,7 +11,6 @@ from wel.cli.console import PLAIN, console, printable
 from wel.cli.networks import _size
 from wel.errors import invalid
 from wel.images.load import load_images
-from wel.methods.composites import why_not
 from wel.methods.registry import CITATIONS, METHODS, Method, check_semantics, find_method
 from wel.networks.loading import load
 from wel.networks.network import Network
@@ -51,7 +50,7 @@ def show_methods(
 
 def _show_registry(net: Network | None) -> None:
     headings = ["method", "label", "applies" if net else "backends", "CSC", "options", "source"]
-    rows = [(m.name, m.label, _applies(m, net) if net else _backends(m), _csc(m), _options(m.options), m.source) for m in METHODS.values()]
+    rows = [(m.name, m.label, _applies(m, net) if net else _backends(m), _csc(m), _options(m.defaults), m.source) for m in METHODS.values()]
     table = printable(headings, rows)
     table.columns[0].no_wrap = True
     screen = console()
@@ -64,7 +63,7 @@ def _show_description(method: Method) -> None:
     described = {
         "label": method.label,
         "source": CITATIONS[method.source],
-        "options": _options(method.options) or "none",
+        "options": _options(method.defaults) or "none",
         "CSC": _csc(method),
         "backends": _backends(method),
     }
@@ -78,7 +77,7 @@ def _show_rules(net: Network, method: Method, semantics: str) -> None:
     from wel.methods.composites import described, rules_for  # imports TensorFlow
     from wel.networks.kinds import activation_name
 
-    rules = rules_for(net.graph, method.name, semantics, method.options)
+    rules = rules_for(net.graph, method.name, semantics, method.defaults)
     rows = []
     for name, pairs in rules.items():
         node = net.graph[name]
@@ -115,6 +114,8 @@ def _share(relative: float) -> str:
 
 def _applies(method: Method, net: Network) -> str:
     """ "yes", or why not, without what the row says already."""
+    from wel.methods.composites import why_not  # imports TensorFlow
+
     return (why_not(method, net.graph) or "yes").removeprefix(f"Method '{method.name}' has ")
 
 

@@ -9,26 +9,20 @@ from dataclasses import dataclass, replace
 from typing import Any, Callable, Iterable, Mapping
 
 from wel.errors import UnsupportedError, invalid, one_of
-from wel.methods.registry import CSC_METHODS, METHODS, Method
+from wel.methods.registry import CSC_METHODS, DEEPLIFT, METHODS, PATTERN, Method
 from wel.networks.graph import Graph
 from wel.networks.kernels import folded_norms, why_no_pattern
 from wel.networks.kinds import MAX_POOLINGS, PATTERN_KINDS, SHAPES
 from wel.rules import deeplift, gradient, lrp, pattern
-from wel.rules import gradient as rectifier
 from wel.rules.base import LinearRule, Relevance, Rule
 from wel.rules.deeplift import Contributions
 from wel.rules.linear_kinds import LINEAR_KINDS
 from wel.rules.parts import ACTIVATION, LINEAR, Part, parts_of
 
-CMP_EPSILON = 1e-10
 # layers whose gradient every method but DeepLIFT passes relevance by
 PASSING = SHAPES | {"Masking", "Multiply", "Maximum", "Minimum"} | MAX_POOLINGS
-# a method that only has maps makes them of the relevance of another one; the option `base` says which, where there is one
-MADE_OF = {
-    **dict.fromkeys(("input_x_gradient", "smoothgrad", "integrated_gradients"), "gradient"),
-    **dict.fromkeys(("excitation_backprop", "contrastive_excitation_backprop"), "lrp_alpha1_beta0"),
-}
-DEEPLIFT = tuple(name for name in CSC_METHODS if name.startswith("deeplift_"))
+# what goes down is contributions, not relevance: rules have to be made for them
+CONTRIBUTING = frozenset(name for name in CSC_METHODS if METHODS[name].family == DEEPLIFT)
 # (layer, method) -> rule; the method None stands for those that have no rule for the layer
 _registered: dict[tuple[str, str | None], Rule] = {}
 _registrations = 0
@@ -75,7 +69,7 @@ def _check_rule(layer: str, rule: Rule, methods: Iterable[str | None]) -> None:
         raise invalid("rule", rule, "an instance of a subclass of wel.Rule")
     if isinstance(rule, LinearRule) and layer not in LINEAR_KINDS:
         raise invalid("rule", str(rule), f"a wel.Rule with `apply` for '{layer}'; a wel.LinearRule is for {one_of(LINEAR_KINDS)}")
-    if type(rule).forward is Rule.forward and not set(DEEPLIFT).isdisjoint(methods):
+    if type(rule).forward is Rule.forward and not CONTRIBUTING.isdisjoint(methods):
         raise invalid("rule", str(rule), "for DeepLIFT a rule whose `forward` gives differences, as those of wel.rules.deeplift do")
 
 
@@ -104,13 +98,14 @@ def rules_for(graph: Graph, method: str, semantics: str, options: Mapping[str, A
 
 
 def _choices(method: str, setting: _Setting) -> dict[str, tuple[tuple[Part, Rule | None], ...]]:
-    made_of = setting.options.get("base") or MADE_OF.get(method, method)
-    choose = COMPOSITES[made_of](replace(setting, options={**METHODS[made_of].options, **setting.options}))
-    return {name: tuple((part, _rule(made_of, part, choose)) for part in several) for name, several in setting.parts.items()}
+    behind = METHODS[setting.options.get("base") or METHODS[method].made_of or method]
+    choose_by, numbers = behind.composite
+    choose = COMPOSITES[choose_by](replace(setting, options={**behind.defaults, **setting.options}), **numbers)
+    return {name: tuple((part, _rule(behind.name, part, choose)) for part in several) for name, several in setting.parts.items()}
 
 
 def _rule(method: str, part: Part, choose: Callable) -> Rule | None:
-    return _own(part, method) or choose(part) or (None if method in DEEPLIFT else _own(part, None))
+    return _own(part, method) or choose(part) or (None if method in CONTRIBUTING else _own(part, None))
 
 
 def _own(part: Part, method: str | None) -> Rule | None:
@@ -142,9 +137,10 @@ def described(pairs: Iterable[tuple[Part, Rule]]) -> str:
 
 def flow_of(graph: Graph, method: str, semantics: str) -> tuple[Relevance, frozenset[str]]:
     """What goes through a network under a method, and the nodes at which it is divided by its largest absolute value."""
-    if method.startswith("deeplift_"):
-        return Contributions(split=method == "deeplift_reveal_cancel"), frozenset()
-    if method.startswith("pattern_") and semantics == "paper":
+    family, chosen = METHODS[method].family, METHODS[method].composite
+    if family == DEEPLIFT:
+        return Contributions(split=chosen.numbers["split"]), frozenset()
+    if family == PATTERN and semantics == "paper":
         return Relevance(), frozenset(name for name in graph.bottlenecks() if len(graph[name].shape) > 1)
     return Relevance(), frozenset()
 
@@ -171,74 +167,63 @@ def _gradient(setting: _Setting) -> Callable:
     return _as_gradient
 
 
-def _rectifier(rule_of: Callable) -> Callable:
+RECTIFIERS = {
+    "guided": lambda options: gradient.Guided(),
+    "deconvolved": lambda options: gradient.Deconvolved(),
+    "percentile": lambda options: gradient.Rectified(options["percentile"]),
+}
+
+
+def _rectified(setting: _Setting, rule: str) -> Callable:
     """The gradient with another rule at ReLUs; networks with other activation functions have none."""
+    at_relu = RECTIFIERS[rule](setting.options)
 
-    def composite(setting: _Setting) -> Callable:
-        rule = rule_of(setting.options)
+    def choose(part: Part) -> Rule | None:
+        if part.role != ACTIVATION or part.activation == "linear":
+            return _as_gradient(part)
+        return at_relu if part.is_relu else None
 
-        def choose(part: Part) -> Rule | None:
-            if part.role != ACTIVATION or part.activation == "linear":
-                return _as_gradient(part)
-            return rule if part.is_relu else None
-
-        return choose
-
-    return composite
+    return choose
 
 
-def _relevance(rule: Callable, batch_norm: Callable, add: Callable, dense: Callable | None = None) -> Callable:
+def _relevance(kernel: Rule, batch_norm: Rule, add: Rule, dense: Rule | None = None) -> Callable:
     """LRP: rules for kernels, BatchNormalization and Add; average pooling by the z rule; activations pass relevance unchanged.
 
     Rescaling and Normalization get the rule of kernels, which is BatchNormalization's without what innvestigate 1.0.8 made of it:
     that version had no such layers, so `paper` has nothing of its own to repeat.
     """
 
-    def composite(setting: _Setting) -> Callable:
-        def choose(part: Part) -> Rule | None:
-            if part.has_kernel:
-                return (dense if dense and part.node.kind == "Dense" else rule)(setting)
-            if part.rescales:
-                return rule(setting)
-            if part.node.kind == "BatchNormalization":
-                return batch_norm(setting)
-            if part.node.kind == "Add":
-                return add(setting)
-            if part.role == LINEAR:
-                return lrp.Z()
-            if part.role == ACTIVATION:
-                return gradient.Unchanged()
-            return gradient.Gradient() if part.node.kind in PASSING else None
+    def choose(part: Part) -> Rule | None:
+        if part.has_kernel:
+            return dense if dense and part.node.kind == "Dense" else kernel
+        if part.rescales:
+            return kernel
+        if part.node.kind == "BatchNormalization":
+            return batch_norm
+        if part.node.kind == "Add":
+            return add
+        if part.role == LINEAR:
+            return lrp.Z()
+        if part.role == ACTIVATION:
+            return gradient.Unchanged()
+        return gradient.Gradient() if part.node.kind in PASSING else None
 
-        return choose
-
-    return composite
+    return choose
 
 
-def _alpha_beta(alpha: float, beta: float, dense: Callable | None = None) -> Callable:
-    def rule(setting: _Setting) -> Rule:
-        return lrp.AlphaBeta(alpha, beta, "both" if setting.paper else "split")
-
-    def add(setting: _Setting) -> Rule:
-        return lrp.Clipped(rule(setting)) if setting.paper else rule(setting)
-
-    return _relevance(rule, rule, add, dense)
+def _alpha_beta(setting: _Setting, alpha: float, beta: float, dense_epsilon: float | None = None) -> Callable:
+    rule = lrp.AlphaBeta(alpha, beta, "both" if setting.paper else "split")
+    return _relevance(rule, rule, lrp.Clipped(rule) if setting.paper else rule, dense_epsilon and lrp.Epsilon(dense_epsilon))
 
 
-def _cmp(setting: _Setting) -> Rule:
-    return lrp.Epsilon(CMP_EPSILON)
+def _z(setting: _Setting) -> Callable:
+    rule = lrp.Z()
+    return _relevance(rule, lrp.PaperBatchNorm() if setting.paper else rule, rule)
 
 
-def _z(setting: _Setting) -> Rule:
-    return lrp.Z()
-
-
-def _epsilon(setting: _Setting) -> Rule:
-    return lrp.Epsilon(setting.options["epsilon"])
-
-
-def _paper_batch_norm(otherwise: Callable) -> Callable:
-    return lambda setting: lrp.PaperBatchNorm() if setting.paper else otherwise(setting)
+def _epsilon(setting: _Setting) -> Callable:
+    rule = lrp.Epsilon(setting.options["epsilon"])
+    return _relevance(rule, lrp.PaperBatchNorm() if setting.paper else rule, lrp.Z() if setting.paper else rule)
 
 
 def _deep_taylor(setting: _Setting) -> Callable:
@@ -268,65 +253,51 @@ def _relu_or_linear(part: Part) -> bool:
     return part.is_relu or part.activation == "linear"
 
 
-def _pattern(attribution: bool) -> Callable:
-    def composite(setting: _Setting) -> Callable:
-        folded = folded_norms((node.name, node.layer, node.inputs) for node in setting.graph.nodes)
+def _pattern(setting: _Setting, attribution: bool) -> Callable:
+    folded = folded_norms((node.name, node.layer, node.inputs) for node in setting.graph.nodes)
 
-        def choose(part: Part) -> Rule | None:
-            if why_no_pattern(part.node.layer):
-                return None
-            if part.node.name in folded.values():
-                return gradient.Unchanged()
-            if part.role == LINEAR and part.node.kind in PATTERN_KINDS:
-                norm = folded.get(part.node.name)
-                return pattern.Pattern(attribution, setting.parts[norm][0] if norm else None)
-            return _as_gradient(part)
+    def choose(part: Part) -> Rule | None:
+        if why_no_pattern(part.node.layer):
+            return None
+        if part.node.name in folded.values():
+            return gradient.Unchanged()
+        if part.role == LINEAR and part.node.kind in PATTERN_KINDS:
+            norm = folded.get(part.node.name)
+            return pattern.Pattern(attribution, setting.parts[norm][0] if norm else None)
+        return _as_gradient(part)
 
-        return choose
-
-    return composite
+    return choose
 
 
-def _deep_lift(split: bool, crossing: bool = True) -> Callable:
-    def composite(setting: _Setting) -> Callable:
-        def choose(part: Part) -> Rule | None:
-            kind = part.node.kind
-            if part.role == ACTIVATION:
-                reveals = split and part.is_relu
-                return deeplift.RevealCancel() if reveals else deeplift.Rescale() if part.elementwise else None
-            if part.has_kernel:
-                return deeplift.LinearDifference(split, crossing)
-            if kind == "BatchNormalization" or part.rescales:
-                return deeplift.ScaledDifference()
-            if kind == "Add":
-                return deeplift.LinearDifference(split)
-            if part.role == LINEAR or kind in SHAPES:
-                return deeplift.PositiveDifference()
-            return deeplift.PooledDifference(split, setting.paper) if kind in MAX_POOLINGS else None
+def _deeplift(setting: _Setting, split: bool, crossing: bool) -> Callable:
+    def choose(part: Part) -> Rule | None:
+        kind = part.node.kind
+        if part.role == ACTIVATION:
+            reveals = split and part.is_relu
+            return deeplift.RevealCancel() if reveals else deeplift.Rescale() if part.elementwise else None
+        if part.has_kernel:
+            return deeplift.LinearDifference(split, crossing)
+        if kind == "BatchNormalization" or part.rescales:
+            return deeplift.ScaledDifference()
+        if kind == "Add":
+            return deeplift.LinearDifference(split)
+        if part.role == LINEAR or kind in SHAPES:
+            return deeplift.PositiveDifference()
+        return deeplift.PooledDifference(split, setting.paper) if kind in MAX_POOLINGS else None
 
-        return choose
-
-    return composite
+    return choose
 
 
+# a composite: function (setting, the composite's numbers) -> function of a part that gives its rule, None where there is none
 COMPOSITES = {
     "gradient": _gradient,
-    "guided_backprop": _rectifier(lambda options: rectifier.Guided()),
-    "deconvnet": _rectifier(lambda options: rectifier.Deconvolved()),
-    "rectgrad": _rectifier(lambda options: rectifier.Rectified(options["percentile"])),
+    "rectified": _rectified,
     "deep_taylor": _deep_taylor,
-    "pattern_net": _pattern(attribution=False),
-    "pattern_attribution": _pattern(attribution=True),
-    "lrp_z": _relevance(_z, _paper_batch_norm(_z), _z),
-    "lrp_epsilon": _relevance(_epsilon, _paper_batch_norm(_epsilon), lambda setting: (_z if setting.paper else _epsilon)(setting)),
-    "lrp_alpha1_beta0": _alpha_beta(1, 0),
-    "lrp_alpha2_beta1": _alpha_beta(2, 1),
-    "lrp_alpha5_beta4": _alpha_beta(5, 4),
-    "lrp_cmp_alpha1_beta0": _alpha_beta(1, 0, _cmp),
-    "lrp_cmp_alpha2_beta1": _alpha_beta(2, 1, _cmp),
-    "deeplift_reveal_cancel": _deep_lift(split=True),
-    "deeplift_rescale": _deep_lift(split=False),
-    "deeplift_ablation": _deep_lift(split=False, crossing=False),
+    "z": _z,
+    "epsilon": _epsilon,
+    "alpha_beta": _alpha_beta,
+    "pattern": _pattern,
+    "deeplift": _deeplift,
 }
 
 
@@ -341,4 +312,4 @@ def why_not(method: Method, graph: Graph) -> str | None:
 
 def check_rules(method: Method, graph: Graph) -> None:
     """Raises UnsupportedError, with the reason, when a method has no rule for a layer of a network."""
-    rules_for(graph, method.name, "paper", method.options)
+    rules_for(graph, method.name, "paper", method.defaults)

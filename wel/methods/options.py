@@ -1,34 +1,139 @@
-"""The methods' own parameters: what was given, checked, and what the images say where nothing was given."""
+"""The methods' own parameters: what each may be, and what it becomes for the images of a study."""
 
 from __future__ import annotations
 
 import hashlib
-import math
+from dataclasses import dataclass
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, Mapping, Sequence
 
 import numpy as np
 
 from wel.errors import UnsupportedError, check_whole, invalid, one_of
-from wel.methods.registry import METHODS, Method
 
-# what numeric options may be
-NUMBERS = {
-    "percentile": (lambda value: 0 <= value <= 100, "a number from 0 to 100"),
-    "epsilon": (lambda value: 0 < value < math.inf, "a number above 0"),
-    "low": (math.isfinite, "a finite number"),
-    "high": (math.isfinite, "a finite number"),
-    "noise_scale": (lambda value: 0 <= value < math.inf, "a number from 0 on"),
-}
-COUNTS = ("samples", "steps")
+if TYPE_CHECKING:
+    from wel.methods.registry import Method
 
 
-def settle_options(method: Method, given: dict[str, Any], images: np.ndarray) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Option:
+    """A parameter of a method.
+
+    Attributes:
+        default: what it is unless it is given; None stands for "taken from the images", or "must be given".
+        needed: what of a network has to be given, in a word; empty for an option that may be left out.
+    """
+
+    default: Any = None
+    needed: ClassVar[str] = ""
+
+    def settled(self, name: str, value: Any, images: np.ndarray) -> Any:
+        """The value as rules take it.
+
+        Raises:
+            WelError: for a value that it cannot take; the message names the option.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Number(Option):
+    """A finite number within [least, most], or where `above` is set (above, ∞); by default perhaps what a function of the images says."""
+
+    least: float = -np.inf
+    most: float = np.inf
+    above: float | None = None
+    of_images: Callable[[np.ndarray], Any] | None = None
+
+    def settled(self, name, value, images):
+        if value is None and self.of_images:
+            return float(self.of_images(images))
+        if not isinstance(value, Real) or not np.isfinite(value) or not self._fits(float(value)):
+            raise invalid(name, value, self.expected)
+        return float(value)
+
+    def _fits(self, value: float) -> bool:
+        return self.least <= value <= self.most and (self.above is None or value > self.above)
+
+    @property
+    def expected(self) -> str:
+        """What it may be, in words."""
+        if self.above is not None:
+            return f"a number above {self.above:g}"
+        if np.isfinite(self.most):
+            return f"a number from {self.least:g} to {self.most:g}"
+        return f"a number from {self.least:g} on" if np.isfinite(self.least) else "a finite number"
+
+
+@dataclass(frozen=True)
+class Count(Option):
+    """A whole number of at least 1."""
+
+    def settled(self, name, value, images):
+        check_whole(name, value, 1)
+        return int(value)
+
+
+@dataclass(frozen=True)
+class Choice(Option):
+    """One of several words."""
+
+    among: tuple[str, ...] = ()
+
+    def settled(self, name, value, images):
+        if value not in self.among:
+            raise invalid(name, value, one_of(self.among))
+        return value
+
+
+@dataclass(frozen=True)
+class Reference(Option):
+    """An input that others are compared with, an array shaped like one image: "zero", "mean" (of the images), a colour, or an array."""
+
+    default: Any = "zero"
+
+    def settled(self, name, value, images):
+        if isinstance(value, str):
+            if value not in ("zero", "mean"):
+                raise invalid(name, value, "'zero', 'mean', a colour (one number per channel), or an array shaped like an image")
+            return np.zeros_like(images[0]) if value == "zero" else images.mean(axis=0, dtype="float64").astype("float32")
+        array = np.asarray(value, dtype="float32")
+        if array.shape not in (images.shape[1:], images.shape[-1:]):
+            raise invalid(name, f"an array of shape {array.shape}", f"shape {images.shape[1:]} or {images.shape[-1:]}")
+        return np.broadcast_to(array, images.shape[1:]).copy()
+
+
+@dataclass(frozen=True)
+class Noise(Option):
+    """What is added to every image: "random", drawn from the seed, or an array (n, samples, *one image)."""
+
+    default: Any = "random"
+
+    def settled(self, name, value, images):
+        if isinstance(value, str):
+            if value != "random":
+                raise invalid(name, value, "'random', or an array (n, samples, *one image)")
+            return value
+        array = np.asarray(value, dtype="float32")
+        if array.ndim != images.ndim + 1 or (array.shape[0], *array.shape[2:]) != images.shape or not array.size:
+            raise invalid(name, f"an array of shape {array.shape}", f"shape (n, samples, *one image), here of images {images.shape}")
+        return array
+
+
+@dataclass(frozen=True)
+class PatternArrays(Option):
+    """One array per layer with a kernel (`wel.methods.patterns`); they have to be given."""
+
+    needed = "patterns"
+
+    def settled(self, name, value, images):
+        return [np.asarray(array, dtype="float32") for array in value]
+
+
+def settle_options(method: Method, given: Mapping[str, Any], images: np.ndarray) -> dict[str, Any]:
     """A method's options with what was given and, where None is the default, what the images say.
 
-    Deep Taylor's `low` and `high` are the range of all images of the study (DESIGN: the range of the example image).
-    `reference` becomes an array shaped like one image: "zero", "mean" (of the images), a colour, or an array.
-    `noise` stays "random", or is an array (n, samples, *one image).
+    Deep Taylor's `low` and `high` are the range of all images of the study.
 
     Raises:
         WelError: for an option that the method does not have, or a value that it cannot take.
@@ -37,76 +142,27 @@ def settle_options(method: Method, given: dict[str, Any], images: np.ndarray) ->
     for key in given:
         if key not in method.options:
             raise invalid("options", key, f"for {method.name}: {one_of(method.options) if method.options else 'none'}")
-    settled = {key: _settled(method, key, value, images) for key, value in {**method.options, **given}.items()}
+    settled = {name: _settled(method, name, given.get(name, option.default), images) for name, option in method.options.items()}
     if "low" in settled and settled["low"] > settled["high"]:
         raise invalid("low", settled["low"], f"at most `high`, {settled['high']}")
     return settled
 
 
-def described(options: dict[str, Any]) -> dict[str, Any]:
+def _settled(method: Method, name: str, value: Any, images: np.ndarray) -> Any:
+    option = method.options[name]
+    if value is None and option.needed:
+        message = f"Method '{method.name}' needs {option.needed} of this network."
+        raise UnsupportedError(message, f"Expected the option {name}=[array, …].")
+    return option.settled(name, value, images)
+
+
+def described(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options as they go into a run's record: arrays as their sha256."""
-    return {key: _digest(value) if isinstance(value, (list, np.ndarray)) else value for key, value in options.items()}
+    return {key: arrays_sha256(value) if isinstance(value, (list, np.ndarray)) else value for key, value in options.items()}
 
 
-def _settled(method: Method, option: str, value: Any, images: np.ndarray) -> Any:
-    if option in NUMBERS:
-        bounds = {"low": images.min, "high": images.max}
-        return float(bounds[option]()) if value is None else _number(option, value)
-    if option in COUNTS:
-        return _count(option, value)
-    if option == "reference":
-        return _reference(value, images)
-    if option == "noise":
-        return _noise(value, images)
-    if option == "base":
-        return _base(value)
-    if value is None:
-        raise UnsupportedError(f"Method '{method.name}' needs patterns of this network.", "Expected the option patterns=[array, …].")
-    return [np.asarray(array, dtype="float32") for array in value]
-
-
-def _number(option: str, value: Any) -> float:
-    fits, expected = NUMBERS[option]
-    if not isinstance(value, Real) or not fits(value):
-        raise invalid(option, value, expected)
-    return float(value)
-
-
-def _count(option: str, value: Any) -> int:
-    check_whole(option, value, 1)
-    return int(value)
-
-
-def _noise(value: Any, images: np.ndarray) -> str | np.ndarray:
-    if isinstance(value, str):
-        if value != "random":
-            raise invalid("noise", value, "'random', or an array (n, samples, *one image)")
-        return value
-    array = np.asarray(value, dtype="float32")
-    if array.ndim != images.ndim + 1 or (array.shape[0], *array.shape[2:]) != images.shape or not array.size:
-        raise invalid("noise", f"an array of shape {array.shape}", f"shape (n, samples, *one image), here of images {images.shape}")
-    return array
-
-
-def _base(value: Any) -> str:
-    names = [name for name in METHODS if name.startswith("lrp_")]
-    if value not in names:
-        raise invalid("base", value, one_of(names))
-    return value
-
-
-def _reference(value: Any, images: np.ndarray) -> np.ndarray:
-    if isinstance(value, str):
-        if value not in ("zero", "mean"):
-            raise invalid("reference", value, "'zero', 'mean', a colour (one number per channel), or an array shaped like an image")
-        return np.zeros_like(images[0]) if value == "zero" else images.mean(axis=0, dtype="float64").astype("float32")
-    array = np.asarray(value, dtype="float32")
-    if array.shape not in (images.shape[1:], images.shape[-1:]):
-        raise invalid("reference", f"an array of shape {array.shape}", f"shape {images.shape[1:]} or {images.shape[-1:]}")
-    return np.broadcast_to(array, images.shape[1:]).copy()
-
-
-def _digest(arrays) -> str:
+def arrays_sha256(arrays: Sequence[np.ndarray] | np.ndarray) -> str:
+    """sha256 over the float32 bytes of arrays, one after the other."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(np.ascontiguousarray(array, dtype="float32").tobytes())

@@ -1,15 +1,46 @@
-"""The attribution methods that wel knows: name, label, backend, options, source, and how they are drawn."""
+"""The attribution methods that wel knows: all facts of a method in one record, and the citations.
+
+A new method is a record here and, unless it is made of another one, a composite in `wel.methods.composites`.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Iterable, NamedTuple
+from types import MappingProxyType
+from typing import Any, Iterable, Mapping, NamedTuple
+
+import numpy as np
 
 from wel.errors import WelError, invalid, one_of
+from wel.methods.options import Choice, Count, Noise, Number, Option, PatternArrays, Reference
+
+CITATIONS = {
+    "bach2015": "Bach, Binder, Montavon, Klauschen, Müller & Samek 2015, layer-wise relevance propagation, PLoS ONE 10(7)",
+    "gu2018": "Gu, Yang & Tresp 2018, Understanding individual decisions of CNNs via contrastive backpropagation, ACCV",
+    "kim2019": "Kim, Seo, Jeon, Koo, Choe & Jeon 2019, Why are saliency maps noisy?, ICCV workshops",
+    "kindermans2018": "Kindermans, Schütt, Alber, Müller, Erhan, Kim & Dähne 2018, Learning how to explain neural networks, ICLR",
+    "lapuschkin2017": "Lapuschkin, Binder, Müller & Samek 2017, Age and gender classification (CMP), ICCV workshops",
+    "montavon2017": "Montavon, Lapuschkin, Binder, Samek & Müller 2017, deep Taylor decomposition, Pattern Recognition 65",
+    "shrikumar2016": "Shrikumar, Greenside, Shcherbina & Kundaje 2016, Not just a black box, arXiv 1605.01713",
+    "shrikumar2017": "Shrikumar, Greenside & Kundaje 2017, Learning important features (DeepLIFT), ICML",
+    "simonyan2014": "Simonyan, Vedaldi & Zisserman 2014, Deep inside convolutional networks, ICLR workshop",
+    "sixt2020": "Sixt, Granz & Landgraf 2020, When explanations lie, ICML",
+    "smilkov2017": "Smilkov, Thorat, Kim, Viégas & Wattenberg 2017, SmoothGrad, ICML workshop",
+    "springenberg2015": "Springenberg, Dosovitskiy, Brox & Riedmiller 2015, Striving for simplicity, ICLR workshop",
+    "sundararajan2017": "Sundararajan, Taly & Yan 2017, Axiomatic attribution for deep networks, ICML",
+    "zeiler2014": "Zeiler & Fergus 2014, Visualizing and understanding convolutional networks, ECCV",
+    "zhang2018": "Zhang, Bargal, Lin, Brandt, Shen & Sclaroff 2018, Top-down neural attention by excitation backprop, IJCV 126",
+}
+
+SEMANTICS = ("paper", "corrected")
 
 # seaborn's "colorblind" palette, c0 to c4, as the paper uses it
 BLUE, ORANGE, GREEN, RED, PINK = "#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc"
 BLACK = "#000000"
+
+GRADIENT, RECTIFIED, TAYLOR, LRP, PATTERN, DEEPLIFT = "gradient", "rectified gradient", "deep Taylor", "LRP", "patterns", "DeepLIFT"
+# of the families whose rules share the value of a unit out among its inputs
+RELEVANCE_FAMILIES = (TAYLOR, LRP)
 
 
 class Tolerance(NamedTuple):
@@ -23,6 +54,18 @@ class Tolerance(NamedTuple):
 ONE_TERM, TWO_TERM, NEAR_ZERO = Tolerance(1e-3, 1e-3), Tolerance(1e-2, 5e-3), Tolerance(None, 1e-2)
 
 
+class Composite(NamedTuple):
+    """Which rule each part of a network gets: a function of `wel.methods.composites.COMPOSITES` by its name, and its numbers."""
+
+    name: str
+    numbers: Mapping[str, Any] = MappingProxyType({})
+
+
+def composite(name: str, **numbers: Any) -> Composite:
+    """A composite with its numbers."""
+    return Composite(name, numbers)
+
+
 @dataclass(frozen=True)
 class Method:
     """An attribution method.
@@ -32,11 +75,22 @@ class Method:
         label: as figures show it.
         mark: the letter, or matplotlib marker, that the paper draws it with.
         color: of its line.
-        wrapped: the package that computes it, "innvestigate" or "deeplift".
-        source: key of `wel.methods.registry.CITATIONS`.
-        options: its own parameters with their defaults; None stands for "taken from the images", or "must be given".
+        family: what it is a kind of, one of this module's names for them.
+        source: key of `CITATIONS`.
+        formula: what it does at a layer, or at the input, in one line; R is relevance, x a layer's input, W and b its weights.
+        composite: its rules; None for a method that is made of another one.
+        made_of: the method whose relevance its maps are made of; the option `base` says which, where it has one.
+        wrapped: the package that computes it, "innvestigate" or "deeplift"; None where none does.
+        options: its own parameters by name.
         tolerance: what `wel verify` allows.
         csc: whether it passes relevance from layer to layer, so that CSC is defined; the others have maps of the input only.
+        paper: whether it is one of the paper's, and so of "all".
+        relu_only: whether it is defined for ReLU networks only.
+        two_kernels: whether it is the same for two kernels one after the other as for their product.
+        same_semantics: whether `paper` and `corrected` are the same for every network; else rules are compared.
+        cost: how long it takes, gradient 1.
+        audit_rank: its place in the order of an audit where time may run out: what people use first, of every family one; None: last.
+        full_audit: whether a full audit takes it although it is not one of the paper's.
         head: what a map begins with at the output: "logit", the class's logit, or "one", 1.
         reduction: how a map's channels become one, "sum" or "max_abs", the largest absolute value.
         map_percentile: at which maps are cut before they are compared (`wel.measures.similarity.ssim`).
@@ -46,86 +100,143 @@ class Method:
     label: str
     mark: str
     color: str
+    family: str
     source: str
-    wrapped: str = "innvestigate"
-    options: dict = field(default_factory=dict)
+    formula: str
+    composite: Composite | None = None
+    made_of: str | None = None
+    wrapped: str | None = "innvestigate"
+    options: Mapping[str, Option] = field(default_factory=dict)
     tolerance: Tolerance = ONE_TERM
     csc: bool = True
+    paper: bool = True
+    relu_only: bool = False
+    two_kernels: bool = True
+    same_semantics: bool = False
+    cost: int = 1
+    audit_rank: int | None = None
+    full_audit: bool = False
     head: str = "logit"
     reduction: str = "sum"
     map_percentile: float = 99.5
 
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Its options as they are unless they are given."""
+        return {name: option.default for name, option in self.options.items()}
 
-METHODS = {
-    method.name: method
-    for method in (
-        Method("gradient", "Gradient", "v", BLACK, "simonyan2014", head="one", reduction="max_abs"),
-        Method("guided_backprop", "Guided BP", "G", BLUE, "springenberg2015", reduction="max_abs"),
-        Method("deconvnet", "Deconvnet", "V", BLUE, "zeiler2014", reduction="max_abs"),
-        Method(
-            "rectgrad",
-            "RectGrad",
-            "R",
-            BLUE,
-            "kim2019",
-            options={"percentile": 98.0},
-            tolerance=TWO_TERM,
-            reduction="max_abs",
-            map_percentile=100.0,
-        ),
-        Method("deep_taylor", "Deep Taylor", "T", RED, "montavon2017", options={"low": None, "high": None}),
-        Method("lrp_z", "LRP-z", "Z", GREEN, "bach2015", tolerance=NEAR_ZERO),
-        Method("lrp_epsilon", "LRP-ε", "E", GREEN, "bach2015", options={"epsilon": 1e-7}, tolerance=NEAR_ZERO),
-        Method("lrp_alpha1_beta0", "LRP α1β0", "1", GREEN, "bach2015"),
-        Method("lrp_alpha2_beta1", "LRP α2β1", "2", GREEN, "bach2015", tolerance=TWO_TERM),
-        Method("lrp_alpha5_beta4", "LRP α5β4", "5", GREEN, "bach2015", tolerance=TWO_TERM),
-        Method("lrp_cmp_alpha1_beta0", "LRP CMP α1β0", "^", ORANGE, "lapuschkin2017", tolerance=NEAR_ZERO),
-        Method("lrp_cmp_alpha2_beta1", "LRP CMP α2β1", "P", ORANGE, "lapuschkin2017", tolerance=NEAR_ZERO),
-        Method("pattern_net", "PatternNet", "N", RED, "kindermans2018", options={"patterns": None}),
-        Method("pattern_attribution", "PatternAttr.", "$P$", RED, "kindermans2018", options={"patterns": None}),
-        Method(
-            "deeplift_reveal_cancel",
-            "DeepLIFT RevealCancel",
-            "L",
-            PINK,
-            "shrikumar2017",
-            "deeplift",
-            {"reference": "zero"},
-            TWO_TERM,
-            head="one",
-        ),
-        Method("deeplift_rescale", "DeepLIFT Rescale", "D", PINK, "shrikumar2017", "deeplift", {"reference": "zero"}, head="one"),
-        Method("deeplift_ablation", "DeepLIFT ablation", "A", PINK, "sixt2020", "deeplift", {"reference": "zero"}, head="one"),
-        Method("input_x_gradient", "Input × gradient", "X", BLACK, "shrikumar2016", csc=False, head="one"),
-        Method(
-            "smoothgrad",
-            "SmoothGrad",
-            "o",
-            ORANGE,
-            "smilkov2017",
-            options={"samples": 50, "noise_scale": 0.15, "noise": "random"},
-            csc=False,
-            head="one",
-            reduction="max_abs",
-        ),
-        Method(
-            "integrated_gradients",
-            "Integrated gradients",
-            "I",
-            BLACK,
-            "sundararajan2017",
-            options={"steps": 64, "reference": "zero"},
-            csc=False,
-            head="one",
-        ),
-        Method("excitation_backprop", "Excitation BP", "B", GREEN, "zhang2018", csc=False),
-        Method("contrastive_lrp", "Contrastive LRP", "C", GREEN, "gu2018", options={"base": "lrp_alpha1_beta0"}, csc=False),
-        Method("contrastive_excitation_backprop", "Contrastive Excitation BP", "K", GREEN, "zhang2018", csc=False),
-    )
-}
-CSC_METHODS = tuple(name for name, method in METHODS.items() if method.csc)
-# what "all" means: LRP-ε is not one of the paper's methods
-PAPER_METHODS = tuple(name for name in CSC_METHODS if name != "lrp_epsilon")
+
+def _rectified(name: str, *drawn: str, **facts: Any) -> Method:
+    return Method(name, *drawn[:2], BLUE, RECTIFIED, *drawn[2:], relu_only=True, reduction="max_abs", **facts)
+
+
+def _alpha_beta(alpha: int, beta: int, mark: str, **facts: Any) -> Method:
+    name, label = f"lrp_alpha{alpha}_beta{beta}", f"LRP α{alpha}β{beta}"
+    formula = f"R_in = {alpha} x·W⁺ᵀ(R/z⁺) − {beta} x·W⁻ᵀ(R/z⁻) for x ≥ 0" if beta else "R_in = x·W⁺ᵀ(R/z⁺) for x ≥ 0"
+    chosen = composite("alpha_beta", alpha=alpha, beta=beta)
+    return Method(name, label, mark, GREEN, LRP, "bach2015", formula, chosen, two_kernels=False, **facts)
+
+
+def _cmp(alpha: int, beta: int, mark: str, **facts: Any) -> Method:
+    name, label = f"lrp_cmp_alpha{alpha}_beta{beta}", f"LRP CMP α{alpha}β{beta}"
+    formula = f"LRP α{alpha}β{beta} at convolutions, LRP-ε with ε = 1e-10 at dense layers"
+    chosen = composite("alpha_beta", alpha=alpha, beta=beta, dense_epsilon=1e-10)
+    facts = {"tolerance": NEAR_ZERO, "two_kernels": False, **facts}
+    return Method(name, label, mark, ORANGE, LRP, "lapuschkin2017", formula, chosen, **facts)
+
+
+def _pattern(name: str, label: str, mark: str, formula: str, attribution: bool) -> Method:
+    chosen = composite("pattern", attribution=attribution)
+    return Method(name, label, mark, RED, PATTERN, "kindermans2018", formula, chosen, options={"patterns": PatternArrays()})
+
+
+def _deeplift(name: str, label: str, mark: str, source: str, formula: str, split: bool, crossing: bool = True, **facts: Any) -> Method:
+    chosen = composite("deeplift", split=split, crossing=crossing)
+    facts = {"wrapped": "deeplift", "options": {"reference": Reference()}, "head": "one", **facts}
+    return Method(name, label, mark, PINK, DEEPLIFT, source, formula, chosen, **facts)
+
+
+def _maps(*drawn: str, made_of: str | None, **facts: Any) -> Method:
+    return Method(*drawn, made_of=made_of, csc=False, **{"paper": False, **facts})
+
+
+CSC = (
+    Method(
+        "gradient", "Gradient", "v", BLACK, GRADIENT, "simonyan2014", "R_in = Wᵀ(f′ ⊙ R)", composite("gradient"),
+        same_semantics=True, audit_rank=0, head="one", reduction="max_abs",
+    ),
+    _rectified(
+        "guided_backprop", "Guided BP", "G", "springenberg2015", "R_in = [x > 0] max(R, 0) at ReLUs, else the gradient",
+        composite=composite("rectified", rule="guided"), audit_rank=3, same_semantics=True,
+    ),
+    _rectified(
+        "deconvnet", "Deconvnet", "V", "zeiler2014", "R_in = max(R, 0) at ReLUs, else the gradient",
+        composite=composite("rectified", rule="deconvolved"), audit_rank=6, same_semantics=True,
+    ),
+    _rectified(
+        "rectgrad", "RectGrad", "R", "kim2019", "R_in = [x > 0] R where y ⊙ R is above its percentile at ReLUs, else 0",
+        composite=composite("rectified", rule="percentile"), options={"percentile": Number(98.0, 0, 100)},
+        tolerance=TWO_TERM, audit_rank=7, same_semantics=True, map_percentile=100.0,
+    ),
+    Method(
+        "deep_taylor", "Deep Taylor", "T", RED, TAYLOR, "montavon2017", "R_in = x·W⁺ᵀ(R/W⁺x), zᴮ at the input", composite("deep_taylor"),
+        options={"low": Number(of_images=np.min), "high": Number(of_images=np.max)}, relu_only=True, two_kernels=False, audit_rank=4,
+    ),
+    Method(
+        "lrp_z", "LRP-z", "Z", GREEN, LRP, "bach2015", "R_in = x·Wᵀ(R/(Wx + b))", composite("z"), tolerance=NEAR_ZERO, audit_rank=5,
+    ),
+    Method(
+        "lrp_epsilon", "LRP-ε", "E", GREEN, LRP, "bach2015", "R_in = x·Wᵀ(R/(z + ε sign z)), z = Wx + b", composite("epsilon"),
+        options={"epsilon": Number(1e-7, above=0)}, tolerance=NEAR_ZERO, paper=False, audit_rank=9, full_audit=True,
+    ),
+    _alpha_beta(1, 0, "1", audit_rank=1),
+    _alpha_beta(2, 1, "2", tolerance=TWO_TERM, cost=2, audit_rank=8),
+    _alpha_beta(5, 4, "5", tolerance=TWO_TERM, cost=2, audit_rank=12),
+    _cmp(1, 0, "^", audit_rank=10),
+    _cmp(2, 1, "P", cost=2, audit_rank=13),
+    _pattern("pattern_net", "PatternNet", "N", "the gradient with patterns A in place of W: R_in = Aᵀ(f′ ⊙ R)", attribution=False),
+    _pattern("pattern_attribution", "PatternAttr.", "$P$", "the gradient with A ⊙ W: R_in = (A ⊙ W)ᵀ(f′ ⊙ R)", attribution=True),
+    _deeplift(
+        "deeplift_reveal_cancel", "DeepLIFT RevealCancel", "L", "shrikumar2017", "m±_in = m± Δy±/Δx± at activations, Δ⁺ and Δ⁻ apart",
+        split=True, tolerance=TWO_TERM, cost=2, audit_rank=11,
+    ),
+    _deeplift("deeplift_rescale", "DeepLIFT Rescale", "D", "shrikumar2017", "m_in = m Δy/Δx at activations", split=False, audit_rank=2),
+    _deeplift(
+        "deeplift_ablation", "DeepLIFT ablation", "A", "sixt2020", "Rescale with W⁺ in place of W: no contribution changes its sign",
+        split=False, crossing=False, audit_rank=14,
+    ),
+)  # fmt: skip
+MAPS = (
+    _maps(
+        "input_x_gradient", "Input × gradient", "X", BLACK, GRADIENT, "shrikumar2016", "x ⊙ ∂y/∂x",
+        made_of="gradient", same_semantics=True, full_audit=True, head="one",
+    ),
+    _maps(
+        "smoothgrad", "SmoothGrad", "o", ORANGE, GRADIENT, "smilkov2017", "mean of ∂y/∂x at x + N(0, σ²), σ = noise_scale × range of x",
+        made_of="gradient", options={"samples": Count(50), "noise_scale": Number(0.15, 0), "noise": Noise()},
+        paper=True, same_semantics=True, full_audit=True, head="one", reduction="max_abs",
+    ),
+    _maps(
+        "integrated_gradients", "Integrated gradients", "I", BLACK, GRADIENT, "sundararajan2017",
+        "(x − r) ⊙ mean of ∂y/∂x on the way from r to x",
+        made_of="gradient", options={"steps": Count(64), "reference": Reference()}, full_audit=True, head="one",
+    ),
+    _maps("excitation_backprop", "Excitation BP", "B", GREEN, LRP, "zhang2018", "LRP α1β0", made_of="lrp_alpha1_beta0", two_kernels=False),
+    _maps(
+        "contrastive_lrp", "Contrastive LRP", "C", GREEN, LRP, "gu2018", "max(0, R(class) − R(all others, with the same sum))",
+        made_of=None, two_kernels=False,
+        options={"base": Choice("lrp_alpha1_beta0", tuple(method.name for method in CSC if method.family == LRP))},
+    ),
+    _maps(
+        "contrastive_excitation_backprop", "Contrastive Excitation BP", "K", GREEN, LRP, "zhang2018",
+        "LRP α1β0 of the class minus LRP α1β0 with the last kernel negated", made_of="lrp_alpha1_beta0", two_kernels=False,
+    ),
+)  # fmt: skip
+METHODS = {method.name: method for method in (*CSC, *MAPS)}
+CSC_METHODS = tuple(method.name for method in CSC)
+# what "all" means
+PAPER_METHODS = tuple(method.name for method in CSC if method.paper)
+PAPER_MAPS = tuple(method.name for method in METHODS.values() if method.paper)
 
 
 def find_method(name: str, maps: bool = False) -> Method:
@@ -155,26 +266,6 @@ def choose_methods(names: str | Iterable[str]) -> list[Method]:
     if not names:
         raise invalid("methods", names, "'all' or one or more methods")
     return [find_method(name) for name in dict.fromkeys(names)]
-
-
-CITATIONS = {
-    "bach2015": "Bach, Binder, Montavon, Klauschen, Müller & Samek 2015, layer-wise relevance propagation, PLoS ONE 10(7)",
-    "gu2018": "Gu, Yang & Tresp 2018, Understanding individual decisions of CNNs via contrastive backpropagation, ACCV",
-    "kim2019": "Kim, Seo, Jeon, Koo, Choe & Jeon 2019, Why are saliency maps noisy?, ICCV workshops",
-    "kindermans2018": "Kindermans, Schütt, Alber, Müller, Erhan, Kim & Dähne 2018, Learning how to explain neural networks, ICLR",
-    "lapuschkin2017": "Lapuschkin, Binder, Müller & Samek 2017, Age and gender classification (CMP), ICCV workshops",
-    "montavon2017": "Montavon, Lapuschkin, Binder, Samek & Müller 2017, deep Taylor decomposition, Pattern Recognition 65",
-    "shrikumar2016": "Shrikumar, Greenside, Shcherbina & Kundaje 2016, Not just a black box, arXiv 1605.01713",
-    "shrikumar2017": "Shrikumar, Greenside & Kundaje 2017, Learning important features (DeepLIFT), ICML",
-    "simonyan2014": "Simonyan, Vedaldi & Zisserman 2014, Deep inside convolutional networks, ICLR workshop",
-    "sixt2020": "Sixt, Granz & Landgraf 2020, When explanations lie, ICML",
-    "smilkov2017": "Smilkov, Thorat, Kim, Viégas & Wattenberg 2017, SmoothGrad, ICML workshop",
-    "springenberg2015": "Springenberg, Dosovitskiy, Brox & Riedmiller 2015, Striving for simplicity, ICLR workshop",
-    "sundararajan2017": "Sundararajan, Taly & Yan 2017, Axiomatic attribution for deep networks, ICML",
-    "zeiler2014": "Zeiler & Fergus 2014, Visualizing and understanding convolutional networks, ECCV",
-    "zhang2018": "Zhang, Bargal, Lin, Brandt, Shen & Sclaroff 2018, Top-down neural attention by excitation backprop, IJCV 126",
-}
-SEMANTICS = ("paper", "corrected")
 
 
 def check_semantics(semantics: str) -> None:

@@ -7,7 +7,7 @@ of them passes a layer by itself. Between a value x and a relevance R stands `x[
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, NamedTuple, Sequence
+from typing import Any, ClassVar, NamedTuple, Sequence
 
 import tensorflow as tf
 
@@ -46,6 +46,9 @@ class Rule:
     All of it is TensorFlow operations that become part of a compiled graph. `wel.register_rule` says which layers get the rule; for
     one that serves all linear layers see `wel.LinearRule`.
     """
+
+    # whether what is passed down is a linear function of R
+    linear: ClassVar[bool] = True
 
     def parameters(self, part: Part, pattern: Any = None) -> Any:
         """Tensors that `site.parameters` holds then; any structure of them, made of the layer's weights once per study."""

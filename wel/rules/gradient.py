@@ -63,6 +63,8 @@ class Gradient(Rule):
 class Guided(Derivative):
     """R_in = [x > 0] max(R, 0): Guided Backprop (Springenberg et al. 2015)."""
 
+    linear = False
+
     def apply(self, site, prepared, R):
         return super().apply(site, prepared, tf.nn.relu(R))
 
@@ -70,6 +72,8 @@ class Guided(Derivative):
 @dataclass(frozen=True)
 class Deconvolved(Rule):
     """R_in = max(R, 0): Deconvnet (Zeiler and Fergus 2014)."""
+
+    linear = False
 
     def apply(self, site, prepared, R):
         return [tf.nn.relu(R)]
@@ -82,6 +86,8 @@ class Rectified(Derivative):
     The percentile is the nearest rank, counted from the top: of n values the one after the first k = round((n − 1)(1 − q/100)),
     halves rounded to even.
     """
+
+    linear = False
 
     percentile: float
 

@@ -141,6 +141,8 @@ class PaperBatchNorm(Rule):
 class Clipped(Rule):
     """Another rule's result, cut to [0, 1000]: the paper authors' residual Add."""
 
+    linear = False
+
     rule: Rule
 
     def parameters(self, part, pattern=None):

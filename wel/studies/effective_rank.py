@@ -15,14 +15,11 @@ from wel.errors import invalid
 from wel.methods.composites import flow_of, rules_for
 from wel.methods.registry import choose_methods
 from wel.networks.network import Network
-from wel.rules.gradient import Deconvolved, Guided, Rectified
-from wel.rules.lrp import Clipped
 from wel.studies.csc import Cell, CosineStudy, stripped
 from wel.system.progress import Steps
 from wel.system.runs import Run
 
 VECTORS = 16  # a relative error of about 2/16 for one image and location, less for medians over them
-NOT_LINEAR = (Guided, Deconvolved, Rectified, Clipped)
 
 
 @dataclass(frozen=True)
@@ -170,7 +167,7 @@ class _RankStudy(CosineStudy):
         graph = self.net.graph
         rules = rules_for(graph, cell.method.name, cell.semantics, self.settled(cell.method))
         _, bottlenecks = flow_of(graph, cell.method.name, cell.semantics)
-        bent = {name for name, pairs in rules.items() if any(isinstance(rule, NOT_LINEAR) for _, rule in pairs)}
+        bent = {name for name, pairs in rules.items() if not all(rule.linear for _, rule in pairs)}
 
         def is_linear(start: str, layer: str) -> bool:
             between = graph.names[graph.index(layer) : graph.index(start) + 1]

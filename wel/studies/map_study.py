@@ -16,14 +16,12 @@ from wel.errors import UnsupportedError, WelError, check_whole, invalid
 from wel.measures.similarity import SSIM_WINDOW, similarity
 from wel.methods.options import described, settle_options
 from wel.methods.patterns import with_patterns
-from wel.methods.registry import PAPER_METHODS, Method, chosen_semantics, find_method
+from wel.methods.registry import PAPER_MAPS, Method, chosen_semantics, find_method
 from wel.networks.network import Network, classes_told
 from wel.studies.maps import attribution
 from wel.system.progress import Steps
 from wel.system.runs import Run
 
-# what "all" means here: the methods of the paper's figure 2
-SANITY_METHODS = (*PAPER_METHODS, "smoothgrad")
 TEXT_COLUMNS = ("model", "method", "semantics", "backend", "stage", "class_from")
 # (network, images (n, *input shape), classes (n,)) -> maps (n, *input shape)
 Explainer = Callable[[Network, np.ndarray, np.ndarray], np.ndarray]
@@ -68,7 +66,7 @@ def choose_map_methods(names: str | Iterable[str]) -> list[Method]:
     Raises:
         WelError: for an unknown name, or when none is given.
     """
-    names = SANITY_METHODS if names == "all" else ([names] if isinstance(names, str) else list(names))
+    names = PAPER_MAPS if names == "all" else ([names] if isinstance(names, str) else list(names))
     if not names:
         raise invalid("methods", names, "'all' or one or more methods")
     return [find_method(name, maps=True) for name in dict.fromkeys(names)]
