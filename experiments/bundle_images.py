@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image, ImageOps
 from skimage import data
 
-from wel.images.cifar10 import CLASSES, Split, load_cifar10
+from wel.images.cifar10 import Split, load_cifar10
+from wel.networks.zoo import CIFAR10_CLASSES
 from wel.system.files import written_whole
 
 BUNDLE = Path(__file__).resolve().parent.parent / "models" / "data"
@@ -22,7 +23,7 @@ SAMPLES = ("astronaut", "chelsea", "coffee", "rocket")
 
 def balanced_index(labels: np.ndarray, per_class: int) -> np.ndarray:
     """Indices of the first `per_class` images of each class, interleaved: (per_class · classes,) int64."""
-    first = [np.flatnonzero(labels == label)[:per_class] for label in range(len(CLASSES))]
+    first = [np.flatnonzero(labels == label)[:per_class] for label in range(len(CIFAR10_CLASSES))]
     return np.stack(first, axis=1).ravel()
 
 

@@ -24,7 +24,7 @@ from judges import (
     Outcome,
 )
 
-from wel.cli.simulate import PARALLEL
+from wel.studies.simulation import PARALLEL
 
 PLAIN, RESIDUAL = ("vgg16", "cifar10"), ("resnet50", "resnet20")
 COUNTERPART = dict(zip(RESIDUAL, PLAIN))  # the plain network that a residual one is compared with

@@ -11,8 +11,8 @@ from typing import Callable, Iterable, Mapping, NamedTuple, Sequence
 import numpy as np
 import pandas as pd
 
-from wel.cli.simulate import PARALLEL
 from wel.methods.registry import METHODS
+from wel.studies.simulation import PARALLEL
 
 HOLDS, FAILS, UNTESTABLE = "holds", "does not hold", "not testable without ImageNet weights"
 CONVERGED = 0.99  # median |cos| from which on directions count as one

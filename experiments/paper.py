@@ -17,8 +17,6 @@ import pandas as pd  # noqa: E402
 import typer  # noqa: E402
 
 import wel  # noqa: E402
-from wel.cli.csc import context  # noqa: E402
-from wel.cli.saliency import class_names  # noqa: E402
 from wel.figures.csc import write_csc_figures  # noqa: E402
 from wel.figures.saliency import Pictures, write_saliency_figures  # noqa: E402
 from wel.figures.sanity import write_cascading_figure, write_random_logit_figure  # noqa: E402
@@ -116,7 +114,7 @@ class Sheet:
         """`wel.saliency` and its maps; `correlations.csv` if the network was randomised."""
         with self._study("saliency", of) as kept:
             result = wel.saliency(of.net, of.inputs, classes=of.labels, **settings, **kept)
-        pictures = Pictures(of.pictures.names, of.pictures.pixels, class_names(of.net))
+        pictures = Pictures(of.pictures.names, of.pictures.pixels, of.net.class_names)
         written = write_saliency_figures(result, METHODS, pictures, self.folder / "figures")
         self.draw(sorted(written, key=lambda path: SALIENCY_FIGURES.index(path.stem.partition("_")[0])))
         if "stages" in settings:
@@ -141,7 +139,7 @@ class Sheet:
         folder = f"{name}-{of.net.name}-{of.weights}-{count or len(of.inputs)}"
         self.record["runs"].append({"study": name, "network": of.net.name, "weights": of.weights, "folder": folder, "figures": []})
         with bar_steps(f"{self.record['figure']}, {of.net.name}") as steps:
-            yield {"out": self.folder, "context": context(of.net, of.pictures), "steps": steps}
+            yield {"out": self.folder, "context": of.pictures.record(of.net), "steps": steps}
 
     @property
     def folder(self) -> Path:

@@ -10,7 +10,8 @@ from replicas import Replica, relative
 
 from wel.backends.native.backend import NativeBackend, tensors_for
 from wel.backends.native.sweep import Sweep
-from wel.backends.request import Precision, Request
+from wel.backends.request import Precision, Request, relevance_at
+from wel.measures.counting import Cosines
 from wel.methods.composites import flow_of, rules_for
 from wel.methods.options import settle_options
 from wel.methods.registry import find_method
@@ -25,11 +26,11 @@ class Opened:
     def relevance(self, method: str, images, start: str, vectors, semantics: str = "corrected", at: Iterable[str] | None = None, **options):
         """As `wel.relevance`, by Keras's names, in the number type that was opened; options as they are."""
         at = self.net.graph.below(start) if at is None else at
-        return self.native.relevance(Request(method, semantics, options), images, start, np.asarray(vectors), at)
+        return relevance_at(self.native, Request(find_method(method), semantics, options), images, start, np.asarray(vectors), list(at))
 
     def cosines(self, method: str, images, vectors: dict, semantics: str = "corrected", **options):
         """|cos| for several start layers at once."""
-        return self.native.cosines(Request(method, semantics, options), images, vectors, list(range(len(images))))
+        return self.native.measure(Request(find_method(method), semantics, options), images, vectors, None, Cosines())
 
 
 class Swept:

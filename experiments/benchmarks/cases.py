@@ -50,7 +50,7 @@ class Case:
             UnsupportedError: when the network cannot have patterns.
         """
         given = {"patterns": self._patterns} if "patterns" in METHODS[method].options else {}
-        return Request(method, "paper", settle_options(METHODS[method], given, self.images))
+        return Request(METHODS[method], "paper", settle_options(METHODS[method], given, self.images))
 
     def vectors(self, starts: Sequence[str]) -> dict[str, np.ndarray]:
         """Start layer -> vectors (1, V, *shape)."""

@@ -18,9 +18,11 @@ from cases import Case
 from wel.backends import find_backend
 from wel.backends.native.backend import NativeBackend
 from wel.backends.process import own_worker
+from wel.backends.request import Whole
 from wel.backends.wrapped import WrappedBackend
 from wel.errors import UnsupportedError, WelError
-from wel.methods.registry import METHODS
+from wel.measures.counting import Cosines
+from wel.methods.registry import DEEPLIFT, METHODS
 
 Run = Callable[[], float]
 Subject = Callable[[Case, str], ContextManager[Run]]
@@ -41,7 +43,7 @@ ORIGINAL_DEEPLIFT_NETWORKS = ("cifar10",)
 def native(case: Case, method: str) -> Iterator[Run]:
     """wel's engine: CSC from the logits at all layers, cosines counted."""
     opened, request, vectors = NativeBackend().open(case.net), case.request(method), case.vectors([case.logits])
-    yield _timed(lambda: opened.cosines(request, case.images, vectors, [0]))
+    yield _timed(lambda: opened.measure(request, case.images, vectors, None, Cosines()))
 
 
 @contextmanager
@@ -80,7 +82,7 @@ def original(case: Case, method: str) -> Iterator[Run]:
     """The 2020 stack, read at the input only."""
     if method not in ORIGINAL_METHODS:
         raise UnsupportedError(f"The original stack is measured for {', '.join(ORIGINAL_METHODS)}.")
-    if method.startswith("deeplift_") and case.net.name not in ORIGINAL_DEEPLIFT_NETWORKS:
+    if METHODS[method].family == DEEPLIFT and case.net.name not in ORIGINAL_DEEPLIFT_NETWORKS:
         raise UnsupportedError(f"The original stack's DeepLIFT is measured on {', '.join(ORIGINAL_DEEPLIFT_NETWORKS)}.")
     with _process(find_backend("original", METHODS[method]), case, method) as run:
         yield run
@@ -107,7 +109,7 @@ def zennit(python: str) -> Subject:
 def sweep(case: Case, method: str) -> Iterator[Run]:
     """wel's engine: the paper's start layers in one sweep."""
     opened, request, vectors = NativeBackend().open(case.net), case.request(method), case.vectors(case.net.start_layers(None))
-    yield _timed(lambda: opened.cosines(request, case.images, vectors, [0]))
+    yield _timed(lambda: opened.measure(request, case.images, vectors, None, Cosines()))
 
 
 @contextmanager
@@ -116,7 +118,7 @@ def one_by_one(case: Case, method: str) -> Iterator[Run]:
     request, vectors = case.request(method), case.vectors(case.net.start_layers(None))
     # opened once for each, so that weights are prepared once
     opened = {start: NativeBackend().open(case.net) for start in vectors}
-    yield _timed(lambda: [opened[start].cosines(request, case.images, {start: vectors[start]}, [0]) for start in vectors])
+    yield _timed(lambda: [opened[start].measure(request, case.images, {start: vectors[start]}, None, Cosines()) for start in vectors])
 
 
 def _timed(work: Callable[[], Any]) -> Run:
@@ -132,8 +134,7 @@ def _timed(work: Callable[[], Any]) -> Run:
 def _process(backend: WrappedBackend, case: Case, method: str) -> Iterator[Run]:
     try:
         opened, request, vectors = backend.open(case.net), case.request(method), case.vectors([case.logits])
-        start, at = case.logits, [case.net.graph.input]
-        yield _timed(lambda: opened.relevance(request, case.images, start, vectors[start], at))
+        yield _timed(lambda: opened.measure(request, case.images, vectors, [case.net.graph.input], Whole()))
     finally:
         backend.close()
 

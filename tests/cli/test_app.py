@@ -211,7 +211,7 @@ def test_methods_say_what_applies_to_a_network(model, capsys):
 
 
 def test_an_error_of_wels_own_is_no_finding(monkeypatch, capsys):
-    monkeypatch.setattr("wel.cli.networks.show_models", lambda: 1 / 0)
+    monkeypatch.setattr("wel.cli.networks.printable", lambda *arguments: 1 / 0)
     with pytest.raises(SystemExit) as ended:
         main(["models"])
     assert ended.value.code == 70 and "ZeroDivisionError" in capsys.readouterr().err
@@ -219,10 +219,10 @@ def test_an_error_of_wels_own_is_no_finding(monkeypatch, capsys):
 
 INTERRUPTED = """
 import os, signal
-import wel.cli.methods
+import wel.cli.networks
 from wel.cli.app import main
 
-wel.cli.networks.show_models = lambda: os.kill(os.getpid(), signal.SIGINT)
+wel.cli.networks.printable = lambda *arguments: os.kill(os.getpid(), signal.SIGINT)
 main(["models"])
 """
 

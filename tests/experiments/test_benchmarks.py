@@ -15,6 +15,7 @@ import pytest
 from scripts import imported
 
 from wel.backends.native.backend import NativeBackend
+from wel.backends.request import relevance_at
 from wel.methods.registry import CSC_METHODS
 
 FOLDER = Path(__file__).parents[2] / "experiments" / "benchmarks"
@@ -76,7 +77,7 @@ def test_every_method_has_one_goal_beside_the_yardstick(network, method):
 def test_the_yardstick_is_the_gradient_of_the_vectors_that_the_native_engine_is_given(case):
     found = module("subjects").batched_gradient(case)()
     opened, vectors = NativeBackend().open(case.net), case.vectors([case.logits])[case.logits]
-    expected = opened.relevance(case.request("gradient"), case.images, case.logits, vectors, [case.net.graph.input])
+    expected = relevance_at(opened, case.request("gradient"), case.images, case.logits, vectors, [case.net.graph.input])
     np.testing.assert_allclose(found, expected[case.net.graph.input][0], rtol=1e-4, atol=1e-6)
 
 

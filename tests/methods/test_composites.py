@@ -6,7 +6,7 @@ import pytest
 from tensorflow.keras import Model, Sequential, layers
 
 import wel
-from wel.backends import check_applies
+from wel.backends import find_backend
 from wel.errors import UnsupportedError
 from wel.methods.composites import COMPOSITES, flow_of, register_rule, rules_for, why_not
 from wel.methods.registry import CSC_METHODS, METHODS
@@ -138,6 +138,6 @@ def test_a_registered_linear_rule_is_not_for_a_normalization_over_rows():
 def test_wrapped_backends_have_no_rule_for_preprocessing(kind):
     net = wel.load(Sequential([layers.Input((4, 4, 1)), kind, layers.Flatten(), layers.Dense(2)]))
     for method, backend in (("lrp_z", "innvestigate"), ("deeplift_rescale", "deeplift")):
-        check_applies(METHODS[method], "native", net.graph)
+        find_backend("native", METHODS[method]).check(METHODS[method], "paper", net.graph)
         with pytest.raises(UnsupportedError, match="no rule for layer 'own'"):
-            check_applies(METHODS[method], backend, net.graph)
+            find_backend(backend, METHODS[method]).check(METHODS[method], "paper", net.graph)

@@ -58,7 +58,7 @@ def test_same_request_goes_on(folder):
     opened(folder).save_part("cell0-000001", {"a": np.arange(3)})
     run = opened(folder)
     assert not run.finished
-    (part,) = run.load_parts("cell0-")
+    (part,) = run.load_parts("cell0-").values()
     np.testing.assert_array_equal(part["a"], np.arange(3))
 
 
@@ -167,21 +167,21 @@ def test_parts_round_trip(folder):
     run.save_part("cell1-000001", arrays)
     run.save_part("cell0-000002", {"x": np.float64(0.1)})
     run.save_part("cell0-000001", {"x": np.float64(np.nan)})
-    first, second = run.load_parts("cell0-")
+    first, second = run.load_parts("cell0-").values()
     assert np.isnan(first["x"]) and second["x"] == 0.1
-    (part,) = run.load_parts("cell1-")
+    (part,) = run.load_parts("cell1-").values()
     assert part.keys() == arrays.keys()
     for key, array in arrays.items():
         assert part[key].dtype == array.dtype
         np.testing.assert_array_equal(part[key], array)
-    assert len(run.load_parts("")) == 3 and run.load_parts("cell2") == []
+    assert len(run.load_parts("")) == 3 and run.load_parts("cell2") == {}
 
 
 def test_part_is_replaced(folder):
     run = opened(folder)
     for value in (1, 2):
         run.save_part("a", {"x": np.array(value)})
-    assert [part["x"] for part in run.load_parts("a")] == [2]
+    assert [part["x"] for part in run.load_parts("a").values()] == [2]
 
 
 def test_drop_parts(folder):
@@ -197,7 +197,7 @@ def test_prefix_is_no_pattern(folder):
     run = opened(folder)
     for name in ("a[1]-1", "a1-1", "b-1"):
         run.save_part(name, {"x": np.array(1)})
-    assert len(run.load_parts("a[1]-")) == 1 and run.load_parts("*") == []
+    assert len(run.load_parts("a[1]-")) == 1 and run.load_parts("*") == {}
     run.drop_parts("a[1]-")
     assert files(run.parts) == ["a1-1.npz", "b-1.npz"]
 
@@ -225,7 +225,7 @@ def test_failure_while_writing_leaves_the_old_part(folder, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         run.save_part("a", {"x": np.array(2)})
     monkeypatch.undo()
-    assert files(run.parts) == ["a.npz"] and [part["x"] for part in run.load_parts("a")] == [1]
+    assert files(run.parts) == ["a.npz"] and [part["x"] for part in run.load_parts("a").values()] == [1]
 
 
 @pytest.mark.parametrize("content", [b"", b"junk", b"PK\x03\x04 half"])

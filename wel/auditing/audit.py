@@ -6,7 +6,7 @@ import json
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Iterable, Sequence
+from typing import Any, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -16,15 +16,13 @@ from wel.auditing.plan import MODES, Mode, Plan, by_priority, choose_depths, cho
 from wel.auditing.record import Circumstances, Finding, Missing, recorded
 from wel.auditing.report import RECORD, Examples, write_report
 from wel.auditing.verdicts import VERDICTS, Measurement
-from wel.backends import check_applies
 from wel.errors import UnsupportedError, check_whole, invalid, one_of
 from wel.images.load import ImageSet
 from wel.methods.composites import flow_of, rules_for
-from wel.methods.options import described, settle_options
-from wel.methods.patterns import with_patterns
-from wel.methods.registry import Method, chosen_semantics
+from wel.methods.registry import Method, choose_map_methods, chosen_semantics
 from wel.networks.network import Network
-from wel.studies.map_study import Cell, choose_map_methods, true_classes
+from wel.studies.map_study import true_classes
+from wel.studies.study import Arrays, Cell, Piece, Settings, Study, pieces_of
 from wel.system.files import file_sha256
 from wel.system.progress import Steps
 from wel.system.runs import Run
@@ -103,22 +101,22 @@ class _Course:
     def __init__(self, net: Network, pictures: ImageSet, mode: Mode, methods, semantics: str, seed: int, first, expect: Path | None):
         self.net, self.pictures, self.mode, self.semantics = net, pictures, mode, chosen_semantics(semantics)
         self.expect = expect
-        images = net.checked_images(pictures.inputs)
+        chosen = by_priority(choose_map_methods(mode.methods if methods == "all" else methods), first)
+        self.study = Study(Settings(net, pictures.inputs, chosen, True, semantics, "native", None, seed))
+        self.study.check_any()
         depths = choose_depths(net, mode.depths)
         self.plan = Plan(
-            images=images,
-            classes=true_classes(net, images, pictures.labels),
+            images=self.study.images,
+            classes=true_classes(net, self.study.images, pictures.labels),
             depths=depths,
             starts=_starts(net, depths, mode.starts),
             layers=choose_layers(net, mode.layers),
-            vector_images=min(mode.vector_images, len(images)),
+            vector_images=min(mode.vector_images, len(self.study.images)),
             vectors=mode.vectors,
             seed=seed,
         )
-        self.missing: list[Missing] = []
-        self.options: dict[str, dict[str, Any]] = {}
-        chosen = choose_map_methods(mode.methods if methods == "all" else methods)
-        self.cells = self._cells(by_priority(chosen, first))
+        self.cells = self._cells()
+        self.missing = self._refused()
 
     def result(self, out: Path, seconds: float | None, command: str, steps: Steps) -> AuditResult:
         """Measures what the run directory does not hold yet, and writes record and report."""
@@ -136,46 +134,36 @@ class _Course:
         return AuditResult(json.loads((out / RECORD).read_text(encoding="utf-8")), out)
 
     def _request(self) -> dict[str, Any]:
-        plan = self.plan
-        return {
-            "study": "audit",
-            "mode": self.mode.name,
-            "model": self.net.name,
-            "weights_sha256": self.net.weights_hash(),
-            "methods": {name: described(options) for name, options in self.options.items()},
-            "semantics": list(self.semantics),
-            "images": self.pictures.names,
-            **described({"images_sha256": plan.images}),
-            "classes": plan.classes.index.tolist(),
-            "seed": plan.seed,
-            "expect_sha256": self.expect and file_sha256(Path(self.expect)),
-        }
+        record, classes = self.study.record(), self.plan.classes.index.tolist()
+        same = {name: record[name] for name in ("model", "weights_sha256", "methods", "images_sha256", "seed")}
+        how = {"study": "audit", "mode": self.mode.name, "semantics": list(self.semantics)}
+        return {**how, **same, "images": self.pictures.names, "classes": classes, "expect_sha256": self.expect and file_sha256(self.expect)}
 
-    def _cells(self, methods: Sequence[Method]) -> list[Cell]:
+    def _cells(self) -> list[Cell]:
         """One cell per method and semantics, only the first semantics where the rules are the same; those of the first semantics first."""
-        cells = []
-        for method in methods:
-            try:
-                check_applies(method, "native", self.net.graph)
-                self.options[method.name] = settle_options(method, with_patterns(self.net, method, {}), self.plan.images)
-            except UnsupportedError as error:
-                self.missing.append(Missing(method, None, error.reason))
-            else:
-                cells += [Cell(method, one) for one in (self.semantics[:1] if self._is_same(method) else self.semantics)]
-        if not cells:
-            raise UnsupportedError(self.missing[0].reason)
-        return sorted(cells, key=lambda cell: self.semantics.index(cell.semantics))
+        cells = list(self.study.requests)
+        kept = [cell for cell in cells if cell.semantics == self.semantics[0] or not self._is_same(cell.method)]
+        return sorted(kept, key=lambda cell: self.semantics.index(cell.semantics))
 
     def _is_same(self, method: Method) -> bool:
         """Whether a method is computed in the same way under all semantics."""
         if method.same_semantics or not method.csc:
             return method.same_semantics
-        rules = [self._rules(method, one) for one in self.semantics]
-        return all(one == rules[0] for one in rules)
+        rules = [self._rules(cell) for cell in self.study.requests if cell.method is method]
+        return len(rules) == len(self.semantics) and all(one == rules[0] for one in rules)
 
-    def _rules(self, method: Method, semantics: str) -> tuple:
-        rules = rules_for(self.net.graph, method.name, semantics, self.options[method.name])
-        return [[rule for _, rule in pairs] for pairs in rules.values()], flow_of(self.net.graph, method.name, semantics)
+    def _rules(self, cell: Cell) -> tuple:
+        graph, request = self.net.graph, self.study.requests[cell]
+        rules = rules_for(graph, cell.method.name, cell.semantics, request.options)
+        return [[rule for _, rule in pairs] for pairs in rules.values()], flow_of(graph, cell.method.name, cell.semantics)
+
+    def _refused(self) -> list[Missing]:
+        """What does not apply, once for a method that does not apply under any semantics."""
+        refused = self.study.refused
+        applying = {cell.method.name for cell in self.study.requests}
+        whole = {cell.method.name: Missing(cell.method, None, reason) for cell, reason in reversed(refused.items())}
+        rest = [Missing(cell.method, cell.semantics, reason) for cell, reason in refused.items() if cell.method.name in applying]
+        return [whole[name] for name in dict.fromkeys(cell.method.name for cell in refused) if name not in applying] + rest
 
     def _findings(self, run: Run, began: float, seconds: float | None, steps: Steps) -> list[Finding]:
         examiner = Examiner(self.net, self.plan)
@@ -186,33 +174,36 @@ class _Course:
             if seconds is not None and found and time.monotonic() - began + needed > seconds:
                 reason = f"The time of a {self.mode.name} audit was up. Expected its name with --methods, or --full."
                 self.missing.append(Missing(cell.method, self._covered(cell), reason))
+                steps.advance(1, cell.method.label, cell.semantics)
             else:
                 try:
-                    found.append(self._finding(run, f"{cell.method.name}-{cell.semantics}.", cell, examiner))
+                    found.append(self._finding(run, cell, examiner, steps))
                 except UnsupportedError as error:  # what only the study itself can tell
                     self.missing.append(Missing(cell.method, None, error.reason))
-            steps.advance(1, cell.method.label, cell.semantics)
+                    steps.advance(1, cell.method.label, cell.semantics)
         return found
 
-    def _finding(self, run: Run, key: str, cell: Cell, examiner: Examiner) -> Finding:
+    def _finding(self, run: Run, cell: Cell, examiner: Examiner, steps: Steps) -> Finding:
         """From what an interrupted audit has left, or measured now."""
-        kept = run.load_json(key)
-        if kept is None:
-            begun = time.monotonic()
-            evidence = examiner.examine(cell)
-            examples = {} if evidence.examples is None else {"maps": evidence.examples}
-            run.save_part(key, examples)
-            tests, taken = [asdict(test) for test in evidence.tests], time.monotonic() - begun
-            run.save_json(key, {"tests": tests, "csc": evidence.csc, "seconds": taken})
-            kept = run.load_json(key)
-        (maps,) = run.load_parts(key)
-        evidence = Evidence([Measurement(**test) for test in kept["tests"]], kept["csc"], maps.get("maps"))
-        return Finding(cell, self._covered(cell), evidence, kept["seconds"])
+
+        def compute(there: Mapping[str, Arrays]) -> Iterator[Piece]:
+            if not there:
+                begun = time.monotonic()
+                evidence = examiner.examine(self.study.requests[cell])
+                tests = [asdict(test) for test in evidence.tests]
+                words = json.dumps({"tests": tests, "csc": evidence.csc, "seconds": time.monotonic() - begun})
+                maps = {} if evidence.examples is None else {"maps": evidence.examples}
+                yield Piece("evidence", {"measured": np.array(words), **maps})
+
+        (arrays,) = pieces_of(run, cell.key, compute, steps, (cell.method.label, cell.semantics)).values()
+        measured = json.loads(str(arrays["measured"]))
+        evidence = Evidence([Measurement(**test) for test in measured["tests"]], measured["csc"], arrays.get("maps"))
+        return Finding(cell, self._covered(cell), evidence, measured["seconds"])
 
     def _covered(self, cell: Cell) -> str:
         """The semantics that a cell stands for: "both" where they are the same for its method."""
-        cells = [one for one in self.cells if one.method is cell.method]
-        return "both" if len(cells) < len(self.semantics) else cell.semantics
+        others = [one for one in (*self.cells, *self.study.refused) if one.method is cell.method and one != cell]
+        return cell.semantics if others or len(self.semantics) == 1 else "both"
 
     def _examples(self, findings: Sequence[Finding]) -> Examples | None:
         maps = {(one.cell.method.name, one.semantics): one.evidence.examples for one in findings if one.evidence.examples is not None}
@@ -229,7 +220,7 @@ def _starts(net: Network, depths: Sequence[str], count: int) -> list[str]:
     """Start layers of random relevance, the one that the verdict takes first: the output, but for a network with two logits or less,
     where all relevance is one direction, the topmost cut."""
     output = net.graph.output
-    if net.graph[output].shape[-1] > 2:
+    if net.output_shape[-1] > 2:
         return [output, *depths[1 : 1 + count]]
     return [depth for depth in depths[: 1 + count] if net.graph[depth].shape[-1] > 2]
 

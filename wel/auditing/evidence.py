@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Mapping, Sequence
+from typing import Any, Sequence
 
 import numpy as np
 
@@ -13,20 +13,19 @@ from wel.backends import find_backend
 from wel.backends.request import Request
 from wel.errors import UnsupportedError
 from wel.measures.cosine import chance_level
+from wel.measures.counting import Cosines
 from wel.measures.counts import CosineCounts
+from wel.measures.participation import Participation
 from wel.measures.similarity import SSIM_WINDOW, reduce_channels, similarity, summary
 from wel.measures.vectors import random_vectors
-from wel.methods.options import settle_options
-from wel.methods.patterns import with_patterns
 from wel.methods.registry import Method
 from wel.networks.network import Network
-from wel.studies.cascading import fresh_layers, randomized
+from wel.studies.cascading import Fresh, fresh_layers, randomized
 from wel.studies.effective_rank import jackknife
-from wel.studies.map_study import Cell
-from wel.studies.maps import attribution
+from wel.studies.maps import class_vectors, maps_of, one_hot
 from wel.studies.random_logit import other_classes
-from wel.studies.relevance import relevance
 
+COSINES, PARTICIPATION = Cosines(), Participation()
 FEWEST_VALUES = 10  # of an input, below which maps are parallel by chance
 EXAMPLES = 2  # images whose maps are shown
 MAPS = ("true class", "other class", "random above the topmost cut")
@@ -47,53 +46,69 @@ class Evidence:
     examples: np.ndarray | None
 
 
+@dataclass(frozen=True)
+class Converging:
+    """Measures |cos| at every node, and at the input participation ratios too: pairs, the second None elsewhere."""
+
+    input: str
+
+    def read(self, name, relevance):
+        return COSINES.read(name, relevance), PARTICIPATION.read(name, relevance) if name == self.input else ()
+
+    def of_starts(self, kept, starts):
+        counted = COSINES.of_starts(kept[0], starts)
+        return list(zip(counted, PARTICIPATION.of_starts(kept[1], starts) if kept[1] else [None] * starts))
+
+    def of(self, relevance):
+        raise NotImplementedError("an audit computes in the native engine")
+
+
 class Examiner:
     """Measures method after method on one network; compiled sweeps and fresh weights are kept from one to the next."""
 
     def __init__(self, net: Network, plan: Plan):
         self.net, self.plan = net, plan
         self.others = others_of(net, plan)
+        self._fresh: Fresh | None
         try:
             self._fresh = fresh_layers(net, plan.seed) if plan.depths else {}
         except UnsupportedError:  # a layer of somebody's own, without initialisers
             self._fresh = None
 
-    def examine(self, cell: Cell) -> Evidence:
+    def examine(self, request: Request) -> Evidence:
         """Measures a method.
 
         Raises:
             UnsupportedError: when it cannot be computed for the network.
         """
-        options = settle_options(cell.method, with_patterns(self.net, cell.method, {}), self.plan.images)
-        true = self._maps(cell, options, self.plan.classes.index)
-        other = None if self.others is None else self._maps(cell, options, self.others)
-        above = {} if self._fresh is None else {depth: self._random_maps(cell, options, depth) for depth in self.plan.depths}
-        tests = [] if other is None else [self._compared(cell, true, other, test="other_class")]
+        true = self._maps(request, self.plan.classes.index)
+        other = None if self.others is None else self._maps(request, self.others)
+        above = {} if self._fresh is None else {depth: self._random_maps(request, depth) for depth in self.plan.depths}
+        tests = [] if other is None else [self._compared(request, true, other, test="other_class")]
         for depth in self.plan.depths:
-            tests.append(self._compared(cell, true, above.get(depth), test="randomised", above=self.net.shown(depth)))
-        followed = cell.method.csc and self.plan.starts and true[0].size >= FEWEST_VALUES
-        rank, csc = self._random_relevance(cell, options) if followed else ([], [])
-        return Evidence(tests + rank, csc, self._examples(cell.method, true, other, next(iter(above.values()), None)))
+            tests.append(self._compared(request, true, above.get(depth), test="randomised", above=self.net.shown(depth)))
+        followed = request.method.csc and self.plan.starts and true[0].size >= FEWEST_VALUES
+        rank, csc = self._random_relevance(request) if followed else ([], [])
+        return Evidence(tests + rank, csc, self._examples(request.method, true, other, next(iter(above.values()), None)))
 
-    def _maps(self, cell: Cell, options: Mapping[str, Any], classes: np.ndarray) -> np.ndarray:
+    def _maps(self, request: Request, classes: np.ndarray) -> np.ndarray:
         """Maps of the classes. They begin with 1, not with the logit: a factor changes no picture, but where the original stack cuts
         off negative relevance (Add, under `paper`), a negative logit would leave none."""
         plan, net = self.plan, self.net
-        if not cell.method.csc:
-            return attribution(net, cell.method.name, plan.images, classes, "native", cell.semantics, plan.seed, **options)
-        onehot = np.eye(net.output_shape[-1], dtype="float32")[classes]
-        settings = {"at": "input", "semantics": cell.semantics, **options}
-        return relevance(net, cell.method.name, plan.images, "output", onehot[:, None], **settings)["input"][:, 0]
+        heads = one_hot(classes, *net.output_shape) if request.method.csc else class_vectors(net, request.method, plan.images, classes)
+        return maps_of(net, request, plan.images, heads, seed=plan.seed)
 
-    def _random_maps(self, cell: Cell, options: Mapping[str, Any], depth: str) -> np.ndarray:
+    def _random_maps(self, request: Request, depth: str) -> np.ndarray:
         graph = self.net.graph
         with randomized(self.net, graph.names[graph.index(depth) + 1], self._fresh):
-            return self._maps(cell, options, self.plan.classes.index)
+            return self._maps(request, self.plan.classes.index)
 
-    def _compared(self, cell: Cell, one: np.ndarray, other: np.ndarray | None, **what: Any) -> Measurement:
-        method, drawn = cell.method, is_picture(one.shape[1:])
+    def _compared(self, request: Request, one: np.ndarray, other: np.ndarray | None, **what: Any) -> Measurement:
+        method, drawn = request.method, is_picture(one.shape[1:])
         cosines = np.full(len(one), np.nan) if other is None or one[0].size < FEWEST_VALUES else whole_cosines(one, other)
-        values = similarity(one, other, method.reduction, method.map_percentile, cell.semantics) if drawn and other is not None else cosines
+        values = (
+            similarity(one, other, method.reduction, method.map_percentile, request.semantics) if drawn and other is not None else cosines
+        )
         found, cosine = summary(values, self.plan.seed), summary(cosines, self.plan.seed)["median"]
         interval = found["median"], found["ci_low"], found["ci_high"]
         known = found["values"] > 0 and 2 * found["values"] >= found["images"]
@@ -101,21 +116,20 @@ class Examiner:
         named = {"measure": "ssim" if drawn else "cosine", "images": found["values"], "cosine": cosine, "outcome": outcome}
         return Measurement(**named, **what, **_named(interval))
 
-    def _random_relevance(self, cell: Cell, options: Mapping[str, Any]) -> tuple[list[Measurement], list[dict[str, Any]]]:
+    def _random_relevance(self, request: Request) -> tuple[list[Measurement], list[dict[str, Any]]]:
         plan, net = self.plan, self.net
-        request = Request(cell.method.name, cell.semantics, options)
-        opened = find_backend("native", cell.method).open(net)
+        opened = find_backend("native", request.method).open(net)
         size = opened.images_at_once(plan.vectors * len(plan.starts))
         counts: dict[tuple[str, str], list[CosineCounts]] = {}
         ranks: dict[str, list[np.ndarray]] = {}
         for first in range(0, plan.vector_images, size):
             batch = list(range(first, min(first + size, plan.vector_images)))
             vectors = {start: self._vectors(start, batch) for start in plan.starts}
-            cosines, ratios = opened.convergence(request, plan.images[batch], vectors, batch, plan.layers)
-            for key, found in cosines.items():
-                counts.setdefault(key, []).append(found)
-            for start, found in ratios.items():
-                ranks.setdefault(start, []).append(found)
+            found = opened.measure(request, plan.images[batch], vectors, plan.layers, Converging(net.graph.input))
+            for place, (counted, ratios) in found.items():
+                counts.setdefault(place, []).append(counted.counts.numbered(batch))
+                if ratios is not None:
+                    ranks.setdefault(place[0], []).append(ratios.layer)
         csc = [self._row(start, layer, CosineCounts.merged(parts)) for (start, layer), parts in sorted(counts.items(), key=self._order)]
         return [self._rank(start, np.concatenate(ranks[start])) for start in plan.starts[:1]], csc
 

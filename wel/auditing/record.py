@@ -11,11 +11,11 @@ import numpy as np
 from wel.auditing.checks import Check
 from wel.auditing.evidence import Evidence
 from wel.auditing.plan import Plan
-from wel.auditing.verdicts import judge
+from wel.auditing.verdicts import Thresholds, judge
 from wel.images.load import ImageSet
 from wel.methods.registry import CITATIONS, METHODS, Method
 from wel.networks.network import Network
-from wel.studies.map_study import Cell
+from wel.studies.study import Cell
 from wel.system.runs import versions
 
 FORMAT = "wel-audit/1"
@@ -73,7 +73,7 @@ def recorded(about: Circumstances, checks: Sequence[Check], findings: Sequence[F
         "checks": [asdict(check) for check in checks],
         "depths": [about.net.shown(depth) for depth in about.plan.depths],
         "settings": _settings(about),
-        "methods": [_method(finding) for finding in ordered],
+        "methods": [_method(finding, about.plan.thresholds) for finding in ordered],
         "not_applicable": [{**_named(one.method), "reason": one.reason} for one in missing if one.semantics is None],
         "not_measured": [
             {**_named(one.method), "semantics": one.semantics, "reason": one.reason} for one in missing if one.semantics is not None
@@ -145,13 +145,13 @@ def _settings(about: Circumstances) -> dict[str, Any]:
     }
 
 
-def _method(finding: Finding) -> dict[str, Any]:
+def _method(finding: Finding, thresholds: Thresholds) -> dict[str, Any]:
     method = finding.cell.method
     return {
         **_named(method),
         "semantics": finding.semantics,
         "source": CITATIONS[method.source],
-        **asdict(judge(finding.evidence.tests)),
+        **asdict(judge(finding.evidence.tests, thresholds)),
         "tests": [asdict(test) for test in finding.evidence.tests],
         "csc": finding.evidence.csc,
         "seconds": round(finding.seconds, 1),

@@ -85,7 +85,7 @@ def converged(low: float, high: float, thresholds: Thresholds) -> str:
     return CONVERGED if high < thresholds.converged_rank else NOT_CONVERGED if low > thresholds.converged_rank else UNCLEAR
 
 
-def judge(tests: Sequence[Measurement]) -> Verdict:
+def judge(tests: Sequence[Measurement], thresholds: Thresholds) -> Verdict:
     """The verdict of a method: its maps must pass both tests, another class and fresh weights above the topmost cut.
 
     "insensitive": both leave the maps the same, and the effective rank does not say the opposite. "sensitive": both change them, and
@@ -99,7 +99,7 @@ def judge(tests: Sequence[Measurement]) -> Verdict:
         return _insensitive(tests, asked)
     if outcomes == {DIFFERS} and not (rank and rank.outcome == CONVERGED):
         return Verdict(SENSITIVE, None, f"The map changes {_when(asked)}.", [])
-    reasons = _reasons(asked, rank)
+    reasons = _reasons(asked, rank, thresholds)
     return Verdict(INCONCLUSIVE, None, " ".join(reasons), reasons)
 
 
@@ -135,7 +135,7 @@ def _number(test: Measurement) -> str:
     return f"{MEASURES[test.measure]} {test.value:.2f}"
 
 
-def _reasons(asked: Sequence[Measurement], rank: Measurement | None) -> list[str]:
+def _reasons(asked: Sequence[Measurement], rank: Measurement | None, thresholds: Thresholds) -> list[str]:
     if not asked:
         return ["No test is defined for this network."]
     if {test.outcome for test in asked} == {SAME}:
@@ -144,17 +144,17 @@ def _reasons(asked: Sequence[Measurement], rank: Measurement | None) -> list[str
         return [f"The maps change {_when(asked)}, but all relevance arrives at the input as one map (effective rank {rank.value:.2f})."]
     undecided = [test for test in asked if test.outcome in (UNCLEAR, UNDEFINED)]
     if undecided:
-        return [f"Whether the map changes when {_change(test)} cannot be told: {_why(test)}." for test in undecided]
+        return [f"Whether the map changes when {_change(test)} cannot be told: {_why(test, thresholds)}." for test in undecided]
     return ["The tests disagree: " + ", ".join(f"{_number(test)} when {_change(test)}" for test in asked) + "."]
 
 
-def _why(test: Measurement) -> str:
+def _why(test: Measurement, thresholds: Thresholds) -> str:
     """Why a test says nothing."""
     if test.outcome == UNDEFINED:
         return "there is nothing to compare, or it cannot be done"
     if test.images < FEWEST:
         return f"{_images(test)} are too few" if test.images != 1 else "one image is too few"
-    if test.low >= Thresholds.similar:
+    if test.low >= thresholds.similar:
         return f"{_number(test)} over {_images(test)}, but |cos| {test.cosine:.2f} of the maps as a whole"
     return f"{_number(test)} over {_images(test)}, somewhere from {test.low:.2f} to {test.high:.2f}"
 

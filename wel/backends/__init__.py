@@ -5,17 +5,13 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from wel.backends.process import Worker, own_worker
-from wel.backends.wrapped import WrappedBackend, why_not_wrapped
+from wel.backends.request import Backend
+from wel.backends.wrapped import WrappedBackend
 from wel.errors import UnsupportedError, WelError, invalid, one_of
 from wel.methods.registry import Method
-from wel.networks.graph import Graph
 from wel.system.arithmetic import ORIGINAL_SUMS
-
-if TYPE_CHECKING:
-    from wel.backends.native.backend import NativeBackend
 
 WRAPPED = ("innvestigate", "deeplift")
 BACKENDS = ("native", "wrapped", *WRAPPED, "original")
@@ -27,7 +23,7 @@ def check_backend(name: str) -> None:
         raise invalid("backend", name, one_of(BACKENDS))
 
 
-def find_backend(name: str, method: Method) -> NativeBackend | WrappedBackend:
+def find_backend(name: str, method: Method) -> Backend:
     """The backend of that name for a method; "wrapped" picks the package that has the method.
 
     Raises:
@@ -37,29 +33,15 @@ def find_backend(name: str, method: Method) -> NativeBackend | WrappedBackend:
     check_backend(name)
     if name in ("native", "original"):
         return _started(name)
+    if method.wrapped is None:
+        raise UnsupportedError(f"Invalid value for `backend`: {name!r} does not compute {method.name}. Expected 'native'.")
     if name not in ("wrapped", method.wrapped):
         raise UnsupportedError(f"Invalid value for `backend`: {name!r} does not compute {method.name}. Expected {method.wrapped!r}.")
     return _started(method.wrapped)
 
 
-def check_applies(method: Method, backend: str, graph: Graph) -> None:
-    """Refuses a method that a backend cannot compute for a network, before any work is done.
-
-    Raises:
-        WelError: for an unknown backend.
-        UnsupportedError: saying what stands in the way.
-    """
-    name = find_backend(backend, method).name
-    if name == "native":
-        from wel.methods.composites import check_rules  # imports TensorFlow
-
-        check_rules(method, graph)
-    elif name != "original" and (reason := why_not_wrapped(method, graph)):
-        raise UnsupportedError(reason)
-
-
 @lru_cache(maxsize=None)
-def _started(name: str) -> NativeBackend | WrappedBackend:
+def _started(name: str) -> Backend:
     if name == "native":
         from wel.backends.native.backend import NativeBackend  # imports TensorFlow
 

@@ -8,14 +8,13 @@ import shutil
 import tempfile
 import weakref
 from pathlib import Path
-from typing import Callable, Iterable, Mapping, Sequence
+from typing import Any, Callable, Iterable, Mapping
 
 import numpy as np
 
 from wel.backends.process import Worker, write_network
-from wel.backends.request import Precision, Request
-from wel.measures.cosine import pairwise_abs_cosine
-from wel.measures.counts import CosineCounts
+from wel.backends.request import Measure, Precision, Request
+from wel.errors import UnsupportedError
 from wel.methods.registry import RELEVANCE_FAMILIES, Method
 from wel.networks.graph import Graph
 from wel.networks.kernels import why_no_pattern
@@ -46,6 +45,11 @@ class WrappedBackend:
             self._worker = self._start_worker()
         return self._worker
 
+    def check(self, method: Method, semantics: str, graph: Graph) -> None:
+        """Raises UnsupportedError for a method that the wrapped package cannot compute; the original stack tells only when it is asked."""
+        if self.name != "original" and (reason := why_not_wrapped(method, graph)):
+            raise UnsupportedError(reason)
+
     def open(self, net: Network, precision: Precision = Precision()) -> OpenNetwork:
         """The network with the weights that it has now, ready for this backend, which computes in float32."""
         return OpenNetwork(self, net, precision.memory or MEMORY)
@@ -74,48 +78,38 @@ class OpenNetwork:
             "weights_hash": net.weights_hash(),
         }
 
-    def relevance(self, request: Request, images: np.ndarray, start: str, vectors: np.ndarray, at: Iterable[str]) -> dict[str, np.ndarray]:
-        """Relevance at the nodes `at` for vectors (n, V, *start shape) injected at `start`: {node: (n, V, *shape)} float32.
+    def measure(
+        self, request: Request, images: np.ndarray, vectors: Mapping[str, np.ndarray], at: Iterable[str] | None, measure: Measure
+    ) -> dict[tuple[str, str], Any]:
+        """As `wel.backends.request.Opened.measure`, start layer after start layer.
 
         Raises:
             UnsupportedError: when the method cannot be had for this network.
             WelError: when the worker fails.
         """
-        at = list(at)
-        rows = max(1, self._memory // self._row_bytes)
-        plain, arrays = _separated(request.options)
-        job = {**self._job, **request._asdict(), "options": plain, "start": start, "at": at, "batch_rows": rows}
-        answer = self._worker.run(job, {"images": images, "vectors": vectors, **arrays})
-        return {name: answer[f"at_{i}"] for i, name in enumerate(at)}
-
-    def cosines(
-        self, request: Request, images: np.ndarray, vectors: Mapping[str, np.ndarray], numbers: Sequence[int]
-    ) -> dict[tuple[str, str], tuple[CosineCounts, int]]:
-        """Counts of |cos| at all layers below several start layers.
-
-        Args:
-            request: method, semantics, options.
-            images: (n, *input shape).
-            vectors: start layer -> its vectors, (n, V, *shape).
-            numbers: what the images are called in the counts.
-
-        Returns:
-            (start layer, node below it) -> the counts of all images, and how many vectors have an entry that is not finite.
-        """
         found = {}
         for start, array in vectors.items():
             below = self._graph.below(start)
-            for name, relevance in self.relevance(request, images, start, array, below).items():
-                parts = [CosineCounts.of(number, pairwise_abs_cosine(one)) for number, one in zip(numbers, relevance)]
-                found[start, name] = CosineCounts.merged(parts), int((~np.isfinite(relevance)).any(axis=-1).sum())
+            names = below if at is None else [name for name in dict.fromkeys(at) if name in below]
+            for name, relevance in self._relevance(request, images, start, array, names).items():
+                found[start, name] = measure.of(relevance)
         return found
+
+    def _relevance(self, request: Request, images: np.ndarray, start: str, vectors: np.ndarray, at: list[str]) -> dict[str, np.ndarray]:
+        """Relevance at the nodes `at` for vectors (n, V, *start shape): {node: (n, V, *shape)} float32."""
+        rows = max(1, self._memory // self._row_bytes)
+        plain, arrays = _separated(request.options)
+        asked = {"method": request.method.name, "semantics": request.semantics, "options": plain}
+        job = {**self._job, **asked, "start": start, "at": at, "batch_rows": rows}
+        answer = self._worker.run(job, {"images": images, "vectors": vectors, **arrays})
+        return {name: answer[f"at_{i}"] for i, name in enumerate(at)}
 
     def images_at_once(self, rows: int) -> int:
         """How many images with that many vectors each a job should hold, so that it stays within its memory."""
         return max(1, self._memory // (self._row_bytes * rows))
 
 
-def _separated(options: dict) -> tuple[dict, dict[str, np.ndarray]]:
+def _separated(options: Mapping[str, Any]) -> tuple[dict, dict[str, np.ndarray]]:
     """Options that fit into JSON, and arrays: `reference` as it is, the list `patterns` as `pattern_000`, `pattern_001`, …"""
     arrays = {key: value for key, value in options.items() if isinstance(value, np.ndarray)}
     patterns = options.get("patterns", [])

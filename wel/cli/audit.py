@@ -6,47 +6,105 @@ import shlex
 import sys
 import time
 from pathlib import Path
-from typing import Sequence
+from typing import TYPE_CHECKING, Annotated, Optional, Sequence
 
-from wel.auditing.plan import MODES
-from wel.auditing.verdicts import VERDICTS
-from wel.cli.console import PLAIN, console, listed, print_left_out, printable
+import typer
+
+from wel.cli.console import PLAIN, console, listed, print_left_out, printable, shown_method
+from wel.cli.flags import AllowTf32, Device, Images, Labels, Methods, Preprocess, Seed, Semantics, Weights, completed_model
 from wel.errors import WelError, invalid, one_of
-from wel.images.load import load_images
-from wel.methods.registry import chosen_semantics, find_method
-from wel.networks.loading import load
-from wel.studies.map_study import choose_map_methods
-from wel.system.progress import bar_steps
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from wel.auditing.audit import AuditResult
 
 
-def run_audit(
-    model, weights, images, labels, limit, preprocess, *, full, methods, semantics, seed, expect, fail_on, out, **strangeness
-) -> bool:
-    """`wel audit`: measures, writes the report, prints the verdicts; tells whether nothing that `--fail-on` names was found."""
+def audit(
+    *,
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A .h5, .hdf5, .keras or .json file, a SavedModel directory, or a network of the zoo.", autocompletion=completed_model
+        ),
+    ],
+    images: Images = None,
+    labels: Labels = None,
+    limit: Annotated[Optional[int], typer.Option("--limit", min=1, help="Use so many images; up to 24 by default.")] = None,
+    preprocess: Preprocess = None,
+    full: Annotated[bool, typer.Option("--full/--quick", help="All methods and depths, or what two minutes allow.")] = False,
+    methods: Methods = "all",
+    semantics: Semantics = "both",
+    seed: Seed = 0,
+    weights: Weights = None,
+    output: Annotated[Optional[str], typer.Option("--output", help="Which output of a model with several.")] = None,
+    allow_code: Annotated[
+        bool, typer.Option("--allow-code", help="Run code that the model file carries. Only for files that you trust.")
+    ] = False,
+    custom_objects: Annotated[
+        Optional[str], typer.Option("--custom-objects", help="module:Name,Name: layers of yours that the file names.")
+    ] = None,
+    expect: Annotated[
+        Optional[Path],
+        typer.Option(
+            "--expect", exists=True, dir_okay=False, help="An .npz with `inputs` and the model's `predictions`, which are checked first."
+        ),
+    ] = None,
+    fail_on: Annotated[
+        Optional[str], typer.Option("--fail-on", help="Exit code 1 for VERDICT:METHOD, such as insensitive:lrp_alpha1_beta0.")
+    ] = None,
+    out: Annotated[Optional[Path], typer.Option("--out", help="Run directory; runs/audit-<model> by default.")] = None,
+    device: Device = "auto",
+    allow_tf32: AllowTf32 = False,
+) -> None:
+    """Audit a stranger's model: which heat maps show what it decides from? One report with a verdict for every method.
+
+    An audit that was interrupted goes on where it stopped when the same command is given again.
+    """
+    from wel.methods.registry import choose_map_methods, chosen_semantics
+
     began = time.monotonic()
-    chosen, watched = listed(methods), parse_fail_on(fail_on)
-    if chosen != "all":
-        chosen = [method.name for method in choose_map_methods([*chosen, *(method for _, method in watched)])]
+    names, watched = listed(methods), parse_fail_on(fail_on)
+    if names != "all":
+        names = [method.name for method in choose_map_methods([*names, *(method for _, method in watched)])]
     chosen_semantics(semantics)
+    from wel.auditing.plan import MODES
+    from wel.images.load import load_images
+    from wel.networks.loading import load
+    from wel.system.progress import bar_steps
+
     mode = MODES["full" if full else "quick"]
-    net = load(model, weights, **strangeness)
+    net = load(model, weights, output=output, allow_code=allow_code, custom_objects=custom_objects)
     pictures = load_images(net, images, labels, limit or mode.images_for(net), preprocess, keep_going=True)
     folder = out or Path("runs") / (f"audit-{net.name}-full" if full else f"audit-{net.name}")
     screen = console()
     screen.print(f"{net.name}: {len(pictures.names)} images ({pictures.source})", **PLAIN)
     screen.print(f"Preprocessing: {pictures.preprocessing.formula}. {pictures.preprocessing.guess or ''}", **PLAIN)
-    from wel.auditing.audit import audit  # imports TensorFlow
+    from wel.auditing import audit as course  # imports TensorFlow
 
-    left = None if mode.seconds is None else mode.seconds - (time.monotonic() - began)  # loading took time too
-    first = [method for _, method in watched]
-    settings = {"mode": mode.name, "methods": chosen, "semantics": semantics, "seed": seed, "limit": len(pictures.names)}
     with bar_steps("audit") as steps:
-        result = audit(net, pictures, folder, **settings, first=first, expect=expect, seconds=left, command=_command(), steps=steps)
+        result = course.audit(
+            net,
+            pictures,
+            folder,
+            mode=mode.name,
+            methods=names,
+            semantics=semantics,
+            seed=seed,
+            limit=len(pictures.names),
+            first=[method for _, method in watched],
+            expect=expect,
+            # loading took time too
+            seconds=None if mode.seconds is None else mode.seconds - (time.monotonic() - began),
+            command=shlex.join(["wel", *sys.argv[1:]]),
+            steps=steps,
+        )
     _print(screen, result.record)
     screen.print(f"Report: {folder / 'report.html'} (as data: {folder / 'audit.json'})", **PLAIN)
     if result.record["stopped"]:
         raise WelError(f"The audit stopped before anything was measured. {result.record['stopped']}")
-    return _passed(result, watched)
+    if not _passed(result, watched):
+        raise typer.Exit(1)
 
 
 def parse_fail_on(text: str | None) -> list[tuple[str, str]]:
@@ -55,6 +113,9 @@ def parse_fail_on(text: str | None) -> list[tuple[str, str]]:
     Raises:
         WelError: for anything else.
     """
+    from wel.auditing.verdicts import VERDICTS
+    from wel.methods.registry import find_method
+
     pairs = []
     for item in (text or "").split(",") if text else []:
         verdict, _, method = item.strip().partition(":")
@@ -64,7 +125,7 @@ def parse_fail_on(text: str | None) -> list[tuple[str, str]]:
     return pairs
 
 
-def _passed(result, watched: Sequence[tuple[str, str]]) -> bool:
+def _passed(result: AuditResult, watched: Sequence[tuple[str, str]]) -> bool:
     for _, method in watched:
         if result.verdict(method) is None:
             raise WelError(f"Invalid value for `fail-on`: '{method}' was not measured; the report says why. Expected a method that was.")
@@ -74,7 +135,7 @@ def _passed(result, watched: Sequence[tuple[str, str]]) -> bool:
     return not found
 
 
-def _print(screen, record: dict) -> None:
+def _print(screen: Console, record: dict) -> None:
     several = len(record["settings"]["semantics"]) > 1
     rows = [(_shown(entry, several), entry["verdict"], entry["sentence"]) for entry in record["methods"]]
     if rows:
@@ -82,15 +143,9 @@ def _print(screen, record: dict) -> None:
         table.columns[0].no_wrap = True
         screen.print(table)
     print_left_out(screen, {entry["method"]: entry["reason"] for entry in record["not_applicable"]})
-    for reason in dict.fromkeys(entry["reason"] for entry in record["not_measured"]):
-        names = [_shown(entry, several) for entry in record["not_measured"] if entry["reason"] == reason]
-        screen.print(f"Left out: {', '.join(names)}. {reason}", **PLAIN)
+    print_left_out(screen, {_shown(entry, several): entry["reason"] for entry in record["not_measured"]})
     print_left_out(screen, {image["name"]: image["reason"] for image in record["images"]["left_out"]})
 
 
 def _shown(entry: dict, several: bool) -> str:
-    return f"{entry['method']} ({entry['semantics']})" if several and entry["semantics"] != "both" else entry["method"]
-
-
-def _command() -> str:
-    return shlex.join(["wel", *sys.argv[1:]])
+    return shown_method(entry["method"], entry["semantics"], several and entry["semantics"] != "both")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Mapping, Sequence
+import math
+from typing import TYPE_CHECKING, Mapping, Sequence
 
-from rich.console import Console
-from rich.table import Table
-
-from wel.images.preprocessing import Preprocessing
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+    from rich.table import Table
 
 PLAIN = {"markup": False, "soft_wrap": True}
 
@@ -19,28 +20,59 @@ def listed(names: str | None) -> str | list[str] | None:
     return [name.strip() for name in names.split(",") if name.strip()]
 
 
+def number(value: float, form: str) -> str:
+    """A number for a table, a dash for NaN; `form` as for `format`."""
+    return "–" if math.isnan(value) else format(value, form)
+
+
+def size(shape: Sequence[int]) -> str:
+    """A shape for a table, such as 32×32×3."""
+    return "×".join(map(str, shape))
+
+
+def shown_method(method: str, semantics: str, several: bool) -> str:
+    """A method for a table, with its semantics where there are several."""
+    return f"{method} ({semantics})" if several else method
+
+
+def method_names(rows: pd.DataFrame) -> list[str]:
+    """The methods of a table's rows, with their semantics where there are several."""
+    several = rows["semantics"].nunique() > 1
+    return [shown_method(method, semantics, several) for method, semantics in zip(rows["method"], rows["semantics"])]
+
+
 def print_left_out(screen: Console, reasons: Mapping[str, str]) -> None:
-    """A line for everything that was left out, and why."""
-    for name, reason in reasons.items():
-        screen.print(f"Left out: {name}. {reason}", **PLAIN)
-
-
-def print_guess(screen: Console, preprocessing: Preprocessing) -> None:
-    """A line that says that a preprocessing was guessed, and from what; none when it was not."""
-    if preprocessing.guess:
-        words = f"Preprocessing {preprocessing.spec} ({preprocessing.formula}) is a guess; --preprocess says otherwise."
-        screen.print(f"{words} {preprocessing.guess}", **PLAIN)
+    """A line for everything that was left out, and why; what has one reason stands in one line."""
+    for reason in dict.fromkeys(reasons.values()):
+        names = [name for name, other in reasons.items() if other == reason]
+        screen.print(f"Left out: {', '.join(names)}. {reason}", **PLAIN)
 
 
 def console() -> Console:
     """A console that keeps tables whole where standard output is a file or a pipe."""
+    from rich.console import Console
+
     plain = Console()
     return plain if plain.is_terminal else Console(width=160)
 
 
-def printable(headings: Sequence[str], rows: Sequence[Sequence]) -> Table:
+def printable(headings: Sequence[str], rows: Sequence[Sequence], title: str | None = None) -> Table:
     """Rows of anything as a table for the console."""
-    table = Table(*headings)
+    from rich.table import Table
+
+    table = Table(*headings, title=title)
     for row in rows:
         table.add_row(*map(str, row))
     return table
+
+
+def numeric_table(title: str, columns: Sequence[str], rows: Mapping[str, Sequence[str]]) -> Table:
+    """A table of numbers, one row per method, flushed right under their columns."""
+    from rich.table import Table
+
+    found = Table(title=title)
+    for heading in ("method", *columns):
+        found.add_column(heading, justify="left" if heading == "method" else "right")
+    for name, cells in rows.items():
+        found.add_row(name, *cells)
+    return found

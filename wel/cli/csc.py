@@ -4,52 +4,101 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
 
-import pandas as pd
-from rich.table import Table
+import typer
 
-from wel.backends import check_backend
-from wel.cli.console import PLAIN, console, listed, print_guess, print_left_out
+from wel.cli.console import PLAIN, listed, method_names, number, numeric_table, print_left_out
+from wel.cli.flags import (
+    AllowTf32,
+    Backend,
+    BatchSize,
+    Device,
+    Images,
+    Labels,
+    Limit,
+    Methods,
+    Model,
+    Preprocess,
+    Seed,
+    Semantics,
+    StartLayers,
+    Weights,
+)
 from wel.errors import invalid
-from wel.images.load import ImageSet, load_images
-from wel.methods.registry import METHODS, choose_methods, chosen_semantics
-from wel.networks.loading import load
-from wel.networks.network import Network
-from wel.studies.csc import CSCResult, csc
-from wel.system.progress import bar_steps
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from wel.studies.csc import CSCResult
 
 
-def run_csc(
-    model, weights, images, labels, limit, preprocess, methods, start_layers,
-    vectors, seed, batch_size, memory, dtype, semantics, backend, out,
-) -> None:  # fmt: skip
-    """`wel csc`: computes, writes table and figures, prints the medians at the input and where the files are."""
-    chosen = listed(methods)
-    choose_methods(chosen)
-    chosen_semantics(semantics)
-    check_backend(backend)
-    bytes_at_once = None if memory is None else parse_bytes(memory)
-    net = load(model, weights, seed=seed)
-    starts = net.start_layers(listed(start_layers))
-    pictures = load_images(net, images, labels, limit, preprocess)
-    folder = out or Path("runs") / f"csc-{net.name}"
-    screen = console()
-    shown = ", ".join(map(net.shown, starts))
-    screen.print(f"{net.name}: {len(pictures.names)} images ({pictures.source}), {vectors} vectors, start layers {shown}", **PLAIN)
-    print_guess(screen, pictures.preprocessing)
-    settings = {"methods": chosen, "start": starts, "vectors": vectors, "seed": seed, "semantics": semantics}
+def csc(
+    *,
+    model: Model = "cifar10",
+    images: Images = None,
+    labels: Labels = None,
+    limit: Limit = None,
+    preprocess: Preprocess = None,
+    methods: Methods = "all",
+    start_layers: StartLayers = None,
+    vectors: Annotated[int, typer.Option("--vectors", min=2, help="Random vectors per image and start layer.")] = 5,
+    seed: Seed = 0,
+    batch_size: BatchSize = None,
+    memory: Annotated[
+        Optional[str], typer.Option("--memory", help="What a batch may take, such as 4GiB; a part of what is free by default.")
+    ] = None,
+    dtype: Annotated[str, typer.Option("--dtype", help="float32, or float64 to resolve 1 - |cos| below 1e-14.")] = "float32",
+    semantics: Semantics = "paper",
+    backend: Backend = "native",
+    weights: Weights = None,
+    out: Annotated[Optional[Path], typer.Option("--out", help="Run directory; runs/csc-<model> by default.")] = None,
+    device: Device = "auto",
+    allow_tf32: AllowTf32 = False,
+) -> None:
+    """Measure cosine similarity convergence: table, histograms and figures.
+
+    A run that was interrupted goes on where it stopped when the same command is given again.
+    """
+    from wel.cli.inputs import chosen, opened
+    from wel.system.progress import bar_steps
+
+    names = chosen(methods, semantics, backend)
+    at_once = None if memory is None else parse_bytes(memory)
+    given = {"images": images, "labels": labels, "limit": limit, "preprocess": preprocess}
+    inputs = opened(study="csc", model=model, weights=weights, seed=seed, out=out, **given)
+    starts = inputs.net.start_layers(listed(start_layers))
+    inputs.announce(f", {vectors} vectors, start layers {', '.join(map(inputs.net.shown, starts))}")
+    from wel.studies import csc as study  # imports TensorFlow
+
     with bar_steps("csc") as steps:
-        settings.update(backend=backend, dtype=dtype, batch_size=batch_size, memory=bytes_at_once)
-        kept = {"out": folder, "context": context(net, pictures), "steps": steps}
-        result = csc(net, pictures.inputs, **settings, **kept)
+        result = study.csc(
+            inputs.net,
+            inputs.pictures.inputs,
+            methods=names,
+            start=starts,
+            vectors=vectors,
+            seed=seed,
+            backend=backend,
+            semantics=semantics,
+            dtype=dtype,
+            batch_size=batch_size,
+            memory=at_once,
+            out=inputs.folder,
+            context=inputs.context,
+            steps=steps,
+        )
     from wel.figures.csc import write_csc_figures  # matplotlib takes a second
+    from wel.methods.registry import METHODS
 
-    figures = write_csc_figures(result.table, METHODS, folder / "figures", result.histograms)
-    print_left_out(screen, result.skipped)
+    figures = write_csc_figures(result.table, METHODS, inputs.folder / "figures", result.histograms)
+    print_left_out(inputs.screen, result.skipped)
     for (method, under, start), layer in result.non_finite.items():
-        screen.print(f"Not finite: {method} ({under}) from {start} has infinite or undefined relevance from {layer} on.", **PLAIN)
-    screen.print(_medians_at_input(result))
-    screen.print(f"Table: {folder / 'csc.csv'}\nFigure: {figures[0]} (and {len(figures) - 1} more)", **PLAIN)
+        words = f"Not finite: {method} ({under}) from {start} has infinite or undefined relevance from {layer} on."
+        inputs.screen.print(words, **PLAIN)
+    inputs.screen.print(_medians_at_input(result))
+    table = f"Table: {inputs.folder / 'csc.csv'}"
+    inputs.screen.print(f"{table}\nFigure: {figures[0]} (and {len(figures) - 1} more)", **PLAIN)
 
 
 def parse_bytes(text: str) -> int:
@@ -58,34 +107,18 @@ def parse_bytes(text: str) -> int:
     Raises:
         WelError: for anything else.
     """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:([kMGT])(i?)B?)?", text.strip())
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:([kMGT])(i?)B)?", text.strip())
     if not found or not float(found[1]):
         raise invalid("memory", text, "a size such as 4GiB or 500MB")
-    number, prefix, binary = found.groups()
-    return int(float(number) * (1024 if binary else 1000) ** (" kMGT".index(prefix) if prefix else 0))
-
-
-def context(net: Network, pictures: ImageSet) -> dict:
-    """What a run's record keeps of its images and layers."""
-    return {
-        "images": pictures.names,
-        "images_source": pictures.source,
-        "preprocessing": pictures.preprocessing.formula,
-        "preprocessing_guess": pictures.preprocessing.guess,
-        "labels": pictures.labels,
-        "layers": [net.shown(name) for name in net.layers],
-    }
+    count, prefix, binary = found.groups()
+    return int(float(count) * (1024 if binary else 1000) ** (" kMGT".index(prefix) if prefix else 0))
 
 
 def _medians_at_input(result: CSCResult) -> Table:
     at_input = result.table[result.table["layer"] == "input"]
     starts = list(dict.fromkeys(at_input["start"]))
-    several = at_input["semantics"].nunique() > 1
     medians = at_input.pivot_table(index=["method", "semantics"], columns="start", values="median", sort=False, dropna=False)
-    found = Table(title=f"Median |cos| at the input, by start layer (chance: {at_input['baseline'].iloc[0]:.2f})")
-    for heading in ("method", *starts):
-        found.add_column(heading, justify="left" if heading == "method" else "right")
-    for (method, semantics), row in medians.iterrows():
-        name = f"{method} ({semantics})" if several else method
-        found.add_row(name, *("–" if pd.isna(row[start]) else f"{row[start]:.4f}" for start in starts))
-    return found
+    names = method_names(medians.reset_index())
+    rows = {name: [number(row[start], ".4f") for start in starts] for name, (_, row) in zip(names, medians.iterrows())}
+    chance = f"chance: {at_input['baseline'].iloc[0]:.2f}"
+    return numeric_table(f"Median |cos| at the input, by start layer ({chance})", starts, rows)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Callable, Iterator
 
 import psutil
+import typer
 from packaging.requirements import Requirement
 
 from wel import __version__
@@ -51,8 +52,8 @@ class Finding:
     fatal: bool = False
 
 
-def run_doctor() -> bool:
-    """`wel doctor`: prints a table and what is to be mended; tells whether wel can work."""
+def doctor() -> None:
+    """Tell versions, devices and memory, and what is missing and how to mend it; exit code 1 if wel cannot work."""
     found = [finding for check in CHECKS for finding in check()]
     if not any(one.fatal for one in found):
         found += [finding for check in CHECKS_WITH_TENSORFLOW for finding in check()]
@@ -63,7 +64,8 @@ def run_doctor() -> bool:
             screen.print(f"{one.part}: {one.mend}", **PLAIN)
     works = not any(one.fatal for one in found)
     screen.print("wel can work." if works else "wel cannot work before this is mended.", **PLAIN)
-    return works
+    if not works:
+        raise typer.Exit(1)
 
 
 def check_python() -> Iterator[Finding]:

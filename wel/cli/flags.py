@@ -1,28 +1,70 @@
-"""Options that several commands have."""
+"""Flags that several commands have: their types, with what they mean and what completes them."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, List, Optional
 
 import typer
 
 from wel.system.devices import allow_tf32, choose_device
 
-MODEL = typer.Option("cifar10", "--model", help="Network of the zoo, or a .h5, .hdf5, .keras or .json file.")
-WEIGHTS = typer.Option(None, "--weights", help="'random', or a weights file.")
-IMAGES = typer.Option(
-    None, "--images", exists=True, help="Directory, picture, .npz, .npy, or .csv with the columns file[,label]; bundled ones by default."
-)
-PREPROCESS = typer.Option(
-    None,
-    "--preprocess",
-    help="keras-applications:NAME, torch, caffe, tf, scale:A-B, mean-std:M1,M2,M3:S1,S2,S3 (of 0 to 255) or none; guessed by default.",
-)
-METHODS = typer.Option("all", "--methods", help="'all', or names with commas; see `wel methods`.")
-START_LAYERS = typer.Option(None, "--start-layers", help="Where vectors are injected, with commas; the paper's by default.")
-BACKEND = typer.Option("native", "--backend", help="Who computes: native, wrapped, innvestigate, deeplift or original.")
-LABELS = typer.Option(None, "--labels", exists=True, dir_okay=False, help="CSV with the columns file and label.")
-LIMIT = typer.Option(None, "--limit", min=1, help="Use at most so many images.")
-SEMANTICS = typer.Option("paper", "--semantics", help="paper, corrected or both.")
-SEED = typer.Option(0, "--seed", min=0, help="Seed of everything random.")
+
+def completed_model(incomplete: str) -> List[str]:
+    """The networks of the zoo that begin so."""
+    from wel.networks.zoo import ZOO
+
+    return [name for name in ZOO if name.startswith(incomplete)]
+
+
+def completed_method(incomplete: str) -> List[str]:
+    """The methods that begin so."""
+    from wel.methods.registry import METHODS
+
+    return [name for name in METHODS if name.startswith(incomplete)]
+
+
+def completed_methods(incomplete: str) -> List[str]:
+    """The same for the last of several names with commas, or "all"."""
+    *before, last = incomplete.split(",")
+    return [",".join([*before, name]) for name in ["all", *completed_method("")] if name.startswith(last) and name not in before]
+
+
+Model = Annotated[
+    str,
+    typer.Option("--model", help="Network of the zoo, or a .h5, .hdf5, .keras or .json file.", autocompletion=completed_model),
+]
+Weights = Annotated[Optional[str], typer.Option("--weights", help="'random', or a weights file.")]
+Images = Annotated[
+    Optional[Path],
+    typer.Option(
+        "--images", exists=True, help="Directory, picture, .npz, .npy, or .csv with the columns file[,label]; bundled ones by default."
+    ),
+]
+Preprocess = Annotated[
+    Optional[str],
+    typer.Option(
+        "--preprocess",
+        help="keras-applications:NAME, torch, caffe, tf, scale:A-B, mean-std:M1,M2,M3:S1,S2,S3 (of 0 to 255) or none; guessed by default.",
+    ),
+]
+Methods = Annotated[
+    str, typer.Option("--methods", help="'all', or names with commas; see `wel methods`.", autocompletion=completed_methods)
+]
+StartLayers = Annotated[
+    Optional[str], typer.Option("--start-layers", help="Where vectors are injected, with commas; the paper's by default.")
+]
+Backend = Annotated[str, typer.Option("--backend", help="Who computes: native, wrapped, innvestigate, deeplift or original.")]
+Labels = Annotated[Optional[Path], typer.Option("--labels", exists=True, dir_okay=False, help="CSV with the columns file and label.")]
+Limit = Annotated[Optional[int], typer.Option("--limit", min=1, help="Use at most so many images.")]
+Semantics = Annotated[str, typer.Option("--semantics", help="paper, corrected or both.")]
+OneSemantics = Annotated[str, typer.Option("--semantics", help="paper or corrected.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
+BatchSize = Annotated[Optional[int], typer.Option("--batch-size", min=1, help="Images at once; sized from memory by default.")]
 # the callbacks of these two do all that there is to do
-DEVICE = typer.Option("auto", "--device", callback=choose_device, help="auto (a GPU if there is one), cpu, gpu, or gpu:1 for the second.")
-ALLOW_TF32 = typer.Option(False, "--allow-tf32", callback=allow_tf32, help="Quicker and less precise on GPUs: TF32, not full float32.")
+Device = Annotated[
+    str, typer.Option("--device", callback=choose_device, help="auto (a GPU if there is one), cpu, gpu, or gpu:1 for the second.")
+]
+AllowTf32 = Annotated[
+    bool, typer.Option("--allow-tf32", callback=allow_tf32, help="Quicker and less precise on GPUs: TF32, not full float32.")
+]

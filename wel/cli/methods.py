@@ -1,43 +1,55 @@
-"""`wel models` and `wel methods`."""
+"""`wel methods`."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
 
-import pandas as pd
-from rich.table import Table
+import typer
 
-from wel.cli.console import PLAIN, console, printable
-from wel.cli.networks import _size
+from wel.cli.console import PLAIN, console, number, printable, size
+from wel.cli.flags import AllowTf32, Device, Images, OneSemantics, Seed, Weights, completed_method, completed_model
 from wel.errors import invalid
-from wel.images.load import load_images
-from wel.methods.registry import CITATIONS, METHODS, Method, check_semantics, find_method
-from wel.networks.loading import load
-from wel.networks.network import Network
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.table import Table
+
+    from wel.methods.registry import Method
+    from wel.networks.network import Network
 
 NO_LEAK = 1e-5  # relative; float32 sums differ by less
 
 
-def show_methods(
-    method: str | None,
-    model: str | None,
-    weights: str | None,
-    semantics: str,
-    leaks: bool,
-    images: Path | None,
-    limit: int,
-    seed: int,
+def methods(
+    *,
+    method: Annotated[
+        Optional[str],
+        typer.Argument(help="One method: what it is and, with --model, the rule of every layer.", autocompletion=completed_method),
+    ] = None,
+    model: Annotated[
+        Optional[str],
+        typer.Option("--model", help="For this network: which methods apply, or a method's rules.", autocompletion=completed_model),
+    ] = None,
+    weights: Weights = None,
+    semantics: OneSemantics = "paper",
+    leaks: Annotated[
+        bool, typer.Option("--leaks", help="Where the method loses or makes relevance on its way through the network.")
+    ] = False,
+    images: Images = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Use at most so many images for --leaks.")] = 4,
+    seed: Seed = 0,
+    device: Device = "auto",
+    allow_tf32: AllowTf32 = False,
 ) -> None:
-    """`wel methods`: the registry, or one method and its rules for a network, or where that leaks.
+    """List the attribution methods, or show one: its rules for a network and where it leaks relevance."""
+    from wel.methods.registry import check_semantics, find_method
 
-    Raises:
-        WelError: for anything in the arguments that cannot be used.
-    """
     chosen = find_method(method, maps=not leaks) if method else None
     check_semantics(semantics)
     if leaks and not (chosen and model):
         raise invalid("leaks", leaks, "a method and a model with it: wel methods METHOD --model MODEL --leaks")
-    net = load(model, weights, seed=seed) if model else None
+    net = _loaded(model, weights, seed) if model else None
     if chosen is None:
         _show_registry(net)
         return
@@ -48,7 +60,15 @@ def show_methods(
         _show_rules(net, chosen, semantics)
 
 
+def _loaded(model: str, weights: str | None, seed: int) -> Network:
+    from wel.networks.loading import load
+
+    return load(model, weights, seed=seed)
+
+
 def _show_registry(net: Network | None) -> None:
+    from wel.methods.registry import CITATIONS, METHODS
+
     headings = ["method", "label", "applies" if net else "backends", "CSC", "options", "source"]
     rows = [(m.name, m.label, _applies(m, net) if net else _backends(m), _csc(m), _options(m.defaults), m.source) for m in METHODS.values()]
     table = printable(headings, rows)
@@ -60,8 +80,11 @@ def _show_registry(net: Network | None) -> None:
 
 
 def _show_description(method: Method) -> None:
+    from wel.methods.registry import CITATIONS
+
     described = {
         "label": method.label,
+        "formula": method.formula,
         "source": CITATIONS[method.source],
         "options": _options(method.defaults) or "none",
         "CSC": _csc(method),
@@ -82,13 +105,14 @@ def _show_rules(net: Network, method: Method, semantics: str) -> None:
     for name, pairs in rules.items():
         node = net.graph[name]
         activation = activation_name(node.layer)
-        rows.append((net.shown(name), node.kind, activation if activation != "linear" else "", _size(node.shape), described(pairs)))
+        rows.append((net.shown(name), node.kind, activation if activation != "linear" else "", size(node.shape), described(pairs)))
     screen = console()
     screen.print(f"{net.name}, {semantics}, from input to output:", **PLAIN)
     screen.print(printable(("layer", "kind", "activation", "shape", "rule"), rows))
 
 
 def _show_leaks(net: Network, method: Method, semantics: str, images: Path | None, limit: int) -> None:
+    from wel.images.load import load_images
     from wel.studies.leaks import leaks  # imports TensorFlow
 
     pictures = load_images(net, images, limit=limit)
@@ -100,16 +124,16 @@ def _show_leaks(net: Network, method: Method, semantics: str, images: Path | Non
 
 def _leaks(table: pd.DataFrame) -> Table:
     rows = [
-        (row.layer, row.rule, f"{row.arrived:.4g}", "" if pd.isna(row.handed_down) else f"{row.handed_down:.4g}", _share(row.relative))
+        (row.layer, row.rule, f"{row.arrived:.4g}", number(row.handed_down, ".4g").strip("–"), _share(row.relative))
         for row in table.itertuples()
     ]
     return printable(("layer", "rule", "comes in", "handed down", "leak"), rows)
 
 
 def _share(relative: float) -> str:
-    if pd.isna(relative):
-        return ""
-    return "0" if abs(relative) < NO_LEAK else f"{100 * relative:+.3g} %"
+    if abs(relative) < NO_LEAK:
+        return "0"
+    return "" if relative != relative else f"{100 * relative:+.3g} %"
 
 
 def _applies(method: Method, net: Network) -> str:
@@ -120,7 +144,7 @@ def _applies(method: Method, net: Network) -> str:
 
 
 def _backends(method: Method) -> str:
-    return f"native, {method.wrapped}, original"
+    return ", ".join(["native", *([method.wrapped, "original"] if method.wrapped else [])])
 
 
 def _csc(method: Method) -> str:

@@ -1,55 +1,86 @@
-"""`wel train` and `wel fit-patterns`."""
+"""`wel train`, `wel fit-patterns` and `wel models`."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
 
-import numpy as np
+import typer
 
-from wel.cli.console import PLAIN, console, printable
+from wel.cli.console import PLAIN, console, printable, size
+from wel.cli.flags import AllowTf32, BatchSize, Device, Limit, Model, OneSemantics, Seed, Weights, completed_model
 from wel.errors import invalid
-from wel.images.cifar10 import load_cifar10
-from wel.images.load import load_images
-from wel.images.preprocessing import guess_preprocessing
-from wel.networks.loading import load
-from wel.networks.network import Network
-from wel.networks.zoo import ZOO
-from wel.system.progress import bar_steps
+from wel.system.arithmetic import FASTEST_SUMS
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from wel.networks.network import Network
 
 
-def run_fit_patterns(model, weights, images, limit, estimator, semantics, batch_size, seed, half, out) -> None:
-    """`wel fit-patterns`: fits, writes the file."""
-    from wel.methods.fitting import fit_patterns
+def train(
+    *,
+    model: Annotated[str, typer.Argument(help="A network of the zoo that is trained on CIFAR-10.", autocompletion=completed_model)],
+    out: Annotated[
+        Optional[Path], typer.Option("--out", help="Directory for checkpoints, weights and card; runs/train-<model> by default.")
+    ] = None,
+    seed: Seed = 0,
+    epochs: Annotated[Optional[int], typer.Option("--epochs", help="Length of the schedule; the recipe's by default.")] = None,
+    device: Device = "auto",
+    allow_tf32: AllowTf32 = False,
+) -> None:
+    """Train a bundled network on CIFAR-10; goes on after the last finished epoch."""
+    os.environ.update(FASTEST_SUMS)
+    from wel import training
+
+    folder = out or Path("runs") / f"train-{model}"
+    card = training.train(model, folder, seed, epochs)
+    words = f"{model}: test accuracy {card['test_accuracy']:.4f} on {card['test_images']} images. Weights and card: {folder}"
+    console().print(words, **PLAIN)
+
+
+def fit_patterns(
+    *,
+    model: Model = "cifar10",
+    images: Annotated[str, typer.Option("--images", help="Directory of images, or 'cifar10' for its training images.")],
+    out: Annotated[Path, typer.Option("--out", help="The .npz file to write.")],
+    weights: Weights = None,
+    limit: Limit = None,
+    estimator: Annotated[str, typer.Option("--estimator", help="linear, relu.positive or relu.negative.")] = "relu.positive",
+    semantics: OneSemantics = "paper",
+    batch_size: BatchSize = None,
+    seed: Seed = 0,
+    half: Annotated[bool, typer.Option("--half", help="Store float16 where it is precise enough.")] = False,
+    device: Device = "auto",
+    allow_tf32: AllowTf32 = False,
+) -> None:
+    """Fit the patterns that PatternNet and PatternAttribution need."""
+    from wel.images.load import load_images
+    from wel.methods import fitting
+    from wel.networks.loading import load
+    from wel.system.progress import bar_steps
 
     if not out.parent.is_dir():
         raise invalid("out", str(out), "a file in an existing directory")
     net = load(model, weights, seed=seed)
     inputs = _cifar10_training_images(net, limit) if images == "cifar10" else load_images(net, Path(images), limit=limit).inputs
     with bar_steps("fit-patterns") as steps:
-        patterns = fit_patterns(net, inputs, estimator, semantics, batch_size, seed, steps)
+        patterns = fitting.fit_patterns(net, inputs, estimator, semantics, batch_size, seed, steps)
     patterns.save(out, half)
     console().print(f"{net.name}: {len(patterns.arrays)} patterns ({estimator}, {semantics}) from {len(inputs)} images: {out}", **PLAIN)
 
 
 def _cifar10_training_images(net: Network, limit: int | None) -> np.ndarray:
+    from wel.images.cifar10 import load_cifar10
+    from wel.images.preprocessing import guess_preprocessing
+
     return guess_preprocessing(net)(load_cifar10().train.images[:limit])
 
 
-def run_train(model: str, out: Path | None, seed: int, epochs: int | None) -> None:
-    """`wel train`: trains, prints the card."""
-    from wel.training import train
+def models() -> None:
+    """List the networks that wel knows."""
+    from wel.networks.zoo import ZOO
 
-    folder = out or Path("runs") / f"train-{model}"
-    card = train(model, folder, seed, epochs)
-    words = f"{model}: test accuracy {card['test_accuracy']:.4f} on {card['test_images']} images. Weights and card: {folder}"
-    console().print(words, **PLAIN)
-
-
-def show_models() -> None:
-    """`wel models`: the zoo."""
-    rows = [(arch.name, _size(arch.input_shape), arch.classes, arch.preprocessing, ", ".join(arch.start_layers)) for arch in ZOO.values()]
+    rows = [(arch.name, size(arch.input_shape), arch.classes, arch.preprocessing, ", ".join(arch.start_layers)) for arch in ZOO.values()]
     console().print(printable(("model", "input", "classes", "preprocessing", "start layers"), rows))
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return "×".join(map(str, shape))

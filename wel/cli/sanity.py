@@ -2,106 +2,141 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
 
-import pandas as pd
-from rich.console import Console
-from rich.table import Table
+import typer
 
-from wel.backends import check_backend
-from wel.cli.console import PLAIN, console, listed, print_guess, print_left_out
-from wel.cli.csc import context
-from wel.images.load import ImageSet, load_images
-from wel.methods.registry import METHODS, chosen_semantics
-from wel.networks.loading import load
-from wel.studies.cascading import cascading_randomization, choose_stages
-from wel.studies.map_study import SanityResult, choose_map_methods
-from wel.studies.random_logit import random_logit
-from wel.system.progress import bar_steps
+from wel.cli.console import PLAIN, listed, method_names, number, print_left_out, printable
+from wel.cli.flags import AllowTf32, Backend, Device, Images, Labels, Limit, Methods, Model, Preprocess, Seed, Semantics, Weights
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.table import Table
+
+    from wel.cli.inputs import Inputs
+    from wel.studies.map_study import SanityResult
 
 
-def run_random_logit(model, weights, images, labels, limit, preprocess, methods, seed, semantics, backend, out) -> None:
-    """`wel random-logit`: computes, writes tables and the figure, prints the medians and where the files are."""
-    chosen = checked(methods, semantics, backend)
-    net = load(model, weights, seed=seed)
-    pictures = load_images(net, images, labels, limit, preprocess)
-    folder = out or Path("runs") / f"random-logit-{net.name}"
-    screen = console()
-    screen.print(f"{net.name}: {described(pictures)}", **PLAIN)
-    print_guess(screen, pictures.preprocessing)
-    settings = {"methods": chosen, "classes": pictures.labels, "seed": seed, "backend": backend, "semantics": semantics}
+def random_logit(
+    *,
+    model: Model = "cifar10",
+    images: Images = None,
+    labels: Labels = None,
+    limit: Limit = None,
+    preprocess: Preprocess = None,
+    methods: Methods = "all",
+    seed: Seed = 0,
+    semantics: Semantics = "paper",
+    backend: Backend = "native",
+    weights: Weights = None,
+    out: Annotated[Optional[Path], typer.Option("--out", help="Run directory; runs/random-logit-<model> by default.")] = None,
+    device: Device = "auto",
+    allow_tf32: AllowTf32 = False,
+) -> None:
+    """Compare the map of the true class with that of a random other class: tables and a box plot.
+
+    A run that was interrupted goes on where it stopped when the same command is given again.
+    """
+    from wel.cli.inputs import chosen, known_classes, opened
+    from wel.system.progress import bar_steps
+
+    names = chosen(methods, semantics, backend, maps=True)
+    given = {"images": images, "labels": labels, "limit": limit, "preprocess": preprocess}
+    inputs = opened(study="random-logit", model=model, weights=weights, seed=seed, out=out, **given)
+    inputs.announce(known_classes(inputs.pictures))
+    from wel.studies import random_logit as study  # imports TensorFlow
+
     with bar_steps("random-logit") as steps:
-        result = random_logit(net, pictures.inputs, **settings, out=folder, context=context(net, pictures), steps=steps)
+        result = study.random_logit(
+            inputs.net,
+            inputs.pictures.inputs,
+            methods=names,
+            classes=inputs.pictures.labels,
+            seed=seed,
+            backend=backend,
+            semantics=semantics,
+            out=inputs.folder,
+            context=inputs.context,
+            steps=steps,
+        )
     from wel.figures.sanity import write_random_logit_figure  # matplotlib takes a second
+    from wel.methods.registry import METHODS
 
-    figures = write_random_logit_figure(result.table, result.images, METHODS, folder / "figures")
-    _report(screen, result, _medians(result.table), folder, "random_logit", figures)
+    figures = write_random_logit_figure(result.table, result.images, METHODS, inputs.folder / "figures")
+    _report(inputs, result, _medians(result.table), "random_logit", figures)
 
 
-def run_cascading(model, weights, images, labels, limit, preprocess, methods, layers, seed, semantics, backend, out) -> None:
-    """`wel cascading`: computes, writes tables and the figure, prints the medians and where the files are."""
-    chosen = checked(methods, semantics, backend)
-    net = load(model, weights, seed=seed)
-    stages = choose_stages(net, listed(layers))
-    pictures = load_images(net, images, labels, limit, preprocess)
-    folder = out or Path("runs") / f"cascading-{net.name}"
-    screen = console()
-    shown = ", ".join(map(net.shown, stages))
-    screen.print(f"{net.name}: {described(pictures)}; randomised down to {shown}", **PLAIN)
-    print_guess(screen, pictures.preprocessing)
-    settings = {"methods": chosen, "layers": stages, "classes": pictures.labels, "seed": seed, "backend": backend, "semantics": semantics}
+def cascading(
+    *,
+    model: Model = "cifar10",
+    images: Images = None,
+    labels: Labels = None,
+    limit: Limit = None,
+    preprocess: Preprocess = None,
+    methods: Methods = "all",
+    layers: Annotated[
+        Optional[str], typer.Option("--layers", help="'all' with weights, or names with commas; the paper's by default.")
+    ] = None,
+    seed: Seed = 0,
+    semantics: Semantics = "paper",
+    backend: Backend = "native",
+    weights: Weights = None,
+    out: Annotated[Optional[Path], typer.Option("--out", help="Run directory; runs/cascading-<model> by default.")] = None,
+    device: Device = "auto",
+    allow_tf32: AllowTf32 = False,
+) -> None:
+    """Randomise the network from the last layer down and compare its maps with the untouched network's: tables and curves.
+
+    A run that was interrupted goes on where it stopped when the same command is given again.
+    """
+    from wel.cli.inputs import chosen, known_classes, opened
+    from wel.system.progress import bar_steps
+
+    names = chosen(methods, semantics, backend, maps=True)
+    given = {"images": images, "labels": labels, "limit": limit, "preprocess": preprocess}
+    inputs = opened(study="cascading", model=model, weights=weights, seed=seed, out=out, **given)
+    from wel.studies import cascading as study  # imports TensorFlow
+
+    stages = study.choose_stages(inputs.net, listed(layers))
+    inputs.announce(known_classes(inputs.pictures), f"; randomised down to {', '.join(map(inputs.net.shown, stages))}")
     with bar_steps("cascading") as steps:
-        result = cascading_randomization(net, pictures.inputs, **settings, out=folder, context=context(net, pictures), steps=steps)
-    from wel.figures.sanity import write_cascading_figure
+        result = study.cascading_randomization(
+            inputs.net,
+            inputs.pictures.inputs,
+            methods=names,
+            layers=stages,
+            classes=inputs.pictures.labels,
+            seed=seed,
+            backend=backend,
+            semantics=semantics,
+            out=inputs.folder,
+            context=inputs.context,
+            steps=steps,
+        )
+    from wel.figures.sanity import write_cascading_figure  # matplotlib takes a second
+    from wel.methods.registry import METHODS
 
-    figures = write_cascading_figure(result.table, METHODS, folder / "figures")
-    _report(screen, result, _stage_medians(result.table), folder, "cascading", figures)
-
-
-def checked(methods: str, semantics: str, backend: str):
-    """What can be refused before TensorFlow is imported; gives the methods as the studies take them."""
-    chosen = listed(methods)
-    choose_map_methods(chosen)
-    chosen_semantics(semantics)
-    check_backend(backend)
-    return chosen
-
-
-def described(pictures: ImageSet) -> str:
-    """How many images, where they come from, and where their classes do."""
-    known = Counter(label is not None for label in pictures.labels)
-    words = {True: "the true label", False: "the top-1 prediction"}
-    classes = ", ".join(f"{words[one]} of {count}" for one, count in sorted(known.items(), reverse=True))
-    return f"{len(pictures.names)} images ({pictures.source}); class: {classes}"
+    figures = write_cascading_figure(result.table, METHODS, inputs.folder / "figures")
+    _report(inputs, result, _stage_medians(result.table), "cascading", figures)
 
 
 def _medians(table: pd.DataFrame) -> Table:
-    found = Table("method", *(heading for heading in ("median", "99 % interval")), title="Median SSIM, true class and random other class")
-    for (_, row), name in zip(table.iterrows(), _names(table)):
-        found.add_row(name, _number(row["median"]), f"{_number(row['ci_low'])} – {_number(row['ci_high'])}")
-    return found
+    numbers = [[number(value, ".3f") for value in row] for row in table[["median", "ci_low", "ci_high"]].to_numpy()]
+    rows = [(name, median, f"{low} – {high}") for name, (median, low, high) in zip(method_names(table), numbers)]
+    return printable(("method", "median", "99 % interval"), rows, "Median SSIM, true class and random other class")
 
 
 def _stage_medians(table: pd.DataFrame) -> Table:
     stages = table.drop_duplicates("stage_index")["stage"]
-    found = Table("method", *stages, title="Median SSIM to the untouched network's map, randomised down to a layer")
-    for name, (_, rows) in zip(_names(table.drop_duplicates(["method", "semantics"])), table.groupby(["method", "semantics"], sort=False)):
-        found.add_row(name, *map(_number, rows["median"]))
-    return found
+    names = method_names(table.drop_duplicates(["method", "semantics"]))
+    groups = table.groupby(["method", "semantics"], sort=False)["median"]
+    rows = [(name, *(number(value, ".3f") for value in medians)) for name, (_, medians) in zip(names, groups)]
+    return printable(("method", *stages), rows, "Median SSIM to the untouched network's map, randomised down to a layer")
 
 
-def _names(rows: pd.DataFrame) -> list[str]:
-    several = rows["semantics"].nunique() > 1
-    return [f"{method} ({semantics})" if several else method for method, semantics in zip(rows["method"], rows["semantics"])]
-
-
-def _number(value: float) -> str:
-    return "–" if pd.isna(value) else f"{value:.3f}"
-
-
-def _report(screen: Console, result: SanityResult, medians: Table, folder: Path, name: str, figures: list[Path]) -> None:
-    print_left_out(screen, result.skipped)
-    screen.print(medians)
-    tables = f"Table: {folder / f'{name}.csv'} (by image: {folder / f'{name}_images.csv'})"
-    screen.print(f"{tables}\nFigure: {figures[0]} (and {figures[1].name})", **PLAIN)
+def _report(inputs: Inputs, result: SanityResult, medians: Table, name: str, figures: list[Path]) -> None:
+    print_left_out(inputs.screen, result.skipped)
+    inputs.screen.print(medians)
+    tables = f"Table: {inputs.folder / f'{name}.csv'} (by image: {inputs.folder / f'{name}_images.csv'})"
+    inputs.screen.print(f"{tables}\nFigure: {figures[0]} (and {figures[1].name})", **PLAIN)

@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
 
-import pandas as pd
-from rich.table import Table
+import typer
 
 from wel.cli.console import PLAIN, console, print_left_out, printable
-from wel.networks.loading import load
-from wel.studies.simulation import CHAINS, simulate
-from wel.system.progress import bar_steps
+from wel.cli.flags import AllowTf32, Device, Model, Seed, Weights
 
-PARALLEL = 1e-14  # 1 - |cos| at which rows are called parallel to floating point
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.table import Table
 
 
-def run_simulate(model, weights, samples, rows, seed, out) -> None:
-    """`wel simulate`: multiplies, writes table and figures, prints how parallel the rows of each chain become."""
+def simulate(
+    *,
+    model: Model = "cifar10",
+    weights: Weights = None,
+    samples: Annotated[int, typer.Option("--samples", min=1, help="How many times each chain is drawn.")] = 20,
+    rows: Annotated[int, typer.Option("--rows", min=2, help="Random rows that are multiplied down a chain.")] = 32,
+    seed: Seed = 0,
+    out: Annotated[Optional[Path], typer.Option("--out", help="Run directory; runs/simulate by default.")] = None,
+    device: Device = "auto",
+    allow_tf32: AllowTf32 = False,
+) -> None:
+    """Multiply chains of random matrices with VGG-16's shapes, and of the network's weights: which make all directions parallel?"""
+    from wel.networks.loading import load
+    from wel.studies import simulation as study
+    from wel.system.progress import bar_steps
+
     net = load(model, weights, seed=seed)
     folder = out or Path("runs") / "simulate"
     screen = console()
     screen.print(f"Random chains: shapes of VGG-16. Learned chains: shapes and weights of {net.name}.", **PLAIN)
     with bar_steps("simulate") as steps:
-        result = simulate(net, samples, rows, seed, out=folder, steps=steps)
+        result = study.simulate(net, samples, rows, seed, out=folder, steps=steps)
     from wel.figures.simulation import write_simulation_figures  # matplotlib takes a second
 
     figures = write_simulation_figures(result.table, folder / "figures")
@@ -32,6 +46,8 @@ def run_simulate(model, weights, samples, rows, seed, out) -> None:
 
 
 def _convergence(table: pd.DataFrame) -> Table:
+    from wel.studies.simulation import CHAINS, PARALLEL
+
     rows = []
     for name, group in table.groupby("chain", sort=False):
         distance = (1 - group["median"]).to_numpy()

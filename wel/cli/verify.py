@@ -2,38 +2,61 @@
 
 from __future__ import annotations
 
-import pandas as pd
-from rich.table import Table
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
 
-from wel.cli.console import PLAIN, console, listed, printable
-from wel.images.load import load_images
-from wel.networks.loading import load
-from wel.studies.verification import verify
-from wel.system.files import written_whole
-from wel.system.progress import bar_steps
+import typer
+
+from wel.cli.console import PLAIN, console, listed, number, print_left_out, printable
+from wel.cli.flags import AllowTf32, Device, Images, Methods, Model, OneSemantics, Seed, StartLayers, Weights
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.table import Table
 
 
-def run_verify(model, weights, backends, methods, start_layers, images, limit, vectors, seed, semantics, original, save, out) -> bool:
-    """`wel verify`: compares, prints one line per method and start layer, writes the csv; tells whether all is within tolerance."""
+def verify(
+    *,
+    model: Model = "cifar10",
+    weights: Weights = None,
+    backends: Annotated[str, typer.Option("--backends", help="Who computes; the last one is compared with.")] = "native,wrapped",
+    methods: Methods = "all",
+    start_layers: StartLayers = None,
+    images: Images = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Use at most so many images.")] = 2,
+    vectors: Annotated[int, typer.Option("--vectors", min=2, help="Random vectors per image and start layer.")] = 3,
+    seed: Seed = 0,
+    semantics: OneSemantics = "paper",
+    original: Annotated[Optional[Path], typer.Option("--original", help="Compare with this file of reference numbers.")] = None,
+    save: Annotated[Optional[Path], typer.Option("--save", help="Write the first backend's numbers to this .npz.")] = None,
+    out: Annotated[Path, typer.Option("--out", help="Table of differences.")] = Path("verify.csv"),
+    device: Device = "auto",
+    allow_tf32: AllowTf32 = False,
+) -> None:
+    """Compare backends with each other or with reference numbers; exit code 1 above tolerance."""
+    from wel.images.load import load_images
+    from wel.networks.loading import load
+    from wel.studies import verification as study
+    from wel.system.files import written_whole
+    from wel.system.progress import bar_steps
+
     net = load(model, weights, seed=seed)
-    pictures = None if original else load_images(net, images, limit=limit).inputs
     with bar_steps("verify") as steps:
-        found = verify(
+        found = study.verify(
             net,
-            pictures,
-            listed(methods),
-            listed(start_layers),
-            vectors,
-            seed,
-            listed(backends),
-            semantics,
-            original,
-            save,
-            steps,
+            None if original else load_images(net, images, limit=limit).inputs,
+            methods=listed(methods),
+            start=listed(start_layers),
+            vectors=vectors,
+            seed=seed,
+            backends=listed(backends),
+            semantics=semantics,
+            original=original,
+            save=save,
+            steps=steps,
         )
     screen = console()
-    for (method, backend), reason in found.left_out.items():
-        screen.print(f"Left out: {method} ({backend}). {reason}", **PLAIN)
+    print_left_out(screen, {f"{method} ({backend})": reason for (method, backend), reason in found.left_out.items()})
     if save is not None:
         screen.print(f"Numbers: {save}", **PLAIN)
     if len(found.table):
@@ -41,26 +64,16 @@ def run_verify(model, weights, backends, methods, start_layers, images, limit, v
         with written_whole(out) as path:
             found.table.to_csv(path, index=False)
         screen.print(f"Table: {out}", **PLAIN)
-    return found.passed
+    if not found.passed:
+        raise typer.Exit(1)
 
 
 def _verdicts(table: pd.DataFrame) -> Table:
     rows = []
     for (method, start, backend, reference), group in table.groupby(["method", "start", "backend", "reference"], sort=False):
-        rows.append(
-            (
-                method,
-                start,
-                f"{backend} / {reference}",
-                _number(group["relative_l2"].max()),
-                _number(group["csc_difference"].max()),
-                _number(group["tolerance_l2"].iloc[0]),
-                _number(group["tolerance_csc"].iloc[0]),
-                "equal" if group["passed"].all() else f"differs at {group.loc[~group['passed'], 'layer'].iloc[-1]}",
-            )
-        )
+        largest = [group["relative_l2"].max(), group["csc_difference"].max()]
+        allowed = [group["tolerance_l2"].iloc[0], group["tolerance_csc"].iloc[0]]
+        numbers = [number(value, ".1e") for value in (*largest, *allowed)]
+        verdict = "equal" if group["passed"].all() else f"differs at {group.loc[~group['passed'], 'layer'].iloc[-1]}"
+        rows.append((method, start, f"{backend} / {reference}", *numbers, verdict))
     return printable(("method", "start", "compared", "largest L2", "largest ΔCSC", "L2 allowed", "ΔCSC allowed", "verdict"), rows)
-
-
-def _number(value: float) -> str:
-    return "–" if pd.isna(value) else f"{value:.1e}"

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from wel.errors import check_whole, invalid
 from wel.images.labels import labels_from_csv
-from wel.images.preprocessing import PREPROCESSINGS, Preprocessing, guess_preprocessing, parse_preprocessing
+from wel.images.preprocessing import Preprocessing, guess_preprocessing, parse_preprocessing
 from wel.images.sources import Source, classes_of, find_images, pixel_shape, takes_pictures
 from wel.networks.network import Network
-
-__all__ = ["PREPROCESSINGS", "ImageSet", "load_images", "preprocess"]
-
-
-def preprocess(pixels: np.ndarray, name: str) -> np.ndarray:
-    """uint8 RGB pixels (n, h, w, 3) as inputs, float32; `name` as `wel.images.preprocessing.parse_preprocessing` takes it."""
-    return parse_preprocessing(name)(pixels)
 
 
 @dataclass(frozen=True)
@@ -45,6 +39,17 @@ class ImageSet:
     preprocessing: Preprocessing
     left_out: dict[str, str]
     sha256: list[str]
+
+    def record(self, net: Network) -> dict[str, Any]:
+        """What a run keeps of its images, and of the layers of the network that takes them."""
+        return {
+            "images": self.names,
+            "images_source": self.source,
+            "preprocessing": self.preprocessing.formula,
+            "preprocessing_guess": self.preprocessing.guess,
+            "labels": self.labels,
+            "layers": [net.shown(name) for name in net.layers],
+        }
 
 
 def load_images(

@@ -8,6 +8,7 @@ A value that is not a normal number of its dtype (below 1e-38 in float32) counts
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
 from typing import NamedTuple, Sequence
@@ -16,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from wel.errors import invalid
+from wel.measures.cosine import pairwise_abs_cosine
 from wel.measures.counts import BINS, FINE, FINE_EDGES, LINEAR_EDGES, PER_DECADE, PER_UNIT, CosineCounts
 
 CHUNK_VALUES = 2**19  # relevances in a chunk, 4 MB in float64: the fastest of 2^16 … 2^22
@@ -57,6 +59,32 @@ class GraphCounts(NamedTuple):
             CosineCounts.from_bins(images, sizes, *one.T, *parts.T, *per_image)
             for sizes, one, parts, *per_image in zip(arrays.sizes, bins, fine, *arrays[4:7], arrays.dropped)
         ]
+
+
+class Counted(NamedTuple):
+    """|cos| at one layer, of images numbered from 0, and how many vectors, over all locations, have an entry that is not finite."""
+
+    counts: CosineCounts
+    broken: int
+
+
+@dataclass(frozen=True)
+class Cosines:
+    """Measures |cos| between the vectors of an image, `Counted`; as `wel.backends.request.Measure` says."""
+
+    def read(self, name: str, relevance: tf.Tensor) -> GraphCounts:
+        """Counts inside a sweep: relevance (n, starts, V, *shape)."""
+        return count_cosines(tf.reshape(relevance, [-1, *relevance.shape[2:]]), groups=relevance.shape[1])
+
+    def of_starts(self, kept: GraphCounts, starts: int) -> list[Counted]:
+        """What was counted for each start layer."""
+        broken = np.asarray(kept.broken)
+        return [Counted(counts, int(many.sum())) for counts, many in zip(kept.of(range(broken.shape[1])), broken)]
+
+    def of(self, relevance: np.ndarray) -> Counted:
+        """The same of relevance (n, V, *shape) that has left the graph."""
+        counts = [CosineCounts.of(number, pairwise_abs_cosine(one)) for number, one in enumerate(relevance)]
+        return Counted(CosineCounts.merged(counts), int((~np.isfinite(relevance)).any(axis=-1).sum()))
 
 
 def count_cosines(relevance: tf.Tensor, groups: int = 1) -> GraphCounts:

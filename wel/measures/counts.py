@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import sparse
@@ -143,6 +143,10 @@ class CosineCounts:
             fine_bins=np.asarray(fine_bins, np.uint32),
             fine_counts=np.asarray(fine_counts, np.int64),
         )
+
+    def numbered(self, images: Sequence[int]) -> CosineCounts:
+        """These counts, of images that are called so, in ascending order."""
+        return replace(self, images=np.asarray(images, np.int64))
 
     @classmethod
     def merged(cls, parts: Iterable[CosineCounts]) -> CosineCounts:

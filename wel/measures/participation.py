@@ -19,6 +19,7 @@ Source: the participation ratio of statistical physics (Bell & Dean 1970), of sp
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
 from typing import NamedTuple
@@ -39,6 +40,23 @@ class Ratios(NamedTuple):
 
     locations: tf.Tensor
     layer: tf.Tensor
+
+
+@dataclass(frozen=True)
+class Participation:
+    """Measures p̂ of the results of the vectors, `Ratios` of arrays; as `wel.backends.request.Measure` says."""
+
+    def read(self, name: str, relevance: tf.Tensor) -> Ratios:
+        """p̂ inside a sweep: relevance (n, starts, V, *shape)."""
+        return participation(tf.reshape(relevance, [-1, *relevance.shape[2:]]))
+
+    def of_starts(self, kept: Ratios, starts: int) -> list[Ratios]:
+        """p̂ for each start layer."""
+        return [Ratios(*(tensor.numpy()[position::starts] for tensor in kept)) for position in range(starts)]
+
+    def of(self, relevance: np.ndarray) -> Ratios:
+        """The same of relevance (n, V, *shape) that has left the graph."""
+        return Ratios(*(tensor.numpy() for tensor in participation(tf.convert_to_tensor(relevance))))
 
 
 def participation(relevance: tf.Tensor) -> Ratios:

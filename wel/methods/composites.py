@@ -6,7 +6,10 @@ A composite is a function of a part. Users add rules of their own with `register
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Iterable, Mapping
+from typing import Any, Callable, Dict, Iterable, Mapping, Tuple
+from weakref import WeakKeyDictionary
+
+import numpy as np
 
 from wel.errors import UnsupportedError, invalid, one_of
 from wel.methods.registry import CSC_METHODS, DEEPLIFT, METHODS, PATTERN, Method
@@ -23,9 +26,12 @@ from wel.rules.parts import ACTIVATION, LINEAR, Part, parts_of
 PASSING = SHAPES | {"Masking", "Multiply", "Maximum", "Minimum"} | MAX_POOLINGS
 # what goes down is contributions, not relevance: rules have to be made for them
 CONTRIBUTING = frozenset(name for name in CSC_METHODS if METHODS[name].family == DEEPLIFT)
+# node -> its parts and their rules
+Rules = Dict[str, Tuple[Tuple[Part, Rule], ...]]
 # (layer, method) -> rule; the method None stands for those that have no rule for the layer
 _registered: dict[tuple[str, str | None], Rule] = {}
 _registrations = 0
+_built: WeakKeyDictionary[Graph, dict[tuple, Rules]] = WeakKeyDictionary()
 
 
 def register_rule(layer: type | str, rule: Rule | None, methods: str | Iterable[str] | None = None) -> None:
@@ -52,6 +58,7 @@ def register_rule(layer: type | str, rule: Rule | None, methods: str | Iterable[
         if rule is not None:
             _registered[name, method] = rule
     _registrations += 1
+    _built.clear()
 
 
 def registered_rules() -> dict[str, str]:
@@ -83,12 +90,26 @@ def _checked_methods(methods: str | Iterable[str] | None) -> list[str | None]:
     return names
 
 
-def rules_for(graph: Graph, method: str, semantics: str, options: Mapping[str, Any]) -> dict[str, tuple[tuple[Part, Rule], ...]]:
+def rules_for(graph: Graph, method: str, semantics: str, options: Mapping[str, Any]) -> Rules:
     """The parts of every node and their rules, in execution order; of a method that only has maps, those of the method behind it.
+
+    They are built once for a graph and what was asked for, until a rule is registered.
 
     Raises:
         UnsupportedError: naming the first layer that the method has no rule for, and the methods that have one for every layer.
     """
+    known, key = _built.setdefault(graph, {}), (method, semantics, scalars(options))
+    if key not in known:
+        known[key] = _build(graph, method, semantics, options)
+    return known[key]
+
+
+def scalars(options: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """The options that decide about rules: numbers and words, not arrays, which reach them with every call."""
+    return tuple(sorted((name, value) for name, value in options.items() if not isinstance(value, (list, np.ndarray))))
+
+
+def _build(graph: Graph, method: str, semantics: str, options: Mapping[str, Any]) -> Rules:
     setting = _Setting(semantics, dict(options), graph, parts_of(graph))
     chosen = _choices(method, setting)
     missing = _without_rule(chosen)

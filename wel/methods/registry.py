@@ -66,7 +66,7 @@ def composite(name: str, **numbers: Any) -> Composite:
     return Composite(name, numbers)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Method:
     """An attribution method.
 
@@ -266,6 +266,18 @@ def choose_methods(names: str | Iterable[str]) -> list[Method]:
     if not names:
         raise invalid("methods", names, "'all' or one or more methods")
     return [find_method(name) for name in dict.fromkeys(names)]
+
+
+def choose_map_methods(names: str | Iterable[str]) -> list[Method]:
+    """The methods that were asked for, "all" of the paper's figure 2 or by name, in the order asked for, each once.
+
+    Raises:
+        WelError: for an unknown name, or when none is given.
+    """
+    names = PAPER_MAPS if names == "all" else ([names] if isinstance(names, str) else list(names))
+    if not names:
+        raise invalid("methods", names, "'all' or one or more methods")
+    return [find_method(name, maps=True) for name in dict.fromkeys(names)]
 
 
 def check_semantics(semantics: str) -> None:

@@ -67,7 +67,7 @@ class Node:
         return arrays
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Graph:
     """The nodes that lead from a model's input to its output, in execution order, the input first."""
 

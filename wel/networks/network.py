@@ -61,6 +61,12 @@ class Network:
         """Shape of one output, without the batch dimension."""
         return self.graph[self.graph.output].shape
 
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """What the classes of a network of the zoo are called; None where wel does not know."""
+        names = self.architecture.class_names if self.architecture else ()
+        return names if names and self.output_shape == (len(names),) else None
+
     @cached_property
     def aliases(self) -> dict[str, str]:
         """The paper's layer names -> Keras names, for the zoo's networks."""

@@ -24,6 +24,7 @@ class Architecture:
         randomized_layers: the paper's layers of cascading randomisation, from input to output.
         trained: where its trained weights come from: "bundled" with wel, or "imagenet", Keras's published ones.
         aliases: the paper's layer names -> Keras names, where they differ.
+        class_names: what the classes are called; empty where wel does not know.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Architecture:
     randomized_layers: tuple[str, ...]
     trained: str = "bundled"
     aliases: dict[str, str] = field(default_factory=dict)
+    class_names: tuple[str, ...] = ()
 
 
 def _names(words: str) -> tuple[str, ...]:
@@ -59,7 +61,8 @@ def _resnet50_aliases() -> dict[str, str]:
     return {**aliases, "avgpool": "avg_pool", "dense": "fc1000"}
 
 
-_CIFAR10 = dict(input_shape=(32, 32, 3), classes=10, preprocessing="0-1", samples="cifar10")
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_CIFAR10 = dict(input_shape=(32, 32, 3), classes=10, preprocessing="0-1", samples="cifar10", class_names=CIFAR10_CLASSES)
 _IMAGENET = dict(input_shape=(224, 224, 3), classes=1000, preprocessing="caffe", samples="imagenet", trained="imagenet")
 
 ZOO = {

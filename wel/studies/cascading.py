@@ -14,10 +14,12 @@ import pandas as pd
 
 from wel.errors import UnsupportedError, invalid
 from wel.measures.similarity import summary
+from wel.methods.registry import choose_map_methods
 from wel.networks.graph import Graph
 from wel.networks.initialization import fresh_weights
 from wel.networks.network import Network
-from wel.studies.map_study import Cell, Comparison, Explainer, Found, MapStudy, SanityResult
+from wel.studies.map_study import Comparison, Explainer, Found, Kept, MapStudy, SanityResult
+from wel.studies.study import Cell, Settings
 from wel.system.progress import Steps
 
 # fresh weights of every layer that has weights, by the node of its first call
@@ -63,24 +65,26 @@ def cascading_randomization(
     Raises:
         WelError: for anything in the arguments that cannot be used, or a layer without initialisers of its own.
     """
-    study = MapStudy(net, images, classes, methods, seed, backend, semantics, options)
+    settings = Settings(net, images, choose_map_methods(methods), methods == "all", semantics, backend, options, seed)
+    study = MapStudy(settings, classes)
     stages = choose_stages(net, layers)
     fresh = fresh_layers(net, seed)
+    shown = {stage: net.shown(stage) for stage in stages}
 
     def compute(cell: Cell, missing: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
         chosen = study.classes.index
         return cascade(net, study.explainer(cell), study.comparison(cell), study.images, chosen, missing, fresh)
 
-    def tables(found: Sequence[Found]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    def tables(found: Found) -> tuple[pd.DataFrame, pd.DataFrame]:
         rows, of_images = [], []
-        for (cell, parts), (number, stage) in product(found, enumerate(stages, start=1)):
-            place = {"stage": net.shown(stage), "stage_index": number, "layer_index": net.graph.index(stage)}
+        for (cell, parts), (number, stage) in product(found.items(), enumerate(stages, start=1)):
+            place = {"stage": shown[stage], "stage_index": number, "layer_index": net.graph.index(stage)}
             rows.append({**study.row(cell), **place, **summary(parts[stage], seed)})
-            key = {"method": cell.method.name, "semantics": cell.semantics, "stage": net.shown(stage)}
+            key = {"method": cell.method.name, "semantics": cell.semantics, "stage": shown[stage]}
             of_images.append(study.rows_of_images(key, parts[stage]))
         return pd.DataFrame(rows), pd.concat(of_images, ignore_index=True)
 
-    return study.run("cascading", {"stages": [net.shown(stage) for stage in stages]}, stages, compute, tables, out, context, steps)
+    return study.result("cascading", shown, compute, tables, {"stages": list(shown.values())}, Kept(out, context, steps))
 
 
 def cascade(

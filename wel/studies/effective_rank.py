@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Iterable, Mapping, Sequence
+from typing import Any, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from wel.backends.request import Precision, Request
+from wel.backends.request import Precision
 from wel.errors import invalid
+from wel.measures.participation import Participation, Ratios
 from wel.methods.composites import flow_of, rules_for
 from wel.methods.registry import choose_methods
 from wel.networks.network import Network
-from wel.studies.csc import Cell, CosineStudy, stripped
+from wel.studies.study import Arrays, Cell, Settings, run_study
+from wel.studies.vector_study import Drawn, VectorStudy
 from wel.system.progress import Steps
 from wel.system.runs import Run
 
@@ -82,19 +84,18 @@ def effective_rank(
     """
     if backend != "native":
         raise invalid("backend", backend, "'native', the only one that computes effective ranks")
-    images = net.checked_images(images)
-    study = _RankStudy(net, images, start, vectors, seed, backend, options or {}, Precision(dtype, memory), batch_size)
-    cells = study.cells(choose_methods(methods), semantics)
-    skipped = study.left_out(cells, methods == "all")
-    cells = [cell for cell in cells if cell.method.name not in skipped]
-    with tempfile.TemporaryDirectory() as scratch:
-        run = Run(Path(out or Path(scratch) / "run"), {"study": "effective-rank", **study.request(cells)}, context or {})
-        if run.finished:
-            return _read(run)
-        found = study.result(run, cells, steps or Steps(), skipped, leave_out=methods == "all")
-        run.write_table("effective_rank.csv", found.table)
-        run.finish(skipped=found.skipped)
-    return EffectiveRankResult(found.table, found.skipped)
+    chosen = choose_methods(methods)
+    settings = Settings(net, images, chosen, methods == "all", semantics, backend, options, seed, Precision(dtype, memory))
+    study = VectorStudy(settings, Drawn(start, vectors, 3, "the error takes pairs without one of them", batch_size))
+
+    def make(run: Run) -> EffectiveRankResult:
+        found = study.rows(run, steps or Steps(), Participation(), _kept, partial(_summary, study))
+        result = EffectiveRankResult(pd.DataFrame([row for several in found.values() for row in several]), study.skipped)
+        run.write_table("effective_rank.csv", result.table)
+        run.finish(skipped=result.skipped)
+        return result
+
+    return run_study(out, {"study": "effective-rank", **study.record()}, context, make, _read)
 
 
 def jackknife(values: np.ndarray) -> tuple[float, float]:
@@ -115,66 +116,41 @@ def median(values: np.ndarray) -> np.ndarray:
     return np.squeeze((middle[0] + middle[1]) / 2, axis=-2)
 
 
-class _RankStudy(CosineStudy):
-    """CSC's study with another measure."""
+def _kept(ratios: Ratios) -> dict[str, np.ndarray]:
+    undefined = np.isnan(ratios.locations[..., 0]).mean(axis=1)
+    return {"location": median(ratios.locations), "layer": ratios.layer, "undefined": undefined}
 
-    def cells(self, methods, semantics):
-        found = super().cells(methods, semantics)
-        for start in self.starts:
-            count = self.vectors(start, [0]).shape[1]
-            if count < 3:
-                raise invalid("vectors", count, "three or more: the error takes pairs without one of them")
-        return found
 
-    def _part(self, cell: Cell, batch: list[int]) -> dict[str, np.ndarray]:
-        request = Request(cell.method.name, cell.semantics, self.settled(cell.method))
-        vectors = {start: self.vectors(start, batch) for start in self.starts}
-        arrays = {"done": np.array(batch)}
-        for (start, layer), ratios in self.opened(cell.method).participation(request, self.images[batch], vectors).items():
-            prefix = self._prefix(start, layer)
-            arrays[f"{prefix}location"], arrays[f"{prefix}layer"] = median(ratios.locations), ratios.layer
-            arrays[f"{prefix}undefined"] = np.isnan(ratios.locations[..., 0]).mean(axis=1)
-        return arrays
+def _summary(
+    study: VectorStudy, cell: Cell, start: str, layer: str, parts: Sequence[Arrays], batches: Sequence[np.ndarray]
+) -> dict[str, Any]:
+    order = np.argsort(np.concatenate(batches))
+    found = {name: np.concatenate([part[name] for part in parts])[order] for name in parts[0]}
+    shape, linear = study.net.graph[layer].shape, _is_linear(study, cell, start, layer)
+    most = int(np.prod(study.net.graph[start].shape)) if linear else np.inf
+    location, location_error = jackknife(found["location"])
+    whole, whole_error = jackknife(found["layer"])
+    return {
+        **study.layer_row(cell, start, layer),
+        "linear": linear,
+        "rank_location": location,
+        "rank_location_error": location_error,
+        "rank_layer": whole,
+        "rank_layer_error": whole_error,
+        "bound_location": int(min(shape[-1], most)),
+        "bound_layer": int(min(np.prod(shape), most)),
+        "undefined": float(found["undefined"].mean()),
+    }
 
-    def _summary(self, cell: Cell, parts: list[dict[str, np.ndarray]]) -> dict:
-        is_linear = self._linearity(cell)
-        rows = []
-        for start in self.starts:
-            for layer in reversed(self.net.graph.below(start)):
-                several = [stripped(part, self._prefix(start, layer)) for part in parts]
-                found = {name: np.concatenate([part[name] for part in several]) for name in several[0]}
-                rows.append({**self._row(cell, start, layer), **self._measured(start, layer, is_linear(start, layer), found)})
-        return {"rows": rows, "layers": []}
 
-    def _measured(self, start: str, layer: str, linear: bool, found: dict[str, np.ndarray]) -> dict[str, Any]:
-        shape = self.net.graph[layer].shape
-        most = int(np.prod(self.net.graph[start].shape)) if linear else np.inf
-        location, location_error = jackknife(found["location"])
-        whole, whole_error = jackknife(found["layer"])
-        return {
-            "linear": linear,
-            "rank_location": location,
-            "rank_location_error": location_error,
-            "rank_layer": whole,
-            "rank_layer_error": whole_error,
-            "bound_location": int(min(shape[-1], most)),
-            "bound_layer": int(min(np.prod(shape), most)),
-            "undefined": float(found["undefined"].mean()),
-        }
-
-    def _linearity(self, cell: Cell) -> Callable[[str, str], bool]:
-        """Whether what comes from a start layer down to a layer is a linear function of the vector, by their names."""
-        graph = self.net.graph
-        rules = rules_for(graph, cell.method.name, cell.semantics, self.settled(cell.method))
-        _, bottlenecks = flow_of(graph, cell.method.name, cell.semantics)
-        bent = {name for name, pairs in rules.items() if not all(rule.linear for _, rule in pairs)}
-
-        def is_linear(start: str, layer: str) -> bool:
-            between = graph.names[graph.index(layer) : graph.index(start) + 1]
-            # a rule acts below its node, a bottleneck on what comes to it from above
-            return bent.isdisjoint(between[1:]) and bottlenecks.isdisjoint(between[:-1])
-
-        return is_linear
+def _is_linear(study: VectorStudy, cell: Cell, start: str, layer: str) -> bool:
+    """Whether what comes from a start layer down to a layer is a linear function of the vector."""
+    graph, request = study.net.graph, study.requests[cell]
+    rules = rules_for(graph, cell.method.name, cell.semantics, request.options)
+    _, bottlenecks = flow_of(graph, cell.method.name, cell.semantics)
+    between = graph.names[graph.index(layer) : graph.index(start) + 1]
+    # a rule acts below its node, a bottleneck on what comes to it from above
+    return bottlenecks.isdisjoint(between[:-1]) and all(rule.linear for name in between[1:] for _, rule in rules[name])
 
 
 def _read(run: Run) -> EffectiveRankResult:

@@ -9,17 +9,16 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from wel.backends import check_applies, find_backend
+from wel.backends import find_backend
 from wel.backends.native.backend import Compiled, full_precision, tensors_for
 from wel.backends.native.sweep import Sweep
 from wel.methods.composites import described, flow_of, rules_for
-from wel.methods.options import settle_options
-from wel.methods.patterns import with_patterns
 from wel.methods.registry import check_semantics, find_method
 from wel.networks.graph import Graph
 from wel.networks.network import Network
 from wel.rules.base import Relevance, Rule, Site
 from wel.studies.maps import class_vectors
+from wel.studies.study import settled_options
 
 BACKEND, DTYPE = "native", "float32"
 
@@ -62,11 +61,12 @@ def leaks(
     chosen = find_method(method)
     check_semantics(semantics)
     images = net.checked_images(images)
-    check_applies(chosen, BACKEND, net.graph)
-    settled = settle_options(chosen, with_patterns(net, chosen, options), images)
+    native = find_backend(BACKEND, chosen)
+    native.check(chosen, semantics, net.graph)
+    settled = settled_options(net, chosen, options, images)
     heads = class_vectors(net, chosen, images, classes)
     watched = _Watched(net.graph.in_dtype(DTYPE), method, semantics, settled)
-    size = find_backend(BACKEND, chosen).open(net).images_at_once(1)
+    size = native.open(net).images_at_once(1)
     batches = [watched.sums(images[first : first + size], heads[first : first + size]) for first in range(0, len(images), size)]
     sums = {name: np.concatenate([batch[name] for batch in batches]).mean(axis=0) for name in batches[0]}
     return _table(net, watched.rules, sums)

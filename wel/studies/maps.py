@@ -17,22 +17,18 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Callable, Iterator, Sequence
+from typing import Any, Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from wel.backends import check_applies, find_backend
-from wel.backends.request import Request
-from wel.backends.wrapped import OpenNetwork
+from wel.backends import find_backend
+from wel.backends.request import Opened, Request, relevance_at
 from wel.errors import UnsupportedError, WelError, check_whole, invalid
 from wel.measures.vectors import random_vectors
-from wel.methods.options import settle_options
-from wel.methods.registry import Method, check_semantics, find_method
+from wel.methods.registry import METHODS, Method, check_semantics, find_method
 from wel.networks.graph import Node
 from wel.networks.network import Network
-from wel.studies.relevance import relevance
-
-EXCITATION = "lrp_alpha1_beta0"
+from wel.studies.study import settled_options
 
 
 def attribution(
@@ -71,10 +67,19 @@ def attribution(
     check_semantics(semantics)
     check_whole("seed", seed, 0)
     images = net.checked_images(images)
-    settled = options if chosen.csc else settle_options(chosen, options, images)
-    head = class_vectors(net, chosen, images, classes)
-    maker = MAKERS.get(chosen.name, _injected)
-    return maker(_Query(net, chosen.name, images, head, backend, semantics, seed, settled)).astype("float32")
+    find_backend(backend, chosen).check(chosen, semantics, net.graph)
+    request = Request(chosen, semantics, settled_options(net, chosen, options, images))
+    return maps_of(net, request, images, class_vectors(net, chosen, images, classes), backend, seed)
+
+
+def maps_of(net: Network, request: Request, images: np.ndarray, heads: np.ndarray, backend: str = "native", seed: int = 0) -> np.ndarray:
+    """Maps (n, *input shape) float32 of what was settled before, with the weights that the network has now.
+
+    Args:
+        heads: (n, classes), the relevance at the output, such as `class_vectors` gives.
+    """
+    maker = MAKERS.get(request.method.name, _injected)
+    return maker(_Query(net, request, images, heads, backend, seed)).astype("float32")
 
 
 @dataclass(frozen=True)
@@ -82,17 +87,27 @@ class _Query:
     """What was asked for; `head` (n, classes) is the relevance at the output."""
 
     net: Network
-    method: str
+    request: Request
     images: np.ndarray
     head: np.ndarray
     backend: str
-    semantics: str
     seed: int
-    options: dict[str, Any]
 
-    def relevance(self, method: str, vectors: np.ndarray, start: str = "output", at: str = "input", **options: Any) -> np.ndarray:
-        """Relevance (n, V, *shape of at) for vectors (n, V, *shape of start)."""
-        return relevance(self.net, method, self.images, start, vectors, at, self.backend, self.semantics, **options)[at]
+    @property
+    def options(self) -> Mapping[str, Any]:
+        return self.request.options
+
+    def behind(self) -> Request:
+        """Of a method that is made of another one: what is asked of that one."""
+        method = METHODS[self.options.get("base") or self.request.method.made_of]
+        return Request(method, self.request.semantics, method.defaults)
+
+    def relevance(self, request: Request, vectors: np.ndarray, start: str | None = None, at: str | None = None) -> np.ndarray:
+        """Relevance (n, V, *shape of at) for vectors (n, V, *shape of start); from the output to the input by default."""
+        graph = self.net.graph
+        start, at = start or graph.output, at or graph.input
+        opened = find_backend(self.backend, request.method).open(self.net)
+        return relevance_at(opened, request, self.images, start, vectors.astype("float32"), [at])[at]
 
 
 def class_vectors(net: Network, method: Method, images: np.ndarray, classes: Sequence[int] | int | None) -> np.ndarray:
@@ -104,10 +119,17 @@ def class_vectors(net: Network, method: Method, images: np.ndarray, classes: Seq
     shape = net.output_shape
     if len(shape) != 1:
         raise WelError(f"Invalid value for `net`: its output has shape {shape}. Expected one vector of logits.")
+    chosen = None if classes is None else _checked_classes(classes, len(images), *shape)
+    if chosen is not None and method.head == "one":
+        return one_hot(chosen, *shape)
     logits = net.model.predict(images, verbose=0)
-    chosen = logits.argmax(axis=1) if classes is None else _checked_classes(classes, *logits.shape)
-    onehot = np.eye(logits.shape[1], dtype="float32")[chosen]
+    onehot = one_hot(logits.argmax(axis=1) if chosen is None else chosen, *shape)
     return onehot if method.head == "one" else onehot * logits
+
+
+def one_hot(classes: np.ndarray, count: int) -> np.ndarray:
+    """Vectors (n, count) float32, 1 at the class of each and else 0."""
+    return np.eye(count, dtype="float32")[classes]
 
 
 def _checked_classes(classes, images: int, count: int) -> np.ndarray:
@@ -118,11 +140,15 @@ def _checked_classes(classes, images: int, count: int) -> np.ndarray:
 
 
 def _injected(query: _Query) -> np.ndarray:
-    return query.relevance(query.method, query.head[:, None], **query.options)[:, 0]
+    return query.relevance(query.request, query.head[:, None])[:, 0]
+
+
+def _of_behind(query: _Query) -> np.ndarray:
+    return query.relevance(query.behind(), query.head[:, None])[:, 0]
 
 
 def _input_x_gradient(query: _Query) -> np.ndarray:
-    return query.images * query.relevance("gradient", query.head[:, None])[:, 0]
+    return query.images * _of_behind(query)
 
 
 def _smoothgrad(query: _Query) -> np.ndarray:
@@ -139,7 +165,7 @@ def _noise(query: _Query, index: int) -> np.ndarray:
 
 def _integrated_gradients(query: _Query) -> np.ndarray:
     difference, steps = query.images - query.options["reference"], query.options["steps"]
-    corrected = query.semantics == "corrected"
+    corrected = query.request.semantics == "corrected"
     begin = np.broadcast_to(query.options["reference"], query.images.shape) if corrected else query.images
     shares = (np.arange(steps, dtype="float32") + (0.5 if corrected else 0.0)) / steps
     shares = shares.reshape(-1, *[1] * (query.images.ndim - 1))
@@ -148,23 +174,16 @@ def _integrated_gradients(query: _Query) -> np.ndarray:
 
 def _mean_gradients(query: _Query, points: Callable[[int], np.ndarray]) -> np.ndarray:
     """For every image the mean gradient at its `points(index)`, (points, *input shape)."""
-    gradient = find_method("gradient")
-    check_applies(gradient, query.backend, query.net.graph)
-    opened = find_backend(query.backend, gradient).open(query.net)
+    request = query.behind()
+    opened = find_backend(query.backend, request.method).open(query.net)
     # one image at a time: what is computed together, and so its rounding, does not depend on the other images
-    return np.stack([_mean_gradient(query, opened, points(i).astype("float32"), head) for i, head in enumerate(query.head)])
+    return np.stack([_mean_gradient(query.net, opened, request, points(i).astype("float32"), head) for i, head in enumerate(query.head)])
 
 
-def _mean_gradient(query: _Query, opened: OpenNetwork, points: np.ndarray, head: np.ndarray) -> np.ndarray:
-    graph = query.net.graph
+def _mean_gradient(net: Network, opened: Opened, request: Request, points: np.ndarray, head: np.ndarray) -> np.ndarray:
     vectors = np.broadcast_to(head, (len(points), 1, *head.shape))
-    request = Request("gradient", query.semantics, {})
-    read = opened.relevance(request, points, graph.output, vectors, [graph.input])[graph.input]
+    read = relevance_at(opened, request, points, net.graph.output, vectors, [net.graph.input])[net.graph.input]
     return read[:, 0].mean(axis=0, dtype="float64")
-
-
-def _excitation_backprop(query: _Query) -> np.ndarray:
-    return query.relevance(EXCITATION, query.head[:, None])[:, 0]
 
 
 def _contrastive_lrp(query: _Query) -> np.ndarray:
@@ -174,7 +193,7 @@ def _contrastive_lrp(query: _Query) -> np.ndarray:
     total = query.head.sum(axis=1, keepdims=True)
     others = np.where(query.head == 0, total / (classes - 1), 0)
     # two vectors, not their difference: Add cuts negative relevance off in `paper`
-    both = query.relevance(query.options["base"], np.stack([query.head, others], axis=1))
+    both = query.relevance(query.behind(), np.stack([query.head, others], axis=1))
     return np.maximum(0, both[:, 0] - both[:, 1])
 
 
@@ -182,11 +201,13 @@ def _contrastive_excitation_backprop(query: _Query) -> np.ndarray:
     top = _top_kernel(query.net)
     below = top.inputs[0]
     if below == query.net.graph.input:
-        raise UnsupportedError(f"Method '{query.method}' needs a layer below the last one with weights, '{top.name}', to contrast at.")
-    excited = query.relevance(EXCITATION, query.head[:, None], at=below)
+        name = query.request.method.name
+        raise UnsupportedError(f"Method '{name}' needs a layer below the last one with weights, '{top.name}', to contrast at.")
+    request = query.behind()
+    excited = query.relevance(request, query.head[:, None], at=below)
     with _negated(top.layer):
-        inhibited = query.relevance(EXCITATION, query.head[:, None], at=below)
-    return query.relevance(EXCITATION, excited - inhibited, start=below)[:, 0]
+        inhibited = query.relevance(request, query.head[:, None], at=below)
+    return query.relevance(request, excited - inhibited, start=below)[:, 0]
 
 
 def _top_kernel(net: Network) -> Node:
@@ -217,7 +238,7 @@ MAKERS = {
     "input_x_gradient": _input_x_gradient,
     "smoothgrad": _smoothgrad,
     "integrated_gradients": _integrated_gradients,
-    "excitation_backprop": _excitation_backprop,
+    "excitation_backprop": _of_behind,
     "contrastive_lrp": _contrastive_lrp,
     "contrastive_excitation_backprop": _contrastive_excitation_backprop,
 }

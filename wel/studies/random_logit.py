@@ -10,11 +10,13 @@ import pandas as pd
 
 from wel.errors import UnsupportedError
 from wel.measures.similarity import summary
+from wel.methods.registry import choose_map_methods
 from wel.networks.network import Network
-from wel.studies.map_study import Cell, Found, MapStudy, SanityResult
+from wel.studies.map_study import Found, Kept, MapStudy, SanityResult
+from wel.studies.study import Cell, Settings
 from wel.system.progress import Steps
 
-OTHER = "output"  # all that a cell of this study consists of: the map that begins at another logit
+OTHER = "other"  # all that a cell of this study consists of: the map that begins at another logit
 
 
 def random_logit(
@@ -51,7 +53,8 @@ def random_logit(
     Raises:
         WelError: for anything in the arguments that cannot be used.
     """
-    study = MapStudy(net, images, classes, methods, seed, backend, semantics, options)
+    settings = Settings(net, images, choose_map_methods(methods), methods == "all", semantics, backend, options, seed)
+    study = MapStudy(settings, classes)
     others = other_classes(study.classes.index, net.output_shape[0], seed)
 
     def compute(cell: Cell, missing: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
@@ -60,15 +63,15 @@ def random_logit(
             true, other = (explain(net, study.images, chosen) for chosen in (study.classes.index, others))
             yield part, compare(true, other)
 
-    def tables(found: Sequence[Found]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    def tables(found: Found) -> tuple[pd.DataFrame, pd.DataFrame]:
         rows, of_images = [], []
-        for cell, parts in found:
+        for cell, parts in found.items():
             rows.append({**study.row(cell), **summary(parts[OTHER], seed)})
             key = {"method": cell.method.name, "semantics": cell.semantics}
             of_images.append(study.rows_of_images(key, parts[OTHER], other_class=others))
         return pd.DataFrame(rows), pd.concat(of_images, ignore_index=True)
 
-    return study.run("random_logit", {}, [OTHER], compute, tables, out, context, steps)
+    return study.result("random_logit", {OTHER: "output"}, compute, tables, {}, Kept(out, context, steps))
 
 
 def other_classes(true: np.ndarray, count: int, seed: int) -> np.ndarray:

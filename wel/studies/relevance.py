@@ -6,12 +6,11 @@ from typing import Any, Sequence
 
 import numpy as np
 
-from wel.backends import check_applies, find_backend
-from wel.backends.request import Request
-from wel.methods.options import settle_options
-from wel.methods.patterns import with_patterns
+from wel.backends import find_backend
+from wel.backends.request import Request, relevance_at
 from wel.methods.registry import check_semantics, find_method
 from wel.networks.network import Network
+from wel.studies.study import settled_options
 
 
 def relevance(
@@ -50,7 +49,8 @@ def relevance(
     start = net.find(start, "start")
     vectors = net.checked_vectors(vectors, start, len(images))
     names = net.layers_below(start, at)
-    check_applies(chosen, backend, net.graph)
-    request = Request(chosen.name, semantics, settle_options(chosen, with_patterns(net, chosen, options), images))
-    read = find_backend(backend, chosen).open(net).relevance(request, images, start, vectors, names.values())
+    found = find_backend(backend, chosen)
+    found.check(chosen, semantics, net.graph)
+    request = Request(chosen, semantics, settled_options(net, chosen, options, images))
+    read = relevance_at(found.open(net), request, images, start, vectors, list(names.values()))
     return {shown: read[name] for shown, name in names.items()}

@@ -13,7 +13,6 @@ layer down to that one.
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from numbers import Integral
@@ -24,12 +23,13 @@ from zipfile import BadZipFile
 import numpy as np
 import pandas as pd
 
-from wel.errors import UnsupportedError, WelError, invalid
+from wel.errors import WelError, invalid
 from wel.measures.similarity import absolute, class_distance, normalised, reduce_channels
-from wel.methods.registry import METHODS
+from wel.methods.registry import METHODS, choose_map_methods
 from wel.networks.network import Network
 from wel.studies.cascading import Fresh, choose_stages, fresh_layers, randomized
-from wel.studies.map_study import Cell, MapStudy
+from wel.studies.map_study import MapStudy
+from wel.studies.study import Arrays, Cell, Piece, Settings, run_study
 from wel.system.files import written_whole
 from wel.system.progress import Steps
 from wel.system.runs import Run
@@ -106,18 +106,18 @@ def saliency(
     Raises:
         WelError: for anything in the arguments that cannot be used, or a layer that cannot be randomised.
     """
-    study = MapStudy(net, images, classes, methods, seed, backend, semantics, options)
+    settings = Settings(net, images, choose_map_methods(methods), methods == "all", semantics, backend, options, seed)
+    study = MapStudy(settings, classes)
     views = _views(study, compare, stages)
     fresh = fresh_layers(net, seed) if stages is not None else {}
-    request = {"study": "saliency", **study.request(), "views": [view.name for view in views]}
-    with tempfile.TemporaryDirectory() as scratch:
-        run = Run(Path(out or Path(scratch) / "run"), request, context or {})
-        if run.finished:
-            return _read(run)
+
+    def make(run: Run) -> SaliencyResult:
         maps = _made(study, run, views, fresh, steps or Steps())
         result = SaliencyResult(maps, _images(study), _distances(study, maps, compare), study.skipped)
         _write(run, result)
-    return result
+        return result
+
+    return run_study(out, {"study": "saliency", **study.record(), "views": [view.name for view in views]}, context, make, _read)
 
 
 def check_compared(compare: Sequence[int], count: int | None = None, argument: str = "compare") -> tuple[int, int]:
@@ -153,40 +153,24 @@ def _stages(net: Network, names: Sequence[str] | str) -> list[str]:
 
 def _made(study: MapStudy, run: Run, views: Sequence[View], fresh: Fresh, steps: Steps) -> Maps:
     """The maps, from what an interrupted run has left and what is still to be done."""
-    steps.start(len(study.cells) * len(views))
-    maps: Maps = {}
-    for position, cell in enumerate(study.cells):
-        if cell.method.name in study.skipped:
-            steps.advance(len(views))
-            continue
-        found: Maps = {}
-        try:
-            for view, made in _views_of(study, run, f"cell{position:04d}", cell, views, fresh):
-                found[(cell.method.name, cell.semantics, view)] = made
-                steps.advance(1, cell.method.label, view)
-            maps.update(found)
-        except UnsupportedError as error:  # what only the package itself can tell
-            if not study.leave_out:
-                raise
-            study.skipped[cell.method.name] = error.reason
-            steps.advance(len(views) - len(found))
-    maps = {key: made for key, made in maps.items() if key[0] not in study.skipped}
-    if not maps:
-        raise UnsupportedError(next(iter(study.skipped.values())))
-    return maps
+    names = {view.name: f"{number:04d}" for number, view in enumerate(views)}
+
+    def pieces(cell: Cell, there: Mapping[str, Arrays]) -> Iterator[Piece]:
+        explain = study.explainer(cell)
+        for view in views:
+            if names[view.name] not in there:
+                with randomized(study.net, view.stage, fresh) if view.stage else nullcontext():
+                    maps = explain(study.net, study.images, view.classes)
+                yield Piece(names[view.name], {"maps": reduce_channels(maps, cell.method.reduction)}, (view.name,))
+
+    found = study.measured(run, steps, len(views), pieces)
+    study.check_any()
+    return {(*cell_name(cell), view): several[name]["maps"] for cell, several in found.items() for view, name in names.items()}
 
 
-def _views_of(study: MapStudy, run: Run, key: str, cell: Cell, views: Sequence[View], fresh: Fresh) -> Iterator[tuple[str, np.ndarray]]:
-    explain = study.explainer(cell)
-    for number, view in enumerate(views):
-        part = f"{key}-{number:04d}"
-        kept = run.load_parts(part)
-        if not kept:
-            with randomized(study.net, view.stage, fresh) if view.stage else nullcontext():
-                maps = explain(study.net, study.images, view.classes)
-            kept = [{"maps": reduce_channels(maps, cell.method.reduction)}]
-            run.save_part(part, kept[0])
-        yield view.name, kept[0]["maps"]
+def cell_name(cell: Cell) -> tuple[str, str]:
+    """Method and semantics, as maps are found by."""
+    return cell.method.name, cell.semantics
 
 
 def _images(study: MapStudy) -> pd.DataFrame:
@@ -206,9 +190,7 @@ def _images(study: MapStudy) -> pd.DataFrame:
 def _distances(study: MapStudy, maps: Maps, compare: Sequence[int] | None) -> pd.DataFrame:
     rows = []
     for cell in study.cells if compare is not None else ():
-        if cell.method.name in study.skipped:
-            continue
-        one, other = (maps[(cell.method.name, cell.semantics, f"{CLASS}{index}")] for index in compare)
+        one, other = (maps[(*cell_name(cell), f"{CLASS}{index}")] for index in compare)
         for image, pair in enumerate(zip(one, other)):
             place = {"image": image, "class_a": int(compare[0]), "class_b": int(compare[1])}
             rows.append({**study.row(cell), **place, "l1": class_distance(*pair, cell.method.map_percentile)})

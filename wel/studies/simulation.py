@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, NamedTuple, Sequence
+from typing import Any, Callable, Iterator, Mapping, NamedTuple, Sequence
 
 import numpy as np
 import pandas as pd
@@ -16,6 +15,7 @@ from wel.errors import UnsupportedError, check_whole
 from wel.measures.cosine import pairwise_abs_cosine
 from wel.methods.patterns import Patterns, bundled_patterns, patterns_for
 from wel.networks.network import Network
+from wel.studies.study import Arrays, Piece, pieces_of, run_study
 from wel.studies.taps import Tap, pattern_taps, weight_taps
 from wel.system.progress import Steps
 from wel.system.runs import Run
@@ -42,6 +42,7 @@ _OUTPUTS = (
 )
 VGG16_SHAPES = {layer: (inputs, outputs) for (layer, outputs), (_, inputs) in zip(_OUTPUTS, _OUTPUTS[1:])}
 ALPHAS = (10, 5, 4, 3, 2, 1)
+PARALLEL = 1e-14  # 1 - |cos| at which rows are called parallel to floating point
 SLICE = 256  # outputs whose weights are drawn and multiplied at a time: 8 MB at 4096 inputs
 LARGEST_RATIO = 1 / np.finfo("float64").eps  # of singular values; beyond it the smaller one is rounding
 
@@ -153,14 +154,14 @@ def simulate(
     for name, value, least in (("samples", samples, 1), ("rows", rows, 2), ("seed", seed, 0)):
         check_whole(name, value, least)
     study = _Study(net, _pattern_arrays(net, patterns), int(samples), int(rows), int(seed))
-    with tempfile.TemporaryDirectory() as scratch:
-        run = Run(Path(out or Path(scratch) / "run"), {"study": "simulate", **study.request()}, context or {})
-        if run.finished:
-            return _read(run)
+
+    def make(run: Run) -> SimulationResult:
         result = study.result(run, steps or Steps())
         run.write_table("simulation.csv", result.table)
         run.finish(skipped=result.skipped)
-    return result
+        return result
+
+    return run_study(out, {"study": "simulate", **study.request()}, context, make, _read)
 
 
 class Product(NamedTuple):
@@ -209,10 +210,8 @@ class _Study:
 
     def _rows(self, run: Run, chain: Chain, products: Sequence[Product], steps: Steps) -> list[dict[str, Any]]:
         """The table's rows of one chain."""
-        measured = []
-        for sample in range(self.samples):
-            measured.append(self._sample(run, chain, products, sample))
-            steps.advance(1, chain.label)
+        pieces = pieces_of(run, chain.name, lambda kept: self._samples(chain, products, kept), steps, (chain.label,))
+        measured = [pieces[name] for name in sorted(pieces)]
         found = {name: np.stack([one[name] for one in measured], axis=1) for name in measured[0]}
         network = self.net.name if chain.matrix is None else "vgg16"
         return [
@@ -235,17 +234,13 @@ class _Study:
             for position, product in enumerate(products)
         ]
 
-    def _sample(self, run: Run, chain: Chain, products: Sequence[Product], sample: int) -> dict[str, np.ndarray]:
-        """What one draw of a chain gives after each product, from what an interrupted run has left, else computed."""
-        key = f"{chain.name}-{sample:06d}"
-        kept = run.load_parts(key)
-        if kept:
-            return kept[0]
-        entropy = (self.seed, int.from_bytes(_sha256(chain.name.encode())[:8], "little"), sample)
-        rng = np.random.default_rng(np.random.SeedSequence(entropy))
-        measured = _multiplied(products, chain.rectified, self.rows, sample == 0 and not chain.rectified, rng)
-        run.save_part(key, measured)
-        return measured
+    def _samples(self, chain: Chain, products: Sequence[Product], kept: Mapping[str, Arrays]) -> Iterator[Piece]:
+        """What the draws of a chain that are not kept yet give after each product."""
+        for sample in range(self.samples):
+            if (name := f"{sample:06d}") not in kept:
+                entropy = (self.seed, int.from_bytes(_sha256(chain.name.encode())[:8], "little"), sample)
+                rng = np.random.default_rng(np.random.SeedSequence(entropy))
+                yield Piece(name, _multiplied(products, chain.rectified, self.rows, sample == 0 and not chain.rectified, rng))
 
 
 def _multiplied(products: Sequence[Product], rectified: bool, count: int, whole: bool, rng: np.random.Generator) -> dict[str, np.ndarray]:

@@ -10,15 +10,15 @@ import numpy as np
 import pandas as pd
 
 from wel.backends import find_backend
-from wel.backends.request import Request
+from wel.backends.request import Request, relevance_at
 from wel.errors import UnsupportedError, WelError, invalid, one_of
 from wel.measures.cosine import pairwise_abs_cosine
 from wel.measures.vectors import random_vectors
 from wel.methods.options import settle_options
-from wel.methods.patterns import with_patterns
 from wel.methods.registry import Method, check_semantics, choose_methods, find_method
 from wel.networks.network import Network
 from wel.studies.reference import Reference
+from wel.studies.study import settled_options
 from wel.system.progress import Steps
 
 
@@ -103,12 +103,12 @@ def _jobs(net, images, methods, start, vectors, seed, semantics) -> list[_Job]:
     jobs = []
     for method in choose_methods(methods):
         try:
-            options = settle_options(method, with_patterns(net, method, {}), images)
+            options = settled_options(net, method, {}, images)
         except UnsupportedError:
             if methods != "all":
                 raise
             continue
-        request = Request(method.name, semantics, options)
+        request = Request(method, semantics, options)
         for name in net.start_layers(start):
             drawn = random_vectors(seed, name, range(len(images)), vectors, net.graph[name].shape)
             jobs.append(_Job(request, name, images, drawn, tuple(net.graph.below(name))))
@@ -119,7 +119,7 @@ def _jobs_of_file(net, reference: Reference, methods) -> list[_Job]:
     wanted = None if methods == "all" else {method.name for method in choose_methods(methods)}
     jobs = [
         _Job(
-            Request(method, reference.semantics, _options(method, reference)),
+            Request(find_method(method), reference.semantics, _options(method, reference)),
             net.find(start, "start"),
             reference.images,
             reference.vectors[start],
@@ -141,7 +141,7 @@ def _compare(net, jobs, backends, reference, save, steps) -> Verification:
     rows, left_out, kept = [], {}, {}
     opened: dict[str, object] = {}
     for job in jobs:
-        method = find_method(job.request.method)
+        method = job.request.method
         read = {name: _read(net, method, name, job, opened, left_out) for name in backends if (method.name, name) not in left_out}
         read = {name: found for name, found in read.items() if found is not None}
         if save is not None and backends[0] in read:
@@ -158,7 +158,7 @@ def _read(net, method: Method, name: str, job: _Job, opened: dict, left_out: dic
         backend = find_backend(name, method)
         if backend.name not in opened:
             opened[backend.name] = backend.open(net)
-        return opened[backend.name].relevance(job.request, job.images, job.start, job.vectors, job.at)
+        return relevance_at(opened[backend.name], job.request, job.images, job.start, job.vectors, job.at)
     except UnsupportedError as error:
         left_out[(method.name, name)] = str(error)
         return None
@@ -242,7 +242,7 @@ def _saved(net, jobs: list[_Job], kept: dict, backend: str) -> Reference:
         vectors={job.start: job.vectors for job in jobs},
         weights=net.weight_hashes(),
         relevance=kept,
-        options={job.request.method: job.request.options for job in jobs},
+        options={job.request.method.name: dict(job.request.options) for job in jobs},
         semantics=jobs[0].request.semantics,
         made_by=backend,
     )

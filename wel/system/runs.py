@@ -9,7 +9,7 @@ import shutil
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Callable, Iterator, Sequence
+from typing import Any, Callable, Iterator, Mapping, Sequence
 from zipfile import BadZipFile
 
 import numpy as np
@@ -54,14 +54,14 @@ class Run:
         """Where unfinished work is kept."""
         return self.folder / "parts"
 
-    def save_part(self, name: str, arrays: dict[str, np.ndarray]) -> None:
+    def save_part(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Keeps one piece of unfinished work."""
         with self._written(f"parts/{name}.npz") as path, open(path, "wb") as file:
             np.savez(file, **arrays)
 
-    def load_parts(self, prefix: str) -> list[dict[str, np.ndarray]]:
-        """The pieces whose names begin with `prefix`, in name order."""
-        return [_read(path, _arrays) for path in self._parts(prefix)]
+    def load_parts(self, prefix: str) -> dict[str, dict[str, np.ndarray]]:
+        """The pieces whose names begin with `prefix`, by the rest of their names, in that order."""
+        return {path.stem[len(prefix) :]: _read(path, _arrays) for path in self._parts(prefix)}
 
     def drop_parts(self, prefix: str) -> None:
         """Removes the pieces whose names begin with `prefix`."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -13,18 +12,13 @@ import tensorflow as tf
 from wel.backends.native.fast import accelerated
 from wel.backends.native.memory import images_within
 from wel.backends.native.sweep import Sweep
-from wel.backends.request import Precision, Request
-from wel.measures.counting import count_cosines
-from wel.measures.counts import CosineCounts
-from wel.measures.participation import Ratios, participation
-from wel.methods.composites import flow_of, registrations, rules_for
+from wel.backends.request import Measure, Precision, Request, Whole
+from wel.methods.composites import flow_of, registrations, rules_for, scalars
+from wel.methods.registry import METHODS, Method
 from wel.networks.graph import Graph
 from wel.networks.kernels import kernel_layers
 from wel.networks.network import Network
 from wel.system.devices import tf32_allowed
-
-# options that reach a compiled sweep with every call
-ARRAYS = ("reference", "patterns")
 
 
 class NativeBackend:
@@ -39,6 +33,10 @@ class NativeBackend:
     def __init__(self):
         self._compiled: weakref.WeakKeyDictionary[Network, dict] = weakref.WeakKeyDictionary()
         self._registrations = registrations()
+
+    def check(self, method: Method, semantics: str, graph: Graph) -> None:
+        """Raises UnsupportedError, saying which layer has no rule, for a method that cannot be computed for a network."""
+        rules_for(graph, method.name, semantics, method.defaults)
 
     def open(self, net: Network, precision: Precision = Precision()) -> NativeNetwork:
         """The network with the weights that it has now.
@@ -69,76 +67,24 @@ class NativeNetwork:
         self._compiled = compiled
         self._parameters: tuple[tuple, tuple[dict, dict]] | None = None
 
-    def relevance(self, request: Request, images: np.ndarray, start: str, vectors: np.ndarray, at: Iterable[str]) -> dict[str, np.ndarray]:
-        """Relevance at the nodes `at` for vectors (n, V, *start shape) injected at `start`: {node: (n, V, *shape)}.
-
-        Raises:
-            UnsupportedError: when the method has no rule for a layer.
-        """
-        at = tuple(dict.fromkeys(at))
-        size = self.images_at_once(vectors.shape[1])
-        parts = []
-        for first in range(0, len(images), size):
-            batch = slice(first, first + size)
-            _, read = self._run(request, images[batch], {start: vectors[batch]}, at, _whole)
-            parts.append({name: relevance[:, 0].numpy() for name, relevance in read.items()})
-        return {name: np.concatenate([part[name] for part in parts]) for name in at}
-
-    def cosines(
-        self, request: Request, images: np.ndarray, vectors: Mapping[str, np.ndarray], numbers: Sequence[int]
-    ) -> dict[tuple[str, str], tuple[CosineCounts, int]]:
-        """As `wel.backends.wrapped.OpenNetwork.cosines`, in one sweep for all start layers that have the same number of vectors."""
+    def measure(
+        self, request: Request, images: np.ndarray, vectors: Mapping[str, np.ndarray], at: Iterable[str] | None, measure: Measure
+    ) -> dict[tuple[str, str], Any]:
+        """As `wel.backends.request.Opened.measure`, in one sweep for all start layers that have the same number of vectors."""
         found = {}
         for chosen in _by_count(vectors):
-            found.update(self._cosines(request, images, chosen, numbers))
+            names = self._below(chosen) if at is None else tuple(sorted(set(at)))
+            sweep, read = self._run(request, images, chosen, names, measure)
+            for name, kept in read.items():
+                starts = sweep.starts_above(name)
+                found.update({(start, name): value for start, value in zip(starts, measure.of_starts(kept, len(starts)))})
         return found
-
-    def _cosines(self, request: Request, images, vectors: Mapping[str, np.ndarray], numbers: Sequence[int]) -> dict:
-        found = {}
-        sweep, read = self._run(request, images, vectors, self._below(vectors), _counted)
-        for name, counts in read.items():
-            broken = counts.broken.numpy().sum(axis=1)
-            for start, several, vectors_broken in zip(sweep.starts_above(name), counts.of(numbers), broken):
-                found[start, name] = several, int(vectors_broken)
-        return found
-
-    def participation(self, request: Request, images: np.ndarray, vectors: Mapping[str, np.ndarray]) -> dict[tuple[str, str], Ratios]:
-        """Participation ratios of the results of the vectors {start: (n, V, *start shape)} at every layer below: {(start, layer): arrays}.
-
-        Raises:
-            UnsupportedError: when the method has no rule for a layer.
-        """
-        found = {}
-        for chosen in _by_count(vectors):
-            sweep, read = self._run(request, images, chosen, self._below(chosen), _participation)
-            for name, ratios in read.items():
-                above = sweep.starts_above(name)
-                for position, start in enumerate(above):
-                    found[start, name] = Ratios(*(tensor.numpy()[position :: len(above)] for tensor in ratios))
-        return found
-
-    def convergence(
-        self, request: Request, images: np.ndarray, vectors: Mapping[str, np.ndarray], numbers: Sequence[int], at: Iterable[str]
-    ) -> tuple[dict[tuple[str, str], CosineCounts], dict[str, np.ndarray]]:
-        """In one sweep, for vectors {start: (n, V, *start shape)}, the same V for all: |cos| counts at the nodes `at` below each start,
-        {(start, node): counts}, and the participation ratios of the whole input's relevance, {start: (n, 1 + V)}.
-
-        Raises:
-            UnsupportedError: when the method has no rule for a layer.
-        """
-        sweep, read = self._run(request, images, vectors, tuple(at), Converging(self._graph.input))
-        cosines = {}
-        for name, (counts, _) in read.items():
-            cosines.update({(start, name): found for start, found in zip(sweep.starts_above(name), counts.of(numbers))})
-        above = sweep.starts_above(self._graph.input)
-        whole = read[self._graph.input][1].layer.numpy()
-        return cosines, {start: whole[position :: len(above)] for position, start in enumerate(above)}
 
     def output(self, images: np.ndarray) -> np.ndarray:
         """What the engine's own forward pass gives at the output, (n, *output shape)."""
-        request = Request("gradient", "paper", {})
+        request = Request(METHODS["gradient"], "paper")
         output = self._graph.output
-        sweep, _ = self._sweep(request, {output: 1}, (self._graph.input,), _whole)
+        sweep, _ = self._sweep(request, {output: 1}, (self._graph.input,), Whole())
         weights, _ = self._made(request, sweep)
         reference = np.zeros_like(images[:1])
         forward = tf.function(lambda batch: sweep.output(batch, self._tensor(reference), weights), autograph=False)
@@ -152,8 +98,10 @@ class NativeNetwork:
         """How many images with that many vectors each go into one batch."""
         return images_within(self._memory, self._graph, rows, self._dtype)
 
-    def _run(self, request: Request, images, vectors: Mapping[str, np.ndarray], at: tuple[str, ...], read: Callable) -> tuple[Sweep, dict]:
-        sweep, compiled = self._sweep(request, {start: array.shape[1] for start, array in vectors.items()}, at, read)
+    def _run(
+        self, request: Request, images, vectors: Mapping[str, np.ndarray], at: tuple[str, ...], measure: Measure
+    ) -> tuple[Sweep, dict]:
+        sweep, compiled = self._sweep(request, {start: array.shape[1] for start, array in vectors.items()}, at, measure)
         weights, parameters = self._made(request, sweep)
         reference = request.options.get("reference", np.zeros_like(images[0]))
         cast = {start: self._tensor(array) for start, array in vectors.items()}
@@ -163,23 +111,22 @@ class NativeNetwork:
     def _tensor(self, array: np.ndarray) -> tf.Tensor:
         return tf.convert_to_tensor(array, self._dtype)
 
-    def _sweep(self, request: Request, rows: Mapping[str, int], at: tuple[str, ...], read: Callable) -> tuple[Sweep, Callable]:
-        scalars = tuple(sorted((key, value) for key, value in request.options.items() if key not in ARRAYS))
-        key = (request.method, request.semantics, scalars, tuple(sorted(rows.items())), at, read)
+    def _sweep(self, request: Request, rows: Mapping[str, int], at: tuple[str, ...], measure: Measure) -> tuple[Sweep, Callable]:
+        key = (request.method.name, request.semantics, scalars(request.options), tuple(sorted(rows.items())), at, measure)
         if key not in self._compiled:
-            self._compiled[key] = self._compile(request, rows, at, read)
+            self._compiled[key] = self._compile(request, rows, at, measure)
         return self._compiled[key]
 
-    def _compile(self, request: Request, rows: Mapping[str, int], at: tuple[str, ...], read: Callable) -> tuple[Sweep, Callable]:
+    def _compile(self, request: Request, rows: Mapping[str, int], at: tuple[str, ...], measure: Measure) -> tuple[Sweep, Callable]:
         (count,) = set(rows.values())
         sweep = Sweep(
             self._graph,
-            accelerated(rules_for(self._graph, request.method, request.semantics, request.options)),
+            accelerated(rules_for(self._graph, request.method.name, request.semantics, request.options)),
             frozenset(rows),
             count,
             frozenset(at),
-            read,
-            *flow_of(self._graph, request.method, request.semantics),
+            measure.read,
+            *flow_of(self._graph, request.method.name, request.semantics),
         )
         return sweep, Compiled(sweep, self._dtype)
 
@@ -230,28 +177,6 @@ def _by_part(sweep: Sweep, patterns: Sequence[np.ndarray]) -> dict[str, tf.Tenso
 
 def _dtype_of(sweep: Sweep) -> str:
     return sweep.graph.nodes[0].layer.compute_dtype
-
-
-def _whole(name: str, relevance: tf.Tensor) -> tf.Tensor:
-    return relevance
-
-
-def _counted(name: str, relevance: tf.Tensor):
-    return count_cosines(tf.reshape(relevance, [-1, *relevance.shape[2:]]), groups=relevance.shape[1])
-
-
-def _participation(name: str, relevance: tf.Tensor):
-    return participation(tf.reshape(relevance, [-1, *relevance.shape[2:]]))
-
-
-@dataclass(frozen=True)
-class Converging:
-    """Reads |cos| counts at every node, and at the input the participation ratio too."""
-
-    input: str
-
-    def __call__(self, name: str, relevance: tf.Tensor):
-        return _counted(name, relevance), _participation(name, relevance) if name == self.input else ()
 
 
 def _by_count(vectors: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:

@@ -1,0 +1,173 @@
+"""What CSC and effective rank share: random vectors from start layers, measured at every layer below, image batch by image batch."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
+
+import numpy as np
+
+from wel.backends.request import DTYPES, Measure
+from wel.errors import check_whole, invalid, one_of
+from wel.measures.vectors import random_vectors
+from wel.methods.options import arrays_sha256
+from wel.studies.study import Arrays, Cell, Piece, Pieces, Settings, Study
+from wel.system.progress import Steps
+from wel.system.runs import Run
+
+Vectors = Mapping[str, np.ndarray]
+Places = Dict[Tuple[str, str], List[Arrays]]
+
+
+class Drawn(NamedTuple):
+    """Which vectors a study takes.
+
+    Attributes:
+        start: start layers; the paper's for networks of the zoo, else the output.
+        vectors: how many random vectors per image, or the vectors themselves, {start layer: (n, V, *shape)}.
+        least: how many there have to be.
+        why: the reason, for the error.
+        batch_size: images that are computed at once; sized from memory if it is None.
+    """
+
+    start: Sequence[str] | str | None
+    vectors: int | Vectors
+    least: int
+    why: str
+    batch_size: int | None
+
+
+class VectorStudy(Study):
+    """A study that injects vectors at start layers.
+
+    Attributes:
+        starts: Keras names of the start layers.
+    """
+
+    def __init__(self, settings: Settings, drawn: Drawn):
+        given = isinstance(drawn.vectors, Mapping)
+        self._check_settings(settings, drawn)
+        self.starts = settings.net.start_layers(list(drawn.vectors) if drawn.start is None and given else drawn.start)
+        super().__init__(settings)
+        self._batch_size, self._count = drawn.batch_size, drawn.vectors
+        self._given = {start: self._checked(start, drawn) for start in self.starts} if given else None
+
+    @staticmethod
+    def _check_settings(settings: Settings, drawn: Drawn) -> None:
+        if not isinstance(drawn.vectors, Mapping):
+            check_whole("vectors", drawn.vectors, drawn.least, f": {drawn.why}")
+        dtype, memory = settings.precision
+        for name, value in (("batch_size", drawn.batch_size), ("memory", memory)):
+            if value is not None:
+                check_whole(name, value, 1)
+        if dtype not in DTYPES:
+            raise invalid("dtype", dtype, one_of(DTYPES))
+        if dtype != "float32" and settings.backend != "native":
+            raise invalid("dtype", dtype, f"'float32', the only one that the backend '{settings.backend}' computes in")
+
+    def _checked(self, start: str, drawn: Drawn) -> np.ndarray:
+        named = {self.net.find(name, "vectors"): array for name, array in drawn.vectors.items()}
+        if start not in named:
+            raise invalid("vectors", list(drawn.vectors), f"vectors for the start layer '{self.net.shown(start)}' too")
+        vectors = self.net.checked_vectors(named[start], start, len(self.images))
+        if vectors.shape[1] < drawn.least:
+            raise invalid("vectors", f"{vectors.shape[1]} per image", f"{drawn.least} or more: {drawn.why}")
+        return vectors
+
+    def count(self, start: str) -> int:
+        """How many vectors an image has at a start layer."""
+        return int(self._count) if self._given is None else self._given[start].shape[1]
+
+    def vectors(self, start: str, images: Sequence[int]) -> np.ndarray:
+        """The vectors of some images at a start layer, (images, V, *shape)."""
+        if self._given is not None:
+            return self._given[start][list(images)]
+        return random_vectors(self.seed, start, images, self.count(start), self.net.graph[start].shape)
+
+    def record(self) -> dict[str, Any]:
+        return {
+            **super().record(),
+            "start_layers": [self.net.shown(start) for start in self.starts],
+            "vectors": int(self._count) if self._given is None else arrays_sha256(self._given.values()),
+            "dtype": self._precision.dtype,
+            "registered_rules": _registered_rules() if self.backend == "native" else {},
+        }
+
+    def rows(
+        self,
+        run: Run,
+        steps: Steps,
+        measure: Measure,
+        keep: Callable[[Any], Arrays],
+        summarise: Callable[[Cell, str, str, Sequence[Arrays], np.ndarray], dict[str, Any]],
+    ) -> dict[Cell, list[dict[str, Any]]]:
+        """Measures every cell, and makes of each start layer and layer one entry, from the output down.
+
+        Args:
+            run, steps: as for `Study.measured`, with one step for each start layer and image.
+            measure: what is kept of relevance in the backend.
+            keep: a measured value as arrays.
+            summarise: function (cell, start layer, layer, the arrays of all batches, the images of each) -> an entry, fit for JSON.
+        """
+
+        def compute(cell: Cell, kept: Mapping[str, Arrays]) -> Iterator[Piece]:
+            return self._computed(cell, kept, measure, keep)
+
+        def condense(cell: Cell, pieces: Pieces) -> list[dict[str, Any]]:
+            return self._condensed(cell, pieces, summarise)
+
+        def weigh(arrays: Arrays) -> int:
+            return len(self.starts) * len(arrays["done"])
+
+        return self.measured(run, steps, len(self.starts) * len(self.images), compute, weigh, condense)
+
+    def _computed(self, cell: Cell, kept: Mapping[str, Arrays], measure: Measure, keep: Callable[[Any], Arrays]) -> Iterator[Piece]:
+        done = {int(image) for piece in kept.values() for image in piece["done"]}
+        for batch in self._batches(cell, [image for image in range(len(self.images)) if image not in done]):
+            vectors = {start: self.vectors(start, batch) for start in self.starts}
+            found = self.opened(cell).measure(self.requests[cell], self.images[batch], vectors, None, measure)
+            arrays = {f"{self._place(*place)}/{name}": array for place, value in found.items() for name, array in keep(value).items()}
+            yield Piece(f"{batch[0]:06d}", {"done": np.array(batch), **arrays})
+
+    def _batches(self, cell: Cell, images: list[int]) -> list[list[int]]:
+        size = self._batch_size or self.opened(cell).images_at_once(sum(map(self.count, self.starts)))
+        return [images[first : first + size] for first in range(0, len(images), size)]
+
+    def _place(self, start: str, layer: str) -> str:
+        return f"{self.net.graph.index(start)}/{self.net.graph.index(layer)}"
+
+    def _condensed(self, cell: Cell, pieces: Pieces, summarise: Callable) -> list[dict[str, Any]]:
+        batches = [piece["done"] for piece in pieces.values()]
+        places = _by_place(pieces)
+        below = [(start, layer) for start in self.starts for layer in reversed(self.net.graph.below(start))]
+        return [summarise(cell, *place, places[self._place(*place)], batches) for place in below]
+
+    def layer_row(self, cell: Cell, start: str, layer: str) -> dict[str, Any]:
+        """The columns that say what a row of a start layer and a layer is of."""
+        return {
+            **self.row(cell),
+            "start": self.net.shown(start),
+            "layer": self.net.shown(layer),
+            "layer_index": self.net.graph.index(layer),
+            "channels": self.net.graph[layer].shape[-1],
+            "images": len(self.images),
+            "vectors": self.count(start),
+        }
+
+
+def _by_place(pieces: Pieces) -> dict[str, list[dict[str, np.ndarray]]]:
+    """The arrays of each place, "start/layer", piece by piece."""
+    found: dict[str, list[dict[str, np.ndarray]]] = {}
+    for piece in pieces.values():
+        parts: dict[str, dict[str, np.ndarray]] = {}
+        for key, array in piece.items():
+            place, _, name = key.rpartition("/")
+            parts.setdefault(place, {})[name] = array
+        for place, arrays in parts.items():
+            found.setdefault(place, []).append(arrays)
+    return found
+
+
+def _registered_rules() -> dict[str, str]:
+    from wel.methods.composites import registered_rules  # imports TensorFlow
+
+    return registered_rules()
