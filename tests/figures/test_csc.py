@@ -15,6 +15,7 @@ import pytest
 from wel.errors import WelError
 from wel.figures import csc as figures
 from wel.figures import style as drawing
+from wel.figures.curves import _thinned
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -167,7 +168,7 @@ def test_title_names_model_start_images_vectors_and_semantics():
 
 @pytest.mark.parametrize("count", [1, 2, 17, 25, 26, 49, 51, 175, 600])
 def test_thinned_labels_keep_first_and_last_and_their_distance(count):
-    places = figures._thinned(count)
+    places = _thinned(count)
     assert places[0] == 0 and places[-1] == count - 1 and len(places) <= 25
     assert len(places) == count or np.diff(places).min() >= np.diff(places)[0] > 1
 
