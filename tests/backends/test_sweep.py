@@ -1,4 +1,4 @@
-"""wel.backends.native.sweep: several start layers in one sweep, batches, models of all kinds, what stays as it was, and random architectures."""
+"""wel.backends.native.sweep: several start layers in one sweep, batches, models of all kinds, what stays as it was, random networks."""
 
 from __future__ import annotations
 

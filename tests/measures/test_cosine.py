@@ -1,4 +1,4 @@
-"""wel.measures.cosine: cosines by hand, against exact arithmetic, and at the limits of float32; SSIM by hand and against scikit-image 0.16.2."""
+"""wel.measures.cosine: cosines by hand, against exact arithmetic, at the limits of float32; SSIM by hand and against scikit-image."""
 
 from __future__ import annotations
 

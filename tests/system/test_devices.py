@@ -1,4 +1,4 @@
-"""wel.system.devices: which GPU is visible, what is refused, what the environment says afterwards; here on a machine with or without a GPU."""
+"""wel.system.devices: which GPU is visible, what is refused, what the environment says afterwards; on a machine with or without a GPU."""
 
 from __future__ import annotations
 

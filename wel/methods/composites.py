@@ -6,7 +6,7 @@ A composite is a function of a part. Users add rules of their own with `register
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Iterable, Mapping
+from typing import Any, Callable, Iterable, Mapping, Sequence
 
 from wel.errors import UnsupportedError, invalid, one_of
 from wel.methods.registry import CSC_METHODS, DEEPLIFT, METHODS, PATTERN, Method
@@ -73,7 +73,7 @@ def _check_rule(layer: str, rule: Rule, methods: Iterable[str | None]) -> None:
         raise invalid("rule", str(rule), "for DeepLIFT a rule whose `forward` gives differences, as those of wel.rules.deeplift do")
 
 
-def _checked_methods(methods: str | Iterable[str] | None) -> list[str | None]:
+def _checked_methods(methods: str | Iterable[str] | None) -> Sequence[str | None]:
     if methods is None:
         return [None]
     names = [methods] if isinstance(methods, str) else list(methods)
@@ -94,7 +94,7 @@ def rules_for(graph: Graph, method: str, semantics: str, options: Mapping[str, A
     missing = _without_rule(chosen)
     if missing is not None:
         raise _refusal(method, missing, setting)
-    return chosen
+    return chosen  # pyright: ignore[reportReturnType]
 
 
 def _choices(method: str, setting: _Setting) -> dict[str, tuple[tuple[Part, Rule | None], ...]]:
