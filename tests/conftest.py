@@ -8,12 +8,16 @@ from __future__ import annotations
 import os
 import signal
 
-import numpy as np
-import pytest
+# before numpy and TensorFlow: the workers of pytest-xdist share the cores, and threads that wait for one another burn them
+for setting in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+    os.environ.setdefault(setting, "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
 
 import wel  # noqa: E402,F401  (before TensorFlow, whose order of summation it chooses)
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # a shell starts its background jobs with Ctrl-C ignored, which the tests of Ctrl-C would inherit
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

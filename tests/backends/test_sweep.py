@@ -229,8 +229,8 @@ def test_a_live_model_keeps_working_and_nothing_in_it_changes(images):
     for array, old in zip(model.get_weights(), weights):
         np.testing.assert_array_equal(array, old)
     model.compile(optimizers.SGD(0.01), "mse")
-    losses = model.fit(images, np.zeros((3, 4)), epochs=4, verbose=0).history["loss"]
-    assert tf.executing_eagerly() and losses[-1] < losses[0]
+    model.fit(images, np.zeros((3, 4)), epochs=20, verbose=0)  # whose losses hang on what Dropout draws
+    assert tf.executing_eagerly() and np.square(model.predict(images, verbose=0)).mean() < np.square(before).mean()
 
 
 @pytest.mark.parametrize("method", ["gradient", "lrp_alpha2_beta1", "deeplift_reveal_cancel"])
