@@ -339,7 +339,7 @@ def well_conditioned(net, replica: Replica, image) -> bool:
     return True
 
 
-@settings(max_examples=14, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=settings().max_examples // 10, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_random_networks(data):
     """The gradient against TensorFlow's own, and three methods against their replicas."""
