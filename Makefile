@@ -8,9 +8,16 @@ UV ?= uv
 ENGINE ?= docker
 COMPILE = "$(UV)" pip compile --quiet --generate-hashes --python-version 3.11 --no-emit-index-url --no-emit-find-links --no-header
 PIP_INSTALL = bin/python -m pip install --quiet --disable-pip-version-check
+# Test processes at once, each with one thread of TensorFlow. The packages that are wrapped stay in one of them.
+JOBS ?= 2
+PYTEST = TIMEFORMAT='%0R seconds, of which the CPU worked %0U + %0S'; time $(VENV)/bin/python -m pytest --numprocesses $(JOBS) --dist loadgroup
+# `time` is bash's
+SHELL := /bin/bash
+# pyright else asks whether there is a newer one
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test paper bench lint lock original image image-gpu clean
+.PHONY: help demo test test-all paper bench lint lock original image image-gpu clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,8 +27,11 @@ demo: $(VENV)/.installed ## CSC of the bundled CIFAR-10 network on 50 bundled im
 	@echo "The figures are:"
 	@find "$(CURDIR)/runs/demo/figures" -type f | sort
 
-test: $(VENV)/.installed ## run the tests
-	$(VENV)/bin/python -m pytest
+test: $(VENV)/.installed ## run the tests, 8 minutes at most on two cores; options: make test JOBS=4
+	$(PYTEST) --hypothesis-profile quick
+
+test-all: $(VENV)/.installed ## the same with more random examples
+	$(PYTEST) --hypothesis-profile thorough
 
 paper: $(VENV)/.installed ## all figures and claims of the paper, quickly, as runs/paper/index.html; options: make paper PAPER="--full"
 	$(VENV)/bin/python experiments/make_paper.py --out runs/paper $(PAPER)
@@ -29,8 +39,11 @@ paper: $(VENV)/.installed ## all figures and claims of the paper, quickly, as ru
 bench: $(VENV)/.installed ## times beside other software, into runs/bench; options: make bench BENCH="--quick"
 	$(VENV)/bin/python experiments/benchmarks/run.py --out runs/bench $(BENCH)
 
-lint: $(VENV)/.installed ## run ruff
+lint: $(VENV)/.installed ## run ruff, pyright and import-linter
 	$(VENV)/bin/python -m ruff check .
+	$(VENV)/bin/python -m ruff format --check .
+	$(VENV)/bin/python -m pyright
+	$(VENV)/bin/lint-imports
 
 lock: ## write the requirement locks anew (needs uv)
 	@command -v "$(UV)" >/dev/null || { echo "make lock needs uv: install it with 'pip install uv', or give its path: make lock UV=/path/to/uv" >&2; exit 1; }
@@ -47,7 +60,7 @@ image-gpu: ## the same with CUDA, as wel:gpu
 	$(ENGINE) build --file docker/Dockerfile --target gpu --tag wel:gpu $(BUILD) .
 
 clean: ## remove environments, builds and caches; runs/ stays
-	rm -rf $(VENV) $(ORIGINAL) build dist *.egg-info .pytest_cache .hypothesis .ruff_cache
+	rm -rf $(VENV) $(ORIGINAL) build dist *.egg-info .pytest_cache .hypothesis .ruff_cache .import_linter_cache .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # $(call is_python,interpreter,version): succeeds if the interpreter runs and is of that version.
@@ -76,8 +89,9 @@ $(VENV)/.locked: docker/requirements-dev.lock | $(VENV)/bin/python
 	$(VENV)/$(PIP_INSTALL) --require-hashes -r docker/requirements-dev.lock
 	@touch $@
 
-# Editable: the checkout itself is what runs.
-$(VENV)/.installed: $(VENV)/.locked setup.py docker/requirements.in docker/requirements-dev.in
+# Editable: the checkout itself is what runs; installed anew where what is installed is said,
+# and where its version stands.
+$(VENV)/.installed: $(VENV)/.locked setup.py wel/__init__.py docker/requirements.in docker/requirements-dev.in
 	$(VENV)/$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 

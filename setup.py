@@ -26,6 +26,7 @@ setup(
     package_data={
         "wel.models": [f"**/*.{kind}" for kind in ("h5", "json", "npz", "jpg", "png", "csv", "md")],
         "wel.original": ["requirements.*", "*.md"],
+        "wel": ["py.typed"],
         "wel.auditing": ["*.j2", "*.json"],
     },
     install_requires=requirements("requirements.in"),

@@ -8,17 +8,35 @@ from __future__ import annotations
 import os
 import signal
 
-import numpy as np
-import pytest
+# before numpy and TensorFlow: the workers of pytest-xdist share the cores, and threads that wait for one another burn them
+for setting in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+    os.environ.setdefault(setting, "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
 
 import wel  # noqa: E402,F401  (before TensorFlow, whose order of summation it chooses)
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # a shell starts its background jobs with Ctrl-C ignored, which the tests of Ctrl-C would inherit
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+settings.register_profile("quick", max_examples=100, deadline=None)
+settings.register_profile("thorough", max_examples=2000, deadline=None)
+settings.load_profile("quick")
+
 INPUT_SHAPE = (8, 8, 3)
 CLASSES = 4
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """With `--dist loadgroup` one process has all tests of a file, and one all that need the processes of the wrapped packages."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            wrapped = hasattr(item, "callspec") and "wrapped" in item.callspec.params.values()
+            item.add_marker(pytest.mark.xdist_group("wrapped" if wrapped else str(item.path)))
 
 
 def randomized(model, seed: int = 0):

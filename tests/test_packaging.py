@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from PIL import Image
 
@@ -101,7 +102,9 @@ def test_setup_pins_agree_with_the_requirements(metadata):
     always = {r.name: str(r.specifier) for r in required if r.marker is None}
     assert always == {r.name: str(r.specifier) for r in wanted("requirements.in")}
     assert {name: always[name] for name in PINS} == PINS
-    assert {r.name for r in required if r.marker and r.marker.evaluate({"extra": "test"})} == {"pytest", "hypothesis", "ruff"}
+    assert {r.name for r in required if r.marker and r.marker.evaluate({"extra": "test"})} == {
+        r.name for r in wanted("requirements-dev.in")
+    }
 
 
 def test_console_script(built):
@@ -154,3 +157,17 @@ def test_imagenet_pictures_and_labels():
 
 def test_ci_entry_is_executable():
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_hooks_are_the_commands_of_make_lint():
+    recipe = (ROOT / "Makefile").read_text().split("\nlint:")[1].split("\n\n")[0]
+    commands = [line.strip().replace("$(VENV)", ".venv") for line in recipe.splitlines()[1:]]
+    (local,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert local["repo"] == "local" and [hook["entry"] for hook in local["hooks"]] == commands and len(commands) == 4
+
+
+def test_citation_file():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "title", "authors", "license"} <= citation.keys()
+    assert "version" not in citation  # it stands in wel/__init__.py alone
+    assert citation["preferred-citation"]["title"] == "When Explanations Lie: Why Many Modified BP Attributions Fail"

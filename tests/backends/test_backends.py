@@ -21,6 +21,8 @@ from wel.backends.process import Worker
 from wel.errors import UnsupportedError, WelError
 from wel.methods.registry import find_method
 
+pytestmark = pytest.mark.xdist_group("wrapped")
+
 relevance = partial(wel.relevance, backend="wrapped")
 ROOT = Path(__file__).parents[2]
 SEMANTICS = ("paper", "corrected")

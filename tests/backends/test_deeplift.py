@@ -7,6 +7,8 @@ from tensorflow import keras
 import wel
 from wel.errors import UnsupportedError
 
+pytestmark = pytest.mark.xdist_group("wrapped")
+
 L = keras.layers
 BACKENDS = ("native", "wrapped")
 METHODS = ("deeplift_rescale", "deeplift_reveal_cancel", "deeplift_ablation")

@@ -12,6 +12,8 @@ from tensorflow.keras import Model, layers
 import wel
 from wel.measures.cosine import pairwise_abs_cosine
 
+pytestmark = pytest.mark.xdist_group("wrapped")
+
 SHAPE = (10, 10, 3)
 
 

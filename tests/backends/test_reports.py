@@ -11,6 +11,8 @@ from tensorflow import keras
 
 import wel
 
+pytestmark = pytest.mark.xdist_group("wrapped")
+
 L = keras.layers
 
 

@@ -1,4 +1,4 @@
-"""wel.backends.native.sweep: several start layers in one sweep, batches, models of all kinds, what stays as it was, and random architectures."""
+"""wel.backends.native.sweep: several start layers in one sweep, batches, models of all kinds, what stays as it was, random networks."""
 
 from __future__ import annotations
 
@@ -229,8 +229,8 @@ def test_a_live_model_keeps_working_and_nothing_in_it_changes(images):
     for array, old in zip(model.get_weights(), weights):
         np.testing.assert_array_equal(array, old)
     model.compile(optimizers.SGD(0.01), "mse")
-    losses = model.fit(images, np.zeros((3, 4)), epochs=4, verbose=0).history["loss"]
-    assert tf.executing_eagerly() and losses[-1] < losses[0]
+    model.fit(images, np.zeros((3, 4)), epochs=20, verbose=0)  # whose losses hang on what Dropout draws
+    assert tf.executing_eagerly() and np.square(model.predict(images, verbose=0)).mean() < np.square(before).mean()
 
 
 @pytest.mark.parametrize("method", ["gradient", "lrp_alpha2_beta1", "deeplift_reveal_cancel"])
@@ -339,7 +339,7 @@ def well_conditioned(net, replica: Replica, image) -> bool:
     return True
 
 
-@settings(max_examples=14, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=settings().max_examples // 10, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_random_networks(data):
     """The gradient against TensorFlow's own, and three methods against their replicas."""

@@ -1,4 +1,4 @@
-"""wel.measures.counting: |cos| counted in a graph is what wel.measures.counts counts of the cosines of the same relevances, on both ways to count."""
+"""wel.measures.counting: |cos| counted in a graph, on both ways to count, against wel.measures.counts of the same relevances."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def test_the_papers_edges_are_edges_of_the_grid():
     np.testing.assert_array_equal(bin_indices(inner) - bin_indices(np.nextafter(inner, 0)), 1)
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=10 * settings().max_examples)
 @given(st.one_of(st.floats(0, 1), st.floats(-16, 0).map(lambda e: 1 - 10**e), st.integers(0, 5000).map(lambda k: 1 - k * ULP)))
 def test_the_representative_value_is_close(cosine):
     error = abs(CENTRES[bin_indices(np.array([cosine]))[0]] - cosine)
@@ -204,7 +204,7 @@ def test_counts_from_bins():
 # merging and storing
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=settings().max_examples // 4)
 @given(st.permutations(range(8)), st.lists(st.integers(0, 8), max_size=4))
 def test_any_batching_and_order_give_the_same_bits(order, cuts):
     sizes = [3, 400, 0, 10, 70000, 1, 256, 10]  # counts of one and of several bytes, and an image without values

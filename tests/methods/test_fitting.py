@@ -1,4 +1,4 @@
-"""wel.methods.fitting: hand-computed patterns, a naive float64 estimator, numbers of innvestigate 1.0.8, and what a fit must not depend on."""
+"""wel.methods.fitting: hand-computed patterns, a naive float64 estimator, numbers of innvestigate 1.0.8, what a fit must not depend on."""
 
 from __future__ import annotations
 

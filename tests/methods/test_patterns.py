@@ -1,4 +1,4 @@
-"""wel.methods.patterns and the pattern methods: hand-computed relevance, equivalences, golden numbers, files that do not belong to a network."""
+"""wel.methods.patterns and the pattern methods: relevance by hand, equivalences, golden numbers, files that do not belong to a network."""
 
 from __future__ import annotations
 

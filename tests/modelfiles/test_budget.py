@@ -10,6 +10,7 @@ import pytest
 from wel.errors import WelError
 from wel.modelfiles import budget
 from wel.modelfiles.budget import RATIO, SLACK, UNSAVED, check_declared, memory_within, size, variables_within
+from wel.networks import loading
 from wel.networks.graph import build_graph
 from wel.networks.loading import check_activations
 
@@ -17,7 +18,12 @@ from wel.networks.loading import check_activations
 @pytest.fixture
 def memory(monkeypatch):
     """Sets how much memory seems to be free."""
-    return lambda count: monkeypatch.setattr(budget, "free", lambda: count)
+
+    def set_free(count: int) -> None:
+        for module in (budget, loading):
+            monkeypatch.setattr(module, "free", lambda: count)
+
+    return set_free
 
 
 def test_declared_sizes(memory):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from functools import lru_cache
 
 import numpy as np
@@ -33,11 +31,6 @@ def each_network(function):
 
 def positions(net, names) -> list[int]:
     return [net.graph.index(net.find(name)) for name in names]
-
-
-def test_zoo_imports_no_tensorflow():
-    code = "import sys, wel.networks.zoo; print('tensorflow' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
 @each_network

@@ -6,6 +6,8 @@ from wel.errors import WelError
 from wel.studies.reference import Reference
 from wel.studies.verification import COLUMNS, csc_median, relative_l2, verify
 
+pytestmark = pytest.mark.xdist_group("wrapped")
+
 
 @pytest.fixture(scope="module")
 def net(functional):

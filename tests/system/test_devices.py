@@ -1,4 +1,4 @@
-"""wel.system.devices: which GPU is visible, what is refused, what the environment says afterwards; here on a machine with or without a GPU."""
+"""wel.system.devices: which GPU is visible, what is refused, what the environment says afterwards; on a machine with or without a GPU."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_options_reach_the_environment_before_tensorflow_is_imported(options, ex
     plain = {name: value for name, value in os.environ.items() if name not in (*SETTINGS, "TF_FORCE_GPU_ALLOW_GROWTH")}
     code = f"import sys; sys.modules['tensorflow'] = None\n{CHOSEN}"  # importing it is an error now
     command = [sys.executable, "-c", code, "csc", "--methods", "nope", *options]
-    environment = {**plain, "PYTHONPATH": str(Path(devices.__file__).parents[1])}
+    environment = {**plain, "PYTHONPATH": str(Path(devices.__file__).parents[2])}
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=120)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == [2, *expected]

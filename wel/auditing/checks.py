@@ -74,7 +74,8 @@ def _compared(name: str, one: np.ndarray, other: np.ndarray, tolerance: float, s
 
 def _predictions(net: Network, inputs: np.ndarray) -> np.ndarray:
     logits = net.model.predict(inputs, verbose=0)
-    return logits if net.final_activation is None else net.probabilities(logits)
+    probabilities = net.probabilities(logits)
+    return logits if probabilities is None else probabilities
 
 
 def _stored(net: Network, path: Path, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

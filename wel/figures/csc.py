@@ -161,8 +161,8 @@ def _label_nines(axes: Axes, top: int, reaches_one: bool) -> None:
 
 def _shares(counts: Sequence[Sequence[float]]) -> np.ndarray:
     """Per cent of all values, one row per method, one column per bar: the nine bins below 0.9 as one, then the other four."""
-    counts = np.asarray(counts, float).reshape(len(counts), 13)
-    bars = np.column_stack([counts[:, :9].sum(axis=1), counts[:, 9:]])
+    bins = np.asarray(counts, float).reshape(len(counts), 13)
+    bars = np.column_stack([bins[:, :9].sum(axis=1), bins[:, 9:]])
     return 100 * bars / max(bars.sum(), 1)
 
 

@@ -210,10 +210,10 @@ def _from_own_rescaling(net: Network, leading: list[Node]) -> tuple[str, str] | 
 def _through(nodes: Sequence[Node], value: np.ndarray) -> np.ndarray:
     import tensorflow as tf
 
-    value = tf.constant(value)
+    tensor = tf.constant(value)
     for node in nodes:
-        value = node.apply([value] * len(node.inputs))
-    return np.asarray(value, "float64")
+        tensor = node.apply([tensor] * len(node.inputs))
+    return np.asarray(tensor, "float64")
 
 
 def _normalized(net: Network, leading: list[Node]) -> Node | None:

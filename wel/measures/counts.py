@@ -239,7 +239,7 @@ class CosineCounts:
 
 def _cumulative(weights: np.ndarray, counts: sparse.csr_matrix) -> np.ndarray:
     """(resamples, bins): cumulative counts of every resample. float64 for a fast product; sums of counts are exact in it, in any order."""
-    weights, total = weights.astype(np.float64), 0.0
+    weights, total = weights.astype(np.float64), np.zeros((len(weights), counts.shape[1]))
     for first in range(0, counts.shape[0], _IMAGE_BLOCK):
         block = slice(first, first + _IMAGE_BLOCK)
         total = total + weights[:, block] @ np.cumsum(counts[block].toarray(), axis=1, dtype=np.float64)

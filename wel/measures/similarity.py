@@ -99,7 +99,7 @@ RESAMPLES_AT_ONCE = 500
 
 
 def similarity(one: np.ndarray, other: np.ndarray, reduction: str, percentile: float, semantics: str) -> np.ndarray:
-    """SSIM (n,) of maps (n, height, width, channels), image by image, their channels reduced (`wel.measures.cosine`); NaN where undefined."""
+    """SSIM (n,) of maps (n, height, width, channels), image by image, their channels reduced (`reduce_channels`); NaN where undefined."""
     pairs = zip(reduce_channels(one, reduction), reduce_channels(other, reduction))
     return np.array([ssim(a, b, semantics, percentile) for a, b in pairs])
 
@@ -120,7 +120,8 @@ def median_interval(values: np.ndarray, seed: int) -> tuple[float, float]:
         method="percentile",
         random_state=np.random.default_rng(seed),
     )
-    return tuple(map(float, found.confidence_interval))
+    low, high = found.confidence_interval
+    return float(low), float(high)
 
 
 def summary(values: np.ndarray, seed: int) -> dict[str, float]:

@@ -6,7 +6,7 @@ A composite is a function of a part. Users add rules of their own with `register
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Dict, Iterable, Mapping, Tuple
+from typing import Any, Callable, Dict, Iterable, Mapping, Sequence, Tuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -80,7 +80,7 @@ def _check_rule(layer: str, rule: Rule, methods: Iterable[str | None]) -> None:
         raise invalid("rule", str(rule), "for DeepLIFT a rule whose `forward` gives differences, as those of wel.rules.deeplift do")
 
 
-def _checked_methods(methods: str | Iterable[str] | None) -> list[str | None]:
+def _checked_methods(methods: str | Iterable[str] | None) -> Sequence[str | None]:
     if methods is None:
         return [None]
     names = [methods] if isinstance(methods, str) else list(methods)
@@ -115,7 +115,7 @@ def _build(graph: Graph, method: str, semantics: str, options: Mapping[str, Any]
     missing = _without_rule(chosen)
     if missing is not None:
         raise _refusal(method, missing, setting)
-    return chosen
+    return chosen  # pyright: ignore[reportReturnType]
 
 
 def _choices(method: str, setting: _Setting) -> dict[str, tuple[tuple[Part, Rule | None], ...]]:

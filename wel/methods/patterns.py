@@ -1,7 +1,7 @@
 """The patterns of a network (Kindermans et al. 2018): for each layer with a kernel an array of the kernel's shape.
 
-A pattern says in which direction of its input a unit's signal lies; `wel.methods.fitting` estimates it, `wel.backends.innvestigate.pattern_rules`
-uses it. BatchNormalization that directly follows a layer is folded into it: w' = γ/√(σ²+ε)·w, and the pattern belongs to w'.
+A pattern says in which direction of its input a unit's signal lies; `wel.methods.fitting` estimates it, the pattern
+methods use it. BatchNormalization that directly follows a layer is folded into it: w' = γ/√(σ²+ε)·w, and the pattern belongs to w'.
 
 The schema of the file:
     pattern_000, pattern_001, …   one array per layer with a kernel, in execution order; float32 or float16

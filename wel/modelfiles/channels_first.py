@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Sequence
 
 from wel.modelfiles.conversion import (
     Converted,
@@ -152,14 +152,14 @@ class _Rewriting:
     ranks: frozenset[int]
     added: int = 0
 
-    def model(self, configuration: dict, rank: int | None) -> tuple[dict, list[int]]:
+    def model(self, configuration: dict, rank: int | None) -> tuple[dict, Sequence[int | None]]:
         """A model rewritten in place, given the rank of its input if it says none; with the ranks of its outputs."""
         configuration.pop("build_config", None)
         if configuration["class_name"] == "Sequential":
             return configuration, [self._sequential(configuration, rank)]
         return configuration, _Graph(self, configuration).rewrite()
 
-    def _sequential(self, configuration: dict, rank: int | None) -> int:
+    def _sequential(self, configuration: dict, rank: int | None) -> int | None:
         layers = _with_input(configuration)
         rewritten: list[dict] = []
         for layer in layers:
@@ -188,7 +188,7 @@ class _Rewriting:
         added = {"class_name": "Permute", "config": {"name": f"{name_of(layer)}_{where}_{self.added}", "dims": dims}}
         return {"module": "keras.layers", "registered_name": None, **added} if "module" in layer else added
 
-    def layer(self, layer: dict, ranks: list[int | None]) -> tuple[list[int] | None, list[int] | None, int]:
+    def layer(self, layer: dict, ranks: list[int | None]) -> tuple[list[int] | None, list[int] | None, int | None]:
         """Rewrites a layer in place for inputs of certain ranks; `dims` of the Permutes before and after it, and its output's rank."""
         layer.pop("build_config", None)
         kind, config = layer["class_name"], layer["config"]

@@ -60,7 +60,8 @@ def applies(configuration: dict, keras_version: str | None) -> bool:
 
 
 def _telling(layer: dict) -> bool:
-    config, calls = layer["config"], layer.get("inbound_nodes") or [None]
+    config = layer["config"]
+    calls: list = layer.get("inbound_nodes") or [None]
     settings = config if isinstance(config, dict) else {}
     policy = settings.get("dtype")
     has_policy = isinstance(policy, dict) and policy.get("class_name") == "DTypePolicy"

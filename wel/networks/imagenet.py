@@ -116,7 +116,7 @@ def _weight_groups(path: Path) -> Iterator[dict[str, Any]]:
         raise invalid("weights", str(path), "'imagenet', 'random' or an existing weights file")
     try:
         with h5py.File(path, "r") as file:
-            root = file.get("model_weights", file)
+            root: Any = file.get("model_weights", file)
             groups = {name: root[name] for name in attributes(root, "layer_names")}
             if not groups:
                 raise KeyError("layer_names")

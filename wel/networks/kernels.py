@@ -108,12 +108,12 @@ def folded_norms(calls: Iterable[tuple[str, Any, Sequence[str]]]) -> dict[str, s
     Args:
         calls: name, Keras layer, and names of the inputs of every call of a layer.
     """
-    calls = {name: (layer, tuple(inputs)) for name, layer, inputs in calls}
-    consumers = consumers_of({name: inputs for name, (_, inputs) in calls.items()})
+    called = {name: (layer, tuple(inputs)) for name, layer, inputs in calls}
+    consumers = consumers_of({name: inputs for name, (_, inputs) in called.items()})
     folded = {}
-    for name, (layer, inputs) in calls.items():
+    for name, (layer, inputs) in called.items():
         if type(layer).__name__ == "BatchNormalization" and consumers[inputs[0]] == [name] and _over_channels(layer):
-            source = calls[inputs[0]][0]
+            source = called[inputs[0]][0]
             if type(source).__name__ in PATTERN_KINDS and is_linear(source):
                 folded[inputs[0]] = name
     return folded

@@ -44,8 +44,8 @@ def cascading_randomization(
 
     At the stage of a layer, that layer and every layer after it in model order hold fresh weights (`wel.networks.initialization`),
     the same ones at every stage (Adebayo et al. 2018; Sixt et al. 2020, figure 2b). SSIM of the two maps of the same class, as in
-    `wel.measures.similarity.ssim`, of maps reduced and cut as the method says. A map begins with the logit that the randomised network gives
-    the class. Patterns, and what a method takes from the images, stay those of the untouched network.
+    `wel.measures.similarity.ssim`, of maps reduced and cut as the method says. A map begins with the logit that the randomised
+    network gives the class. Patterns, and what a method takes from the images, stay those of the untouched network.
     `net` itself is randomised meanwhile; afterwards it holds its own weights, whatever has happened.
 
     Args:

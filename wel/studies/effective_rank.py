@@ -61,9 +61,9 @@ def effective_rank(
     """Measures the effective rank of the chain of matrices that takes relevance from a start layer down to each layer below it.
 
     It is the participation ratio p = tr(S)² / tr(S²) of S = E[R Rᵀ] for the results R of vectors v ~ N(0, I), by an estimate that V
-    does not limit (`wel.measures.participation`): per feature-map location, R in R^channels, as CSC has it, and for the whole layer. p = 1: the
-    paper's rank-1 matrix C = cγᵀ. Where a method is linear, R = Jv, p is the effective rank of J; where it is not (`linear`), it
-    is an effective dimension of the results, and nothing is said about a matrix.
+    does not limit (`wel.measures.participation`): per feature-map location, R in R^channels, as CSC has it, and for the whole
+    layer. p = 1: the paper's rank-1 matrix C = cγᵀ. Where a method is linear, R = Jv, p is the effective rank of J; where it is not
+    (`linear`), it is an effective dimension of the results, and nothing is said about a matrix.
 
     Standard errors are from the jackknife over vectors, one left out for all images at once, so they cover the choice of the
     vectors, not that of the images. They err on the large side, by √2 where the spectrum is flat (Efron & Stein 1981), and by more than

@@ -34,8 +34,8 @@ def random_logit(
 ) -> SanityResult:
     """Compares each image's map of its true class with its map of a random other class (Sixt et al. 2020, figure 2a).
 
-    SSIM as in `wel.measures.similarity.ssim`, of maps reduced and cut as the method says (`wel.methods.registry.Method`). High SSIM: the map does not
-    depend on the class. `ci_low` and `ci_high` are the bootstrap 99 % interval of the median over images.
+    SSIM as in `wel.measures.similarity.ssim`, of maps reduced and cut as the method says (`wel.methods.registry`). High SSIM: the map
+    does not depend on the class. `ci_low` and `ci_high` are the bootstrap 99 % interval of the median over images.
 
     Args:
         net: from `wel.load`; its output is one vector of two logits or more.

@@ -265,7 +265,7 @@ def _rescaled(matrix: np.ndarray) -> np.ndarray:
 
 def _compressed(matrix: np.ndarray) -> np.ndarray:
     """A matrix of at most as many rows as columns with the same singular values, here and after any product from the right."""
-    return np.linalg.qr(matrix, mode="r") if len(matrix) > matrix.shape[1] else matrix
+    return np.asarray(np.linalg.qr(matrix, mode="r")) if len(matrix) > matrix.shape[1] else matrix
 
 
 def _times_random(matrix: Callable[[np.ndarray], np.ndarray], inputs: int, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -37,9 +37,10 @@ class SingularValuesResult:
 def singular_values(net: Network, patterns: Patterns | Path | str | Sequence[np.ndarray] | None = None) -> SingularValuesResult:
     """Measures σ₁/σ₂ of the matrices that relevance passes: of W (gradient), A (PatternNet) and A ⊙ W (PatternAttribution).
 
-    Per layer: of its 1×1 tap (`wel.studies.taps`), inputs × outputs, and of the full matrix, (h · w · inputs) × outputs. Between a layer l and
-    the one above it, of their taps W_l = U S Vᵀ: of √S_l V_lᵀ U_{l+1} √S_{l+1}, which says how far the first direction of one is passed
-    on to the first of the other. BatchNormalization is folded into W. Branched networks have layers, but nothing between them.
+    Per layer: of its 1×1 tap (`wel.studies.taps`), inputs × outputs, and of the full matrix, (h · w · inputs) × outputs. Between a layer
+    l and the one above it, of their taps W_l = U S Vᵀ: of √S_l V_lᵀ U_{l+1} √S_{l+1}, which says how far the first direction of one
+    is passed on to the first of the other. BatchNormalization is folded into W. Branched networks have layers, but nothing between
+    them.
 
     Args:
         net: from `wel.load`.

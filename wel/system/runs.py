@@ -15,12 +15,11 @@ from zipfile import BadZipFile
 import numpy as np
 import pandas as pd
 
-from wel import __version__
 from wel.errors import WelError, invalid
 from wel.system.devices import used_device
 from wel.system.files import written_whole
 
-PACKAGES = ("tensorflow", "keras", "innvestigate", "deeplift", "numpy", "scipy", "pandas")
+PACKAGES = ("wel", "python", "tensorflow", "keras", "innvestigate", "deeplift", "numpy", "scipy", "pandas")
 
 
 class Run:
@@ -177,10 +176,10 @@ def _differences(old: dict, new: dict) -> str:
 
 def versions() -> dict[str, str]:
     """The versions of wel, Python and the packages that numbers depend on."""
-    found = {"wel": __version__, "python": platform.python_version()}
+    found = {}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            found[package] = platform.python_version() if package == "python" else version(package)
         except PackageNotFoundError:
             continue
     return found

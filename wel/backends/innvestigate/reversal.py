@@ -55,7 +55,7 @@ class Reversal:
         parts = []
         for first in range(0, len(rows), job["batch_rows"]):
             chosen = np.arange(first, min(first + job["batch_rows"], len(rows)))
-            feeds = {self._model.input: images[chosen // per_image], self._tensor(job["start"]): rows[chosen]}
+            feeds = {self._model.input: images[chosen // per_image], self._tensor(job["start"]): rows[chosen]}  # pyright: ignore[reportUnhashable]
             parts.append(self._session.run(fetches, feeds))
         joined = [np.concatenate(part) for part in zip(*parts)]
         return {f"at_{i}": array.reshape(count, per_image, *array.shape[1:]) for i, array in enumerate(joined)}

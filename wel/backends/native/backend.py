@@ -136,7 +136,7 @@ class NativeNetwork:
         if made_for[0] is not sweep or made_for[1] is not request.options.get("patterns"):
             tensors = tensors_for(sweep, request.options)
             self._parameters = (sweep, request.options.get("patterns")), tensors
-        return tensors
+        return tensors  # pyright: ignore[reportReturnType]
 
 
 class Compiled:
