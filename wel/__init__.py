@@ -12,7 +12,7 @@ from importlib import import_module
 from wel.system.arithmetic import ORIGINAL_SUMS, prefer
 from wel.system.devices import GROWING_MEMORY
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 prefer(ORIGINAL_SUMS)
 prefer(GROWING_MEMORY)
@@ -21,6 +21,7 @@ prefer(GROWING_MEMORY)
 _PUBLIC = {
     "load": "wel.networks.loading",
     "relevance": "wel.studies.relevance",
+    "attribution": "wel.studies.maps",
     "csc": "wel.studies.csc",
     "random_logit": "wel.studies.random_logit",
     "cascading_randomization": "wel.studies.cascading",

@@ -7,7 +7,11 @@ import pytest
 from conftest import randomized
 
 from wel.errors import WelError
-from wel.networks.logits import logits_and_activation, with_output, without_final_activation
+from wel.networks.logits import logits_and_activation, with_output
+
+
+def without_final_activation(model):
+    return logits_and_activation(model)[0]
 
 
 def head(image, *, filters: int = 4):

@@ -41,12 +41,15 @@ class Measure(Protocol):
 
     def read(self, name: str, relevance: Any) -> Any:
         """Any structure of tensors, inside a sweep, for the relevance (n, starts, V, *shape), a tensor, at the node `name`."""
+        ...
 
     def of_starts(self, kept: Any, starts: int) -> list[Any]:
         """The value for each of the start layers, of what `read` has kept of all of them."""
+        ...
 
     def of(self, relevance: np.ndarray) -> Any:
         """The value for one start layer, of relevance (n, V, *shape)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -84,9 +87,11 @@ class Opened(Protocol):
         Raises:
             UnsupportedError: when the method cannot be had for this network.
         """
+        ...
 
     def images_at_once(self, rows: int) -> int:
         """How many images with that many vectors each go into one batch."""
+        ...
 
 
 class Backend(Protocol):
@@ -100,9 +105,11 @@ class Backend(Protocol):
 
     def check(self, method: Method, semantics: str, graph: Graph) -> None:
         """Raises UnsupportedError, saying why, for a method that cannot be computed for a network; before any work is done."""
+        ...
 
     def open(self, net: Network, precision: Precision = Precision()) -> Opened:
         """The network with the weights that it has now."""
+        ...
 
 
 def relevance_at(

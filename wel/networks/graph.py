@@ -1,4 +1,4 @@
-"""The layer graph of a Keras model: the only file that knows Keras's internals.
+"""The layer graph of a Keras model: which layer is called on what.
 
 A node is one call of one layer. Nested models are flattened (`outer/inner`), a reused layer appears once per call
 (`name`, `name#2`, …), and the nodes stand in the order in which Keras executes them.

@@ -36,11 +36,6 @@ def with_output(model: Any, output: str | None) -> Any:
     return keras.Model(model.inputs, model.outputs[known[str(output)]], name=model.name)
 
 
-def without_final_activation(model: Any) -> Any:
-    """As `logits_and_activation`, the model only."""
-    return logits_and_activation(model)[0]
-
-
 def logits_and_activation(model: Any) -> tuple[Any, str | None]:
     """The model itself when it ends in logits, else a copy with the same weights that ends before its softmax or sigmoid, which is named.
 

@@ -118,7 +118,7 @@ def median(values: np.ndarray) -> np.ndarray:
 
 def _kept(ratios: Ratios) -> dict[str, np.ndarray]:
     undefined = np.isnan(ratios.locations[..., 0]).mean(axis=1)
-    return {"location": median(ratios.locations), "layer": ratios.layer, "undefined": undefined}
+    return {"location": median(ratios.locations), "layer": np.asarray(ratios.layer), "undefined": undefined}
 
 
 def _summary(
