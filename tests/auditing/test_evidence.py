@@ -10,9 +10,10 @@ from conftest import randomized
 import wel
 from wel.auditing.evidence import Examiner, is_picture, whole_cosines
 from wel.auditing.plan import Plan, choose_depths, choose_layers
-from wel.auditing.verdicts import CONVERGED, INSENSITIVE, SAME, UNDEFINED, judge
+from wel.auditing.verdicts import CONVERGED, INSENSITIVE, SAME, UNDEFINED, Thresholds, judge
+from wel.backends.request import Request
 from wel.methods.registry import METHODS
-from wel.studies.map_study import Cell, true_classes
+from wel.studies.map_study import true_classes
 
 layers = tf.keras.layers
 SEED, VECTORS = 3, 4
@@ -31,7 +32,11 @@ def plan(net, images, starts=None, **more):
 
 
 def examined(net, images, method, semantics="paper", **more):
-    return Examiner(net, plan(net, images, **more)).examine(Cell(METHODS[method], semantics))
+    return Examiner(net, plan(net, images, **more)).examine(request(method, semantics))
+
+
+def request(method, semantics="paper"):
+    return Request(METHODS[method], semantics, METHODS[method].defaults)
 
 
 def of(evidence, test, **where):
@@ -96,8 +101,8 @@ def test_a_layer_without_initialisers_leaves_the_random_weights_out(images):
 def test_a_network_in_which_nothing_can_be_tested(images):
     net = wel.load(tf.keras.Sequential([layers.Input((8, 8, 3)), layers.Flatten(), layers.Dense(1)]))
     settings = {"vector_images": 1, "vectors": VECTORS, "seed": SEED}
-    found = Examiner(net, Plan(images, true_classes(net, images, None), [], [], [], **settings)).examine(Cell(METHODS["gradient"], "paper"))
-    assert found.tests == [] and judge(found.tests).sentence == "No test is defined for this network."
+    found = Examiner(net, Plan(images, true_classes(net, images, None), [], [], [], **settings)).examine(request("gradient"))
+    assert found.tests == [] and judge(found.tests, Thresholds()).sentence == "No test is defined for this network."
 
 
 def test_the_network_is_as_before(net, images):
@@ -116,8 +121,8 @@ def test_examples_are_the_maps_of_the_first_images(net, images):
 
 def test_the_same_whatever_came_before(net, images):
     examiner = Examiner(net, plan(net, images))
-    examiner.examine(Cell(METHODS["deconvnet"], "paper"))
-    assert examiner.examine(Cell(METHODS["gradient"], "paper")).tests == examined(net, images, "gradient").tests
+    examiner.examine(request("deconvnet"))
+    assert examiner.examine(request("gradient")).tests == examined(net, images, "gradient").tests
 
 
 def test_maps_of_no_picture_are_compared_by_their_cosine():
@@ -165,7 +170,10 @@ def test_a_map_without_relevance_is_undefined(images):
     net = wel.load(tf.keras.Sequential([layers.Input((8, 8, 3)), dead, layers.Flatten(), layers.Dense(4)]))
     found = examined(net, images, "gradient", starts=[net.graph.output])
     assert {test.outcome for test in found.tests} == {UNDEFINED}
-    assert judge(found.tests).verdict == "inconclusive" and "there is nothing to compare" in judge(found.tests).sentence
+    assert (
+        judge(found.tests, Thresholds()).verdict == "inconclusive"
+        and "there is nothing to compare" in judge(found.tests, Thresholds()).sentence
+    )
 
 
 def test_positive_weights_alone_make_every_map_the_same(images):
@@ -177,4 +185,4 @@ def test_positive_weights_alone_make_every_map_the_same(images):
     pictures = np.random.default_rng(2).random((5, 8, 8, 3), dtype="float32")
     found = examined(wel.load(model), pictures, "lrp_alpha1_beta0")
     assert of(found, "other_class").outcome == SAME and of(found, "convergence").outcome == CONVERGED
-    assert judge(found.tests).verdict == INSENSITIVE
+    assert judge(found.tests, Thresholds()).verdict == INSENSITIVE

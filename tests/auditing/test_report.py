@@ -20,7 +20,7 @@ from PIL import Image
 from wel.auditing import charts as figures
 from wel.auditing.charts import csc_curves, heat_maps, overview, thumbnail
 from wel.auditing.report import Examples, answer, finite, number, printable, render, warnings, write_report
-from wel.auditing.verdicts import Measurement, judge
+from wel.auditing.verdicts import Measurement, Thresholds, judge
 from wel.methods.registry import METHODS
 
 FOLDER = Path(figures.__file__).resolve().parent
@@ -73,7 +73,7 @@ def csc_rows(verdict):
 
 def a_method(name, semantics, verdict):
     tests = measured(verdict)
-    judged = judge(tests)
+    judged = judge(tests, Thresholds())
     assert judged.verdict == verdict
     return {
         "method": name,
@@ -448,7 +448,7 @@ def few_logits(count):
     record["model"]["classes"] = count
     for method in record["methods"]:
         method["tests"] = method["tests"][1:]
-        method.update(vars(judge([Measurement(**test) for test in method["tests"]])))
+        method.update(vars(judge([Measurement(**test) for test in method["tests"]], Thresholds())))
     for k, item in enumerate(record["images"]["items"]):
         item["top"] = [{"class": j, "logit": (1.5, -2.0)[k % 2] - j, "probability": None} for j in range(count)]
         item.update({"label": (k + 1) % 2, "class": 0} if k < 6 else {"class": 0})
@@ -472,7 +472,7 @@ def test_without_any_test_the_page_says_so():
     record, shown = few_logits(1)
     for method in record["methods"]:
         method["tests"] = []
-        method.update(vars(judge([])))
+        method.update(vars(judge([], Thresholds())))
     page = Page(render(record, shown))
     text = " ".join(page.text.split())
     assert "no test of that is defined for this network." in text and "Nothing can be said; the reason stands beside it." in text

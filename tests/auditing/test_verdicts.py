@@ -77,7 +77,7 @@ def expected(asked, arrived):
 @pytest.mark.parametrize("asked", list(product((SAME, DIFFERS, UNCLEAR, UNDEFINED), repeat=2)))
 @pytest.mark.parametrize("arrived", [CONVERGED, NOT_CONVERGED, UNCLEAR, UNDEFINED])
 def test_every_combination_of_outcomes(asked, arrived):
-    found = judge([other_class(asked[0]), random_above("fc", asked[1]), rank(arrived)])
+    found = judge([other_class(asked[0]), random_above("fc", asked[1]), rank(arrived)], Thresholds())
     assert found.verdict == expected(asked, arrived)
     assert found.sentence.endswith(".") and "nan" not in found.sentence
     assert bool(found.reasons) == (found.verdict == INCONCLUSIVE)
@@ -87,36 +87,36 @@ def test_every_combination_of_outcomes(asked, arrived):
 def test_sentences():
     cuts = [random_above("fc2", SAME, 0.98), random_above("pool4", SAME, 0.97), random_above("pool3", UNCLEAR, 0.8)]
     tests = [other_class(SAME, 0.99), *cuts]
-    assert judge(tests).sentence == (
+    assert judge(tests, Thresholds()).sentence == (
         "Insensitive to everything above pool4: the map stays the same when another class is asked for (SSIM 0.99) "
         "and when everything above pool4 is random (SSIM 0.97)."
     )
     tests = [other_class(DIFFERS, 0.31), random_above("fc2", DIFFERS, 0.28), rank(NOT_CONVERGED)]
-    assert judge(tests).sentence == (
+    assert judge(tests, Thresholds()).sentence == (
         "The map changes when another class is asked for (SSIM 0.31) and when everything above fc2 is random (SSIM 0.28)."
     )
     tests = [other_class(UNCLEAR, 0.8), random_above("fc2", SAME, 0.9)]
-    assert judge(tests).reasons == [
+    assert judge(tests, Thresholds()).reasons == [
         "Whether the map changes when another class is asked for cannot be told: SSIM 0.80 over 12 images, somewhere from 0.70 to 0.90."
     ]
     empty = Measurement("other_class", "ssim", 0.98, 0.95, 0.99, 12, UNCLEAR, cosine=0.3)
-    assert judge([empty]).reasons == [
+    assert judge([empty], Thresholds()).reasons == [
         "Whether the map changes when another class is asked for cannot be told: SSIM 0.98 over 12 images, but |cos| 0.30 of the maps "
         "as a whole."
     ]
     undefined = Measurement("randomised", "ssim", NAN, NAN, NAN, 0, UNDEFINED, above="fc")
-    assert judge([other_class(SAME), undefined]).reasons == [
+    assert judge([other_class(SAME), undefined], Thresholds()).reasons == [
         "Whether the map changes when everything above fc is random cannot be told: there is nothing to compare, or it cannot be done."
     ]
     tests = [other_class(SAME, 0.9), random_above("fc2", DIFFERS, 0.3)]
-    assert judge(tests).reasons == [
+    assert judge(tests, Thresholds()).reasons == [
         "The tests disagree: SSIM 0.90 when another class is asked for, SSIM 0.30 when everything above fc2 is random."
     ]
 
 
 def test_a_single_image_has_no_interval_and_no_verdict():
     one = Measurement("other_class", "ssim", 0.99, NAN, NAN, 1, alike(NAN, NAN, 1.0, 1, Thresholds()))
-    found = judge([one])
+    found = judge([one], Thresholds())
     assert found.verdict == INCONCLUSIVE
     assert found.sentence == ("Whether the map changes when another class is asked for cannot be told: one image is too few.")
 

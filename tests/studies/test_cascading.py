@@ -419,7 +419,7 @@ def test_a_run_that_was_killed_goes_on_and_ends_in_the_same_files(functional, im
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    assert len(list((tmp_path / "killed" / "parts").glob("*.json"))) == 4
+    assert len(list((tmp_path / "killed" / "parts").glob("*.npz"))) == 4
     steps = Interrupting()
     wel.cascading_randomization(net, images, **ARGUMENTS, out=tmp_path / "killed", steps=steps)
     wel.cascading_randomization(net, images, **ARGUMENTS, out=tmp_path / "whole")

@@ -281,7 +281,7 @@ def test_alpha1_beta0_converges_and_the_gradient_does_not():
         ({"vectors": {"nope": np.ones((3, 2, 4))}}, "Invalid value for `vectors`: 'nope'. Expected one of input, "),
         ({"vectors": {}}, "Invalid value for `start`: "),
         ({"vectors": {"dense": np.ones((3, 2, 4))}, "start": "pool"}, "Expected vectors for the start layer 'pool' too."),
-        ({"vectors": {"dense": np.ones((3, 1, 4))}}, "Invalid value for `vectors`: '1 per image'. Expected two or more"),
+        ({"vectors": {"dense": np.ones((3, 1, 4))}}, "Invalid value for `vectors`: '1 per image'. Expected 2 or more"),
         ({"vectors": {"dense": np.ones((2, 2, 4))}}, r"Invalid value for `vectors`: .*\(2, 2, 4\). Expected shape \(3, n, 4\)."),
         ({"seed": -1}, "Invalid value for `seed`: -1. Expected a whole number from 0 on."),
         ({"seed": 0.5}, "Invalid value for `seed`: 0.5. Expected a whole number from 0 on."),

@@ -195,7 +195,7 @@ def test_batches_do_not_change_the_numbers_and_seeds_do(net, images):
 def test_what_cannot_be_used_is_refused(net, images):
     with pytest.raises(WelError, match="`backend`: 'wrapped'. Expected 'native'"):
         wel.effective_rank(net, images, "gradient", backend="wrapped")
-    with pytest.raises(WelError, match="`vectors`: 2. Expected three or more"):
+    with pytest.raises(WelError, match="`vectors`: 2. Expected a whole number from 3 on"):
         wel.effective_rank(net, images, "gradient", vectors=2)
     with pytest.raises(UnsupportedError, match="needs patterns"):
         wel.effective_rank(net, images, "pattern_net")

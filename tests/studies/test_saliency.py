@@ -21,7 +21,7 @@ from wel.figures.saliency import Pictures
 from wel.measures.similarity import absolute, class_distance, normalised
 from wel.methods.registry import METHODS
 from wel.studies.cascading import fresh_layers, randomized
-from wel.studies.maps import attribution
+from wel.studies.maps import attribution, maps_of
 from wel.studies.saliency import SaliencyResult, check_compared, saliency
 
 
@@ -234,8 +234,8 @@ def test_an_interrupted_run_goes_on(net, images, tmp_path, monkeypatch):
         saliency(net, images, **settings, out=tmp_path / "run", steps=Interrupting(6))
     parts = list((tmp_path / "run" / "parts").iterdir())
     assert len(parts) == 6 and not (tmp_path / "run" / "maps").exists()
-    asked, real = [], attribution
-    monkeypatch.setattr("wel.studies.map_study.attribution", lambda *given, **more: asked.append(given[1]) or real(*given, **more))
+    asked, real = [], maps_of
+    monkeypatch.setattr("wel.studies.map_study.maps_of", lambda *given: asked.append(given[1].method.name) or real(*given))
     steps = Interrupting()
     result = saliency(net, images, **settings, out=tmp_path / "run", steps=steps)
     assert asked == ["smoothgrad"] * 2 and steps.done == steps.total == 8

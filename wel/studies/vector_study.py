@@ -44,12 +44,14 @@ class VectorStudy(Study):
     """
 
     def __init__(self, settings: Settings, drawn: Drawn):
-        given = isinstance(drawn.vectors, Mapping)
         self._check_settings(settings, drawn)
-        self.starts = settings.net.start_layers(list(drawn.vectors) if drawn.start is None and given else drawn.start)
+        net, given = settings.net, None
+        if isinstance(drawn.vectors, Mapping):
+            given = {net.find(name, "vectors"): array for name, array in drawn.vectors.items()}
+        self.starts = net.start_layers(list(given) if drawn.start is None and given is not None else drawn.start)
         super().__init__(settings)
         self._batch_size, self._count = drawn.batch_size, drawn.vectors
-        self._given = {start: self._checked(start, drawn) for start in self.starts} if given else None
+        self._given = None if given is None else {start: self._checked(start, given, drawn) for start in self.starts}
 
     @staticmethod
     def _check_settings(settings: Settings, drawn: Drawn) -> None:
@@ -64,11 +66,10 @@ class VectorStudy(Study):
         if dtype != "float32" and settings.backend != "native":
             raise invalid("dtype", dtype, f"'float32', the only one that the backend '{settings.backend}' computes in")
 
-    def _checked(self, start: str, drawn: Drawn) -> np.ndarray:
-        named = {self.net.find(name, "vectors"): array for name, array in drawn.vectors.items()}
-        if start not in named:
-            raise invalid("vectors", list(drawn.vectors), f"vectors for the start layer '{self.net.shown(start)}' too")
-        vectors = self.net.checked_vectors(named[start], start, len(self.images))
+    def _checked(self, start: str, given: Vectors, drawn: Drawn) -> np.ndarray:
+        if start not in given:
+            raise invalid("vectors", list(given), f"vectors for the start layer '{self.net.shown(start)}' too")
+        vectors = self.net.checked_vectors(given[start], start, len(self.images))
         if vectors.shape[1] < drawn.least:
             raise invalid("vectors", f"{vectors.shape[1]} per image", f"{drawn.least} or more: {drawn.why}")
         return vectors
