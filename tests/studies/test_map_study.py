@@ -11,8 +11,8 @@ from scipy import stats
 import wel
 from wel.errors import UnsupportedError, WelError
 from wel.measures.similarity import median_interval, similarity, ssim, summary
-from wel.methods.registry import PAPER_METHODS
-from wel.studies.map_study import choose_map_methods, true_classes
+from wel.methods.registry import PAPER_METHODS, choose_map_methods
+from wel.studies.map_study import true_classes
 
 
 @pytest.fixture(scope="module")
