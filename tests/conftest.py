@@ -35,9 +35,8 @@ def pytest_collection_modifyitems(items):
     """With `--dist loadgroup` one process has all tests of a file, and one all that need the processes of the wrapped packages."""
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
-            wrapped = hasattr(item, "callspec") and any(
-                isinstance(value, str) and value == "wrapped" for value in item.callspec.params.values()
-            )
+            values = item.callspec.params.values() if hasattr(item, "callspec") else ()
+            wrapped = any(isinstance(value, str) and value == "wrapped" for value in values)
             item.add_marker(pytest.mark.xdist_group("wrapped" if wrapped else str(item.path)))
 
 

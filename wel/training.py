@@ -14,7 +14,7 @@ import numpy as np
 from wel import __version__
 from wel.errors import check_whole, invalid, one_of
 from wel.images.cifar10 import Cifar10, Split, load_cifar10
-from wel.images.load import preprocess
+from wel.images.preprocessing import parse_preprocessing
 from wel.networks.zoo import architecture
 from wel.system.files import file_sha256, written_whole
 from wel.system.progress import progress
@@ -160,7 +160,7 @@ def batches(data: Split, classes: int, recipe: Recipe, rng: np.random.Generator)
     for start in range(0, len(order) - recipe.batch_size + 1, recipe.batch_size):
         index = order[start : start + recipe.batch_size]
         x = _augment(data.images[index], recipe.shift, rng)
-        yield preprocess(x, "0-1"), np.eye(classes, dtype="float32")[data.labels[index]]
+        yield parse_preprocessing("0-1")(x), np.eye(classes, dtype="float32")[data.labels[index]]
 
 
 def _augment(images: np.ndarray, shift: int, rng: np.random.Generator) -> np.ndarray:
@@ -220,5 +220,5 @@ def accuracy(name: str, weights: Path, test: Split) -> float:
     arch = architecture(name)
     model = arch.build(arch.input_shape, arch.classes)
     model.load_weights(weights)
-    logits = model.predict(preprocess(test.images, arch.preprocessing), batch_size=500, verbose=0)
+    logits = model.predict(parse_preprocessing(arch.preprocessing)(test.images), batch_size=500, verbose=0)
     return round(float((logits.argmax(1) == test.labels).mean()), 4)

@@ -14,7 +14,7 @@ from PIL import Image, ImageCms
 
 import wel
 from wel.errors import WelError
-from wel.images.load import load_images, preprocess
+from wel.images.load import load_images
 from wel.images.preprocessing import guess_preprocessing, parse_preprocessing
 from wel.networks.network import Network
 from wel.networks.zoo import ZOO
@@ -64,14 +64,14 @@ def refused(match: str, *args, **kwargs) -> None:
 
 def test_zero_to_one():
     pixels = np.array([[[[0, 51, 255]]]], dtype="uint8")
-    inputs = preprocess(pixels, "0-1")
+    inputs = parse_preprocessing("0-1")(pixels)
     assert inputs.dtype == np.float32
     np.testing.assert_allclose(inputs, [[[[0, 51 / 255, 1]]]], rtol=1e-7)
 
 
 def test_caffe():
     # red 10, green 20, blue 30: blue first, 30 - 103.939, 20 - 116.779, 10 - 123.68
-    inputs = preprocess(np.array([[[[10, 20, 30]]]], dtype="uint8"), "caffe")
+    inputs = parse_preprocessing("caffe")(np.array([[[[10, 20, 30]]]], dtype="uint8"))
     assert inputs.dtype == np.float32
     np.testing.assert_allclose(inputs, [[[[-73.939, -96.779, -113.68]]]], rtol=1e-6)
 

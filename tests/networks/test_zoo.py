@@ -11,7 +11,7 @@ import pytest
 from tensorflow import keras
 
 from wel.errors import WelError
-from wel.images.load import PREPROCESSINGS
+from wel.images.preprocessing import PREPROCESSINGS
 from wel.networks import loading
 from wel.networks.loading import load
 from wel.networks.zoo import ZOO, architecture

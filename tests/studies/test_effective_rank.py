@@ -199,7 +199,7 @@ def test_what_cannot_be_used_is_refused(net, images):
         wel.effective_rank(net, images, "gradient", vectors=2)
     with pytest.raises(UnsupportedError, match="needs patterns"):
         wel.effective_rank(net, images, "pattern_net")
-    skipped = wel.effective_rank(net, images, vectors=3).skipped
+    skipped = wel.effective_rank(chain(np.eye(2)), np.ones((1, 4, 5, 2), "float32"), vectors=3).skipped
     assert set(skipped) == {"pattern_net", "pattern_attribution"}
 
 
@@ -229,15 +229,20 @@ def test_the_command(tmp_path, capsys):
     ratios = pd.read_csv(out / "singular_values.csv", float_precision="round_trip")
     weights = ratios.query("quantity == 'weights' and place == 'layer' and matrix == 'tap'")
     assert f"{weights['product'].iloc[-1]:.3g}" in printed and "Effective rank at the input" in printed
-    assert run(*options) == 0  # again: what is there is read
 
 
-def test_the_command_without_patterns_or_a_single_path(tmp_path, capsys):
-    options = ("--model", "resnet20", "--limit", 1, "--methods", "gradient", "--start-layers", "dense", "--vectors", 3)
-    assert run(*options, "--out", tmp_path / "run") == 0
+def test_the_command_without_patterns_or_a_single_path(residual, images, tmp_path, capsys):
+    residual.save(tmp_path / "residual.h5")
+    np.save(tmp_path / "images.npy", images)
+    options = ("--model", tmp_path / "residual.h5", "--images", tmp_path / "images.npy", "--preprocess", "none", "--limit", 1)
+    command = (*options, "--methods", "gradient", "--start-layers", "dense", "--vectors", 3, "--out", tmp_path / "run")
+    assert run(*command) == 0
     printed = capsys.readouterr().out
-    assert "Left out: patterns. There are no patterns for the weights of resnet20." in printed
-    assert "Left out: between. No chain of matrices: layer 'add2_1' (Add) has 2 inputs." in printed
+    assert "Left out: patterns. There are no patterns for the weights of residual." in printed
+    assert "Left out: between. No chain of matrices: layer 'add' (Add) has 2 inputs." in printed
+    written = {path.name: path.read_bytes() for path in (tmp_path / "run").glob("*.csv")}
+    assert run(*command) == 0  # again: what is there is read
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").glob("*.csv")} == written
 
 
 def test_the_command_refuses_before_it_begins(tmp_path, capsys):

@@ -116,7 +116,7 @@ def median(values: np.ndarray) -> np.ndarray:
     return np.squeeze((middle[0] + middle[1]) / 2, axis=-2)
 
 
-def _kept(ratios: Ratios) -> dict[str, np.ndarray]:
+def _kept(ratios: Ratios) -> dict[str, Any]:
     undefined = np.isnan(ratios.locations[..., 0]).mean(axis=1)
     return {"location": median(ratios.locations), "layer": np.asarray(ratios.layer), "undefined": undefined}
 
