@@ -9,12 +9,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Iterator, Mapping
 
+import numpy as np
+
 from wel.errors import WelError
 from wel.modelfiles import channels_first, keras1, keras3
 from wel.modelfiles.budget import variables_within
 from wel.modelfiles.configuration import MODELS, check_model
+from wel.modelfiles.conversion import assign
 from wel.modelfiles.foreign import check_own, foreign_parts, given_objects
 from wel.modelfiles.modelfile import Weights
+from wel.modelfiles.naming import leaf_layers, order_of_layers, order_of_weights, taken_in_order
 from wel.modelfiles.precision import in_single
 from wel.modelfiles.theano_kernels import flip_kernels
 
@@ -98,16 +102,44 @@ def load_weights(model: Any, weights: Weights) -> tuple[str, ...]:
     Raises:
         WelError: or whatever Keras raises, when they do not fit.
     """
-    from keras.src.saving.legacy.hdf5_format import load_weights_from_hdf5_group
-
     root = weights.file.get("model_weights", weights.file)
     if "layer_names" in root.attrs or "layer_names0" in root.attrs:
-        load_weights_from_hdf5_group(root, model)
-        return flip_kernels(model) if weights.backend == "theano" else ()
+        notes = _load_named(model, root, weights)
+        return notes + (flip_kernels(model) if weights.backend == "theano" else ())
     if "_layer_checkpoint_dependencies" not in root:
         raise WelError("It holds no weights that Keras 2 saved.")
     _load_checkpoint(model, root)
     return ()
+
+
+def _load_named(model: Any, root: Any, weights: Weights) -> tuple[str, ...]:
+    """The weights of an HDF5 file, which are those of layers that have names, and have names themselves.
+
+    Keras 2 takes both in the file's order, in which the weights of a nested model that was frozen come last.
+    """
+    from keras.src.saving.legacy.hdf5_format import _legacy_weights as in_file_order
+    from keras.src.saving.legacy.hdf5_format import load_attributes_from_hdf5_group as listed
+    from keras.src.saving.legacy.hdf5_format import preprocess_weights_for_loading as preprocessed
+
+    stored = {name: names for name in listed(root, "layer_names") if (names := listed(root[name], "weight_names"))}
+    layers = [layer for layer in model.layers if in_file_order(layer)]
+    if len(stored) != len(layers):
+        raise WelError(f"It holds the weights of {len(stored)} layers. Expected those of {len(layers)}.")
+    order = order_of_layers([layer.name for layer in layers], list(stored))
+    unnamed = [] if order.is_named else [layer.name for layer in layers]
+    for layer, name in zip(layers, (list(stored)[place] for place in order.places)):
+        variables = in_file_order(layer)
+        places, is_named = order_of_weights(leaf_layers(layer), variables, stored[name])
+        values = [np.asarray(root[name][stored[name][place]]) for place in places]
+        assign(layer.name, variables, preprocessed(layer, values, weights.keras_version or "1", weights.backend))
+        unnamed += [] if is_named else [layer.name]
+    if "top_level_model_weights" in root:
+        top = root["top_level_model_weights"]
+        variables = model._trainable_weights + model._non_trainable_weights
+        assign(model.name, variables, [np.asarray(top[name]) for name in listed(top, "weight_names")])
+    for layer in model._flatten_layers():
+        layer.finalize_state()
+    return taken_in_order(unnamed)
 
 
 def _load_checkpoint(model: Any, file: Any) -> None:
