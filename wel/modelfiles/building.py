@@ -12,7 +12,7 @@ from typing import Any, Iterator, Mapping
 import numpy as np
 
 from wel.errors import WelError
-from wel.modelfiles import channels_first, keras1, keras3
+from wel.modelfiles import channels_first, keras1, keras3, operators
 from wel.modelfiles.budget import variables_within
 from wel.modelfiles.configuration import MODELS, check_model
 from wel.modelfiles.conversion import assign
@@ -58,8 +58,9 @@ class Building:
         if self._version:  # whose own classes are unknown, and whose code is not
             check_own(configuration, rules.given, rules.allow_code, code_only=True)
             self._converted, self._notes = self._version.converted(configuration)
-        self._converted, more = in_single(self._converted)
-        self._notes += more
+        for rewritten in (operators.converted, in_single):
+            self._converted, more = rewritten(self._converted)
+            self._notes += more
         self._model = self._built(self._converted)
 
     def loaded(self, weights: Weights) -> tuple[Any, tuple[str, ...]]:

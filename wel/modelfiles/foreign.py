@@ -8,7 +8,8 @@ from functools import cache
 from typing import Any, Iterator, Mapping
 
 from wel.errors import WelError
-from wel.modelfiles.configuration import objects
+from wel.modelfiles.configuration import OPERATOR, objects
+from wel.modelfiles.operators import operator_name
 
 # what runs code or arbitrary operations that a file names, while it is being loaded or later
 CODE = frozenset(
@@ -127,6 +128,8 @@ def _foreign_object(part: dict, owner: str, given: Mapping[str, Any]) -> Foreign
     if _is_given(registered if "module" in part and "registered_name" in part else kind, given):
         return None
     code = {_short(kind), _short(registered or "")} & CODE
+    if code == {OPERATOR}:
+        return Foreign(owner, f"the TensorFlow operator {operator_name(part.get('config'))}", is_code=True)
     if code:
         return Foreign(owner, f"a layer of the class {min(code)}", is_code=True)
     if kind in OPERATIONS:

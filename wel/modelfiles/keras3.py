@@ -208,7 +208,9 @@ def _call(layer: dict, call: dict, nested: set[str]) -> list[list]:
     arguments = {key: value for key, value in {**more, **call["kwargs"]}.items() if value not in (None, [None, None])}
     unknown = set(arguments) - {"training", *ARGUMENTS.get(layer["class_name"], ())}
     if unknown or not isinstance(arguments.get("training", False), bool):
-        raise refused(f"its layer '{name_of(layer)}' is called with {', '.join(map(repr, sorted(unknown or arguments)))}, which is not read.")
+        raise refused(
+            f"its layer '{name_of(layer)}' is called with {', '.join(map(repr, sorted(unknown or arguments)))}, which is not read."
+        )
     tensors = tensors if isinstance(tensors, list) else [tensors]
     if not all(map(_is_tensor, [*tensors, *(value for key, value in arguments.items() if key != "training")])):
         raise refused(f"its layer '{name_of(layer)}' is called with something that is no layer's output.")
@@ -275,7 +277,9 @@ def _load_archived(model: Any, group: h5py.Group, configuration: dict) -> tuple[
     unnamed: list[str] = []
     for layer, path in _places(model, group, configuration, "", unnamed):
         stored = group[path] if path in group else {}
-        assign(layer.name, layer._trainable_weights + layer._non_trainable_weights, [np.asarray(stored[str(i)]) for i in range(len(stored))])
+        assign(
+            layer.name, layer._trainable_weights + layer._non_trainable_weights, [np.asarray(stored[str(i)]) for i in range(len(stored))]
+        )
     return taken_in_order(unnamed)
 
 
@@ -319,7 +323,9 @@ def _inner(layer: Any) -> Iterator[tuple[Any, str]]:
 
 def _paths(configuration: dict, prefix: str) -> Iterator[tuple[str, dict]]:
     """Where an archive keeps each layer of a model."""
-    listed = [part for part in parts(configuration) if not (configuration["class_name"] == "Sequential" and part["class_name"] == "InputLayer")]
+    listed = [
+        part for part in parts(configuration) if not (configuration["class_name"] == "Sequential" and part["class_name"] == "InputLayer")
+    ]
     return zip(_counted(f"{prefix}layers/", [part["class_name"] for part in listed]), listed)
 
 
