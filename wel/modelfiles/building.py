@@ -21,9 +21,12 @@ from wel.modelfiles.modelfile import Weights
 from wel.modelfiles.naming import leaf_layers, order_of_layers, order_of_weights, taken_in_order
 from wel.modelfiles.precision import in_single
 from wel.modelfiles.theano_kernels import flip_kernels
+from wel.modelfiles.training import without_training
 
 # of other versions of Keras, into its words for this one
 VERSIONS = (keras1, keras3)
+# the attribute whose name stands before a layer's in weights files, of Keras 2.12 to 2.14 and of 2.15
+CHECKPOINT, LATER_CHECKPOINT = "_layer_checkpoint_dependencies", "layers"
 
 
 @dataclass(frozen=True)
@@ -52,12 +55,14 @@ class Building:
     """
 
     def __init__(self, configuration: dict, keras_version: str | None, numbers: int, rules: Rules):
-        self._configuration, self._numbers, self._rules = configuration, numbers, rules
-        self._version = _version_of(configuration, keras_version)
-        self._converted, self._notes = configuration, ()
+        self._configuration, self._notes = without_training(configuration, rules.given)
+        self._numbers, self._rules = numbers, rules
+        self._version = _version_of(self._configuration, keras_version)
+        self._converted = self._configuration
         if self._version:  # whose own classes are unknown, and whose code is not
-            check_own(configuration, rules.given, rules.allow_code, code_only=True)
-            self._converted, self._notes = self._version.converted(configuration)
+            check_own(self._configuration, rules.given, rules.allow_code, code_only=True)
+            self._converted, more = self._version.converted(self._configuration)
+            self._notes += more
         for rewritten in (operators.converted, in_single):
             self._converted, more = rewritten(self._converted)
             self._notes += more
@@ -107,7 +112,7 @@ def load_weights(model: Any, weights: Weights) -> tuple[str, ...]:
     if "layer_names" in root.attrs or "layer_names0" in root.attrs:
         notes = _load_named(model, root, weights)
         return notes + (flip_kernels(model) if weights.backend == "theano" else ())
-    if "_layer_checkpoint_dependencies" not in root:
+    if not {CHECKPOINT, LATER_CHECKPOINT} & set(root):
         raise WelError("It holds no weights that Keras 2 saved.")
     _load_checkpoint(model, root)
     return ()
@@ -145,11 +150,15 @@ def _load_named(model: Any, root: Any, weights: Weights) -> tuple[str, ...]:
 
 def _load_checkpoint(model: Any, file: Any) -> None:
     """The weights of Keras 2.12 to 2.15's archives and .weights.h5 files, which lie where the model's attributes do."""
+    layers = CHECKPOINT if CHECKPOINT in file else LATER_CHECKPOINT
     from keras.src.saving import saving_lib
 
     class Store(saving_lib.H5IOStore):
         def __init__(self):
             self.h5_file = file
+
+        def get(self, path):
+            return super().get(path.replace(CHECKPOINT, layers))
 
     saving_lib._load_state(model, weights_store=Store(), assets_store=None, inner_path="", visited_trackables=set())
 

@@ -190,6 +190,11 @@ def known_classes() -> frozenset[str]:
     return frozenset(layers | public | set(initializers.LOCAL.ALL_OBJECTS)) - CODE - set(UNREAD)
 
 
+def known_strings() -> frozenset[str]:
+    """Names that Keras accepts for an initialiser, a regulariser or a constraint."""
+    return known_classes() | {"l1_l2"}
+
+
 @cache
 def known_activations() -> frozenset[str]:
     """Names that Keras accepts for an activation function."""
