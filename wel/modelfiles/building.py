@@ -15,11 +15,12 @@ from wel.errors import WelError
 from wel.modelfiles import channels_first, keras1, keras3, operators
 from wel.modelfiles.budget import variables_within
 from wel.modelfiles.configuration import MODELS, check_model
-from wel.modelfiles.conversion import assign
+from wel.modelfiles.conversion import FileError, assign
 from wel.modelfiles.foreign import check_own, foreign_parts, given_objects
 from wel.modelfiles.modelfile import Weights
 from wel.modelfiles.naming import leaf_layers, order_of_layers, order_of_weights, taken_in_order
 from wel.modelfiles.precision import in_single
+from wel.modelfiles.shapes import with_input_shape
 from wel.modelfiles.theano_kernels import flip_kernels
 from wel.modelfiles.training import without_training
 
@@ -31,15 +32,17 @@ CHECKPOINT, LATER_CHECKPOINT = "_layer_checkpoint_dependencies", "layers"
 
 @dataclass(frozen=True)
 class Rules:
-    """What a file's configuration may name.
+    """What a user adds to a file's configuration, and what it may name.
 
     Attributes:
         given: name -> class or function that the user vouches for.
         allow_code: runs functions that a configuration carries, and imports modules that it names.
+        input_shape: of one input, channels last, for a configuration that says none or leaves sizes open.
     """
 
     given: Mapping[str, Any]
     allow_code: bool
+    input_shape: tuple[int, ...] | None = None
 
 
 class Building:
@@ -66,7 +69,11 @@ class Building:
         for rewritten in (operators.converted, in_single):
             self._converted, more = rewritten(self._converted)
             self._notes += more
-        self._model = self._built(self._converted)
+        if _is_plain(self._converted):
+            self._converted, more = with_input_shape(self._converted, rules.input_shape)
+            self._notes += more
+        with _shape_told(rules.input_shape if more else None):
+            self._model = self._built(self._converted)
 
     def loaded(self, weights: Weights) -> tuple[Any, tuple[str, ...]]:
         """The Keras model with the weights of an open file, and sentences on what was converted.
@@ -172,6 +179,20 @@ def _version_of(configuration: dict, keras_version: str | None) -> Any:
     if not _is_plain(configuration):
         return None
     return next((version for version in VERSIONS if version.applies(configuration, keras_version)), None)
+
+
+@contextmanager
+def _shape_told(shape: tuple[int, ...] | None) -> Iterator[None]:
+    """Says of a failure that it may lie in the shape that the user gives."""
+    try:
+        yield
+    except WelError:
+        raise
+    except Exception as error:
+        if shape is None:
+            raise
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise FileError(f"cannot be built for inputs of shape {shape} ({reason}). Expected the `input_shape` it was made for.") from error
 
 
 @contextmanager

@@ -52,6 +52,11 @@ def applies(configuration: dict, keras_version: str | None = None) -> bool:
         return bool(_ranks(configuration))
 
 
+def has_images(configuration: dict, rank: int) -> bool:
+    """Whether tensors of a rank, the batch included, are channels_first images."""
+    return rank in _ranks(configuration)
+
+
 def converted(configuration: dict) -> Converted:
     """The configuration with all images channels-last and weights of the same shapes.
 

@@ -21,6 +21,10 @@ class Converted(NamedTuple):
     notes: tuple[str, ...]
 
 
+class FileError(WelError):
+    """What is wrong with a file, as the end of a sentence that begins with its name."""
+
+
 def refused(why: str) -> WelError:
     """The error for a configuration that cannot be converted; `why` is a sentence."""
     return WelError(f"Invalid value for `model`: {why}")

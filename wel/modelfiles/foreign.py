@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Iterator, Mapping
 
-from wel.errors import WelError
 from wel.modelfiles.configuration import OPERATOR, objects
+from wel.modelfiles.conversion import FileError
 from wel.modelfiles.operators import operator_name
 
 # what runs code or arbitrary operations that a file names, while it is being loaded or later
@@ -38,8 +38,8 @@ VALUES = frozenset("TensorShape __tuple__ __ellipsis__ __bytes__ __tensor__ __nu
 NO_ACTIVATIONS = frozenset("deserialize get serialize keras_export".split())
 
 
-class ForeignError(WelError):
-    """What a configuration has that is not Keras's own, as the end of a sentence that begins with the file."""
+class ForeignError(FileError):
+    """What a configuration has that is not Keras's own."""
 
 
 @dataclass(frozen=True)

@@ -49,8 +49,8 @@ RENAMED_OF = {"LeakyReLU": {"negative_slope": "alpha"}}
 GONE: dict[str, tuple] = {
     "optional": (False,), "ragged": (False,), "sparse": (False,), "renorm": (False,), "renorm_clipping": (None,), "autocast": (True,),
     "synchronized": (False, True), "lora_rank": (None,), "lora_alpha": (None,), "quantization_config": (None,), "rms_scaling": (False,),
-    "use_gate": (False,), "sliding_window": (None,), "flash_attention": (None, False), "pad_to_aspect_ratio": (False,), "antialias": (False,),
-    "use_cudnn": ("auto", True, False),
+    "use_gate": (False,), "sliding_window": (None,), "flash_attention": (None, False), "pad_to_aspect_ratio": (False,),
+    "antialias": (False,), "use_cudnn": ("auto", True, False),
 }  # fmt: skip
 UNSAID = ("ZeroPadding1D", "Cropping1D", "UpSampling1D", "CenterCrop", "RandomCrop", "Resizing")
 # what these have and Keras 2.14 has not; augmentations do nothing at inference
