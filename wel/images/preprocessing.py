@@ -12,6 +12,7 @@ import numpy as np
 from wel.errors import WelError, invalid
 from wel.images.fingerprints import Family, named_family, shaped_family
 from wel.networks.graph import OPERATIONS, Node
+from wel.networks.kinds import SELECTION
 from wel.networks.network import Network
 
 CAFFE_MEAN = (103.939, 116.779, 123.68)  # blue, green, red
@@ -32,7 +33,7 @@ FORMS = (
 NUMBER = r"([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)"
 
 # layers that may come before a network's first own one: they change values, or they do not
-CHANGING = ("Rescaling", "Normalization", "Lambda", *OPERATIONS)
+CHANGING = ("Rescaling", "Normalization", "Lambda", SELECTION, *OPERATIONS)
 PASSING = (
     "CenterCrop Concatenate Dropout GaussianDropout GaussianNoise Permute RandomBrightness RandomContrast RandomCrop RandomFlip "
     "RandomHeight RandomRotation RandomTranslation RandomWidth RandomZoom Reshape Resizing SpatialDropout2D"
@@ -190,7 +191,7 @@ def _leading(net: Network) -> list[Node]:
 
 
 def _from_own_rescaling(net: Network, leading: list[Node]) -> tuple[str, str] | None:
-    changing = [node.layer.name if node.kind in OPERATIONS else node.kind for node in leading if node.kind in CHANGING]
+    changing = [node.layer.name if node.kind in (SELECTION, *OPERATIONS) else node.kind for node in leading if node.kind in CHANGING]
     if not changing:
         return None
     black, white = (_through(leading, np.full((1, *net.input_shape), value, "float32")) for value in (0, 255))

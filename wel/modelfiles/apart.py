@@ -1,69 +1,62 @@
-"""A check in a copy of this process: a library that hangs, crashes or takes all memory over a hostile file takes nothing else with it."""
+"""A check in a process of its own: a library that hangs, crashes or takes all memory over a hostile file takes nothing else with it."""
 
 from __future__ import annotations
 
-import os
-import select
-import signal
+import json
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
 from typing import Callable
 
 from wel.errors import WelError
 
+# no start-up file of the installation runs, and the path is the caller's without the current directory, where strangers' files lie
+COMMAND = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from wel.modelfiles.apart import answer; answer(*sys.argv[2:])"
+# what the process writes when the check has come to an end, before the sentence of what was raised
+ENDED = b"!"
+LONGEST = 4000
 
-def check_apart(check: Callable[[], None], seconds: float) -> None:
-    """Calls a function in a copy of this process and raises its WelError here.
 
-    The copy is a fork, which sees what this process has in memory and starts in milliseconds; it calls nothing but the function.
-    On systems without fork, the function is called in this process.
+def check_apart(check: Callable[..., None], *arguments: str, content: bytes = b"", seconds: float) -> None:
+    """Calls a function in a fresh process, which shares nothing with this one, and raises its WelError here.
+
+    A copy of this process would be quicker and is no place for it: it would run the finalizers of the caller's garbage, in which a library
+    that has threads, such as TensorFlow, crashes.
 
     Args:
-        check: returns nothing, and raises WelError for what it refuses.
+        check: a function of a module that imports little; returns nothing, and raises WelError for what it refuses.
+        arguments: that it gets.
+        content: what it reads from the standard input.
         seconds: that it may take.
 
     Raises:
         WelError: the function's own, or that it raised something else, took too long or crashed.
+        RuntimeError: when the process cannot import the function.
     """
-    if not hasattr(os, "fork"):
-        return check()
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reader)
-        _answer(check, writer)
-    os.close(writer)
+    path = [str(Path(__file__).parents[2]), *(entry for entry in sys.path if entry)]
+    command = [sys.executable, "-I", "-S", "-c", COMMAND, json.dumps(path), check.__module__, check.__name__, *arguments]
     try:
-        # no answer, not even an empty one, comes from a copy that died
-        ready, _, _ = select.select([reader], [], [], seconds)
-        answer = _everything(reader) if ready else b""
-    finally:
-        os.close(reader)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-    if not ready:
-        raise WelError(f"It cannot be read within {seconds:g} seconds.")
-    if not answer:
-        raise WelError("It crashes the program that reads it.")
-    if sentence := answer[1:].decode():
+        ended = subprocess.run(command, input=content, capture_output=True, timeout=seconds)
+    except subprocess.TimeoutExpired as error:
+        raise WelError(f"It cannot be read within {seconds:g} seconds.") from error
+    if not ended.stdout.startswith(ENDED):
+        if ended.returncode < 0:
+            raise WelError("It crashes the program that reads it.")
+        raise RuntimeError(f"{check.__module__} cannot be run in a process of its own: {ended.stderr.decode(errors='replace')[-LONGEST:]}")
+    if sentence := ended.stdout.removeprefix(ENDED).decode():
         raise WelError(sentence)
 
 
-def _answer(check: Callable[[], None], writer: int) -> None:
-    """In the copy: writes one byte, and the sentence of what was raised."""
+def answer(module: str, name: str, *arguments: str) -> None:
+    """In the process: calls the function and writes what it raised."""
+    check = getattr(import_module(module), name)
     sentence = ""
     try:
-        check()
+        check(*arguments)
     except WelError as error:
         sentence = str(error)
     except BaseException as error:
         lines = str(error).splitlines() or [type(error).__name__]
         sentence = f"It is broken ({lines[0][:200]}). Expected a whole file as Keras saves it."
-    finally:
-        os.write(writer, b"!" + sentence.encode(errors="replace")[:4000])
-        os._exit(0)
-
-
-def _everything(reader: int) -> bytes:
-    parts = []
-    while part := os.read(reader, 1 << 16):
-        parts.append(part)
-    return b"".join(parts)
+    sys.stdout.buffer.write(ENDED + sentence.encode(errors="replace")[:LONGEST])

@@ -9,30 +9,40 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Iterator, Mapping
 
+import numpy as np
+
 from wel.errors import WelError
-from wel.modelfiles import channels_first, keras1, keras3
+from wel.modelfiles import channels_first, keras1, keras3, operators
 from wel.modelfiles.budget import variables_within
 from wel.modelfiles.configuration import MODELS, check_model
+from wel.modelfiles.conversion import FileError, assign
 from wel.modelfiles.foreign import check_own, foreign_parts, given_objects
 from wel.modelfiles.modelfile import Weights
+from wel.modelfiles.naming import leaf_layers, order_of_layers, order_of_weights, taken_in_order
 from wel.modelfiles.precision import in_single
+from wel.modelfiles.shapes import with_input_shape
 from wel.modelfiles.theano_kernels import flip_kernels
+from wel.modelfiles.training import without_training
 
 # of other versions of Keras, into its words for this one
 VERSIONS = (keras1, keras3)
+# the attribute whose name stands before a layer's in weights files, of Keras 2.12 to 2.14 and of 2.15
+CHECKPOINT, LATER_CHECKPOINT = "_layer_checkpoint_dependencies", "layers"
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What a file's configuration may name.
+    """What a user adds to a file's configuration, and what it may name.
 
     Attributes:
         given: name -> class or function that the user vouches for.
         allow_code: runs functions that a configuration carries, and imports modules that it names.
+        input_shape: of one input, channels last, for a configuration that says none or leaves sizes open.
     """
 
     given: Mapping[str, Any]
     allow_code: bool
+    input_shape: tuple[int, ...] | None = None
 
 
 class Building:
@@ -48,15 +58,22 @@ class Building:
     """
 
     def __init__(self, configuration: dict, keras_version: str | None, numbers: int, rules: Rules):
-        self._configuration, self._numbers, self._rules = configuration, numbers, rules
-        self._version = _version_of(configuration, keras_version)
-        self._converted, self._notes = configuration, ()
+        self._configuration, self._notes = without_training(configuration, rules.given)
+        self._numbers, self._rules = numbers, rules
+        self._version = _version_of(self._configuration, keras_version)
+        self._converted = self._configuration
         if self._version:  # whose own classes are unknown, and whose code is not
-            check_own(configuration, rules.given, rules.allow_code, code_only=True)
-            self._converted, self._notes = self._version.converted(configuration)
-        self._converted, more = in_single(self._converted)
-        self._notes += more
-        self._model = self._built(self._converted)
+            check_own(self._configuration, rules.given, rules.allow_code, code_only=True)
+            self._converted, more = self._version.converted(self._configuration)
+            self._notes += more
+        for rewritten in (operators.converted, in_single):
+            self._converted, more = rewritten(self._converted)
+            self._notes += more
+        if _is_plain(self._converted):
+            self._converted, more = with_input_shape(self._converted, rules.input_shape)
+            self._notes += more
+        with _shape_told(rules.input_shape if more else None):
+            self._model = self._built(self._converted)
 
     def loaded(self, weights: Weights) -> tuple[Any, tuple[str, ...]]:
         """The Keras model with the weights of an open file, and sentences on what was converted.
@@ -98,25 +115,57 @@ def load_weights(model: Any, weights: Weights) -> tuple[str, ...]:
     Raises:
         WelError: or whatever Keras raises, when they do not fit.
     """
-    from keras.src.saving.legacy.hdf5_format import load_weights_from_hdf5_group
-
     root = weights.file.get("model_weights", weights.file)
     if "layer_names" in root.attrs or "layer_names0" in root.attrs:
-        load_weights_from_hdf5_group(root, model)
-        return flip_kernels(model) if weights.backend == "theano" else ()
-    if "_layer_checkpoint_dependencies" not in root:
+        notes = _load_named(model, root, weights)
+        return notes + (flip_kernels(model) if weights.backend == "theano" else ())
+    if not {CHECKPOINT, LATER_CHECKPOINT} & set(root):
         raise WelError("It holds no weights that Keras 2 saved.")
     _load_checkpoint(model, root)
     return ()
 
 
+def _load_named(model: Any, root: Any, weights: Weights) -> tuple[str, ...]:
+    """The weights of an HDF5 file, which are those of layers that have names, and have names themselves.
+
+    Keras 2 takes both in the file's order, in which the weights of a nested model that was frozen come last.
+    """
+    from keras.src.saving.legacy.hdf5_format import _legacy_weights as in_file_order
+    from keras.src.saving.legacy.hdf5_format import load_attributes_from_hdf5_group as listed
+    from keras.src.saving.legacy.hdf5_format import preprocess_weights_for_loading as preprocessed
+
+    stored = {name: names for name in listed(root, "layer_names") if (names := listed(root[name], "weight_names"))}
+    layers = [layer for layer in model.layers if in_file_order(layer)]
+    if len(stored) != len(layers):
+        raise WelError(f"It holds the weights of {len(stored)} layers. Expected those of {len(layers)}.")
+    order = order_of_layers([layer.name for layer in layers], list(stored))
+    unnamed = [] if order.is_named else [layer.name for layer in layers]
+    for layer, name in zip(layers, (list(stored)[place] for place in order.places)):
+        variables = in_file_order(layer)
+        places, is_named = order_of_weights(leaf_layers(layer), variables, stored[name])
+        values = [np.asarray(root[name][stored[name][place]]) for place in places]
+        assign(layer.name, variables, preprocessed(layer, values, weights.keras_version or "1", weights.backend))
+        unnamed += [] if is_named else [layer.name]
+    if "top_level_model_weights" in root:
+        top = root["top_level_model_weights"]
+        variables = model._trainable_weights + model._non_trainable_weights
+        assign(model.name, variables, [np.asarray(top[name]) for name in listed(top, "weight_names")])
+    for layer in model._flatten_layers():
+        layer.finalize_state()
+    return taken_in_order(unnamed)
+
+
 def _load_checkpoint(model: Any, file: Any) -> None:
     """The weights of Keras 2.12 to 2.15's archives and .weights.h5 files, which lie where the model's attributes do."""
+    layers = CHECKPOINT if CHECKPOINT in file else LATER_CHECKPOINT
     from keras.src.saving import saving_lib
 
     class Store(saving_lib.H5IOStore):
         def __init__(self):
             self.h5_file = file
+
+        def get(self, path):
+            return super().get(path.replace(CHECKPOINT, layers))
 
     saving_lib._load_state(model, weights_store=Store(), assets_store=None, inner_path="", visited_trackables=set())
 
@@ -130,6 +179,20 @@ def _version_of(configuration: dict, keras_version: str | None) -> Any:
     if not _is_plain(configuration):
         return None
     return next((version for version in VERSIONS if version.applies(configuration, keras_version)), None)
+
+
+@contextmanager
+def _shape_told(shape: tuple[int, ...] | None) -> Iterator[None]:
+    """Says of a failure that it may lie in the shape that the user gives."""
+    try:
+        yield
+    except WelError:
+        raise
+    except Exception as error:
+        if shape is None:
+            raise
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise FileError(f"cannot be built for inputs of shape {shape} ({reason}). Expected the `input_shape` it was made for.") from error
 
 
 @contextmanager

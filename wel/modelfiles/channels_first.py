@@ -52,6 +52,11 @@ def applies(configuration: dict, keras_version: str | None = None) -> bool:
         return bool(_ranks(configuration))
 
 
+def has_images(configuration: dict, rank: int) -> bool:
+    """Whether tensors of a rank, the batch included, are channels_first images."""
+    return rank in _ranks(configuration)
+
+
 def converted(configuration: dict) -> Converted:
     """The configuration with all images channels-last and weights of the same shapes.
 
@@ -109,19 +114,23 @@ def _ranks(configuration: dict) -> frozenset[int]:
     formats: dict[int, set[str]] = {}
     for layer in all_layers(configuration):
         if "data_format" in layer["config"] and layer["class_name"] not in OWN_FORMAT:
-            rank = _rank_of(layer)
-            formats.setdefault(rank, set()).add(str(layer["config"]["data_format"]))
+            data_format = str(layer["config"]["data_format"])
+            if data_format == "channels_first" or _is_formatted(layer):
+                formats.setdefault(_rank_of(layer), set()).add(data_format)
     first = {rank for rank, found in formats.items() if "channels_first" in found}
     if any(formats[rank] != {"channels_first"} for rank in first):
         raise refused("its layers mix the data formats channels_first and channels_last. Expected one of them.")
     return frozenset(first)
 
 
+def _is_formatted(layer: dict) -> bool:
+    return any(layer["class_name"].split(dimensions)[0] in FORMATTED for dimensions in RANKS if dimensions in layer["class_name"])
+
+
 def _rank_of(layer: dict) -> int:
     kind = layer["class_name"]
-    for dimensions, rank in RANKS.items():
-        if dimensions in kind and kind.split(dimensions)[0] in FORMATTED:
-            return rank
+    if _is_formatted(layer):
+        return next(rank for dimensions, rank in RANKS.items() if dimensions in kind)
     raise refused(f"its layer '{name_of(layer)}' is a {kind} with a data_format, which wel cannot rewrite to channels_last.")
 
 

@@ -15,6 +15,8 @@ MODELS = ("Sequential", "Functional", "Model")
 INPUTS = ("InputLayer", "Input")
 # what Keras writes in place of a layer's name for an argument that is no layer's output
 CONSTANT = "_CONSTANT_VALUE"
+# an operator in TensorFlow 2.0 to 2.3
+OPERATOR, OPERATOR_PREFIX = "TensorFlowOpLayer", "tf_op_layer_"
 
 Call = tuple[str, int]
 
@@ -158,7 +160,7 @@ def _calls(layer: dict) -> Iterator[tuple[Call, set[Call]]]:
     name, config, nodes = layer.get("name"), layer.get("config"), layer.get("inbound_nodes")
     if not isinstance(name, str) or not isinstance(config, (dict, list)):
         raise WelError(f"Its layer {str(name)[:80]!r} has no name or no configuration.")
-    if isinstance(config, dict) and config.get("name", name) != name:
+    if isinstance(config, dict) and name not in _own_names(layer, config):
         raise WelError(f"Its layer {name[:80]!r} has another name in its own configuration.")
     if not isinstance(nodes, list):
         raise WelError(f"Its layer {name[:80]!r} has no list of calls.")
@@ -168,6 +170,12 @@ def _calls(layer: dict) -> Iterator[tuple[Call, set[Call]]]:
         if not sources and layer.get("class_name") not in INPUTS:
             raise WelError(f"Its layer {name[:80]!r} is called on constants alone.")
         yield (name, number), sources | ({(name, number - 1)} if number > first else set())
+
+
+def _own_names(layer: dict, config: dict) -> tuple[Any, ...]:
+    """What a layer can be called in its model: by its own name, which TensorFlow 2.3 puts a prefix before when it is an operator."""
+    own = config.get("name", layer["name"])
+    return (own, f"{OPERATOR_PREFIX}{own}") if layer.get("class_name") == OPERATOR else (own,)
 
 
 def _sources(node: Any) -> Iterator[Call]:

@@ -10,6 +10,8 @@ import numpy as np
 from wel.errors import WelError
 
 MODELS = ("Sequential", "Model", "Functional")
+# arguments that are layers
+INSIDE = ("layer", "backward_layer", "cell")
 
 
 class Converted(NamedTuple):
@@ -17,6 +19,10 @@ class Converted(NamedTuple):
 
     configuration: dict
     notes: tuple[str, ...]
+
+
+class FileError(WelError):
+    """What is wrong with a file, as the end of a sentence that begins with its name."""
 
 
 def refused(why: str) -> WelError:
@@ -65,14 +71,19 @@ def name_of(layer: dict) -> str:
 
 
 def all_layers(configuration: dict) -> Iterator[dict]:
-    """Every layer of a model's configuration, those of nested models and of wrappers such as TimeDistributed included."""
+    """Every layer of a model's configuration, those of nested models and inside others, such as in TimeDistributed, included."""
     for layer in parts(configuration):
         yield layer
-        if is_model(layer):
-            yield from all_layers(layer)
-        wrapped = layer["config"].get("layer") if isinstance(layer.get("config"), dict) else None
-        if isinstance(wrapped, dict):
-            yield from all_layers({"class_name": "Sequential", "config": [wrapped]})
+        inner = layer if is_model(layer) else {"class_name": "Sequential", "config": list(inside(layer).values())}
+        yield from all_layers(inner)
+
+
+def inside(layer: dict) -> dict[str, dict]:
+    """Argument -> the configuration of a layer that a layer has inside, such as a wrapper or a recurrent layer; of a list, `cells/0`."""
+    config = layer.get("config")
+    found = {key: config[key] for key in INSIDE if isinstance(config.get(key), dict)} if isinstance(config, dict) else {}
+    cells = config.get("cells") if isinstance(config, dict) else None
+    return found | {f"cells/{place}": cell for place, cell in enumerate(cells if isinstance(cells, list) else ())}
 
 
 def leaves(model: Any, configuration: dict) -> Iterator[Any]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Iterator, Mapping
 
-from wel.errors import WelError
-from wel.modelfiles.configuration import objects
+from wel.modelfiles.configuration import OPERATOR, objects
+from wel.modelfiles.conversion import FileError
+from wel.modelfiles.operators import operator_name
 
 # what runs code or arbitrary operations that a file names, while it is being loaded or later
 CODE = frozenset(
@@ -37,8 +38,8 @@ VALUES = frozenset("TensorShape __tuple__ __ellipsis__ __bytes__ __tensor__ __nu
 NO_ACTIVATIONS = frozenset("deserialize get serialize keras_export".split())
 
 
-class ForeignError(WelError):
-    """What a configuration has that is not Keras's own, as the end of a sentence that begins with the file."""
+class ForeignError(FileError):
+    """What a configuration has that is not Keras's own."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,8 @@ def _foreign_object(part: dict, owner: str, given: Mapping[str, Any]) -> Foreign
     if _is_given(registered if "module" in part and "registered_name" in part else kind, given):
         return None
     code = {_short(kind), _short(registered or "")} & CODE
+    if code == {OPERATOR}:
+        return Foreign(owner, f"the TensorFlow operator {operator_name(part.get('config'))}", is_code=True)
     if code:
         return Foreign(owner, f"a layer of the class {min(code)}", is_code=True)
     if kind in OPERATIONS:
@@ -185,6 +188,11 @@ def known_classes() -> frozenset[str]:
     modules = (keras.layers, keras.regularizers, keras.constraints)
     public = {name for module in modules for name, value in vars(module).items() if inspect.isclass(value)}
     return frozenset(layers | public | set(initializers.LOCAL.ALL_OBJECTS)) - CODE - set(UNREAD)
+
+
+def known_strings() -> frozenset[str]:
+    """Names that Keras accepts for an initialiser, a regulariser or a constraint."""
+    return known_classes() | {"l1_l2"}
 
 
 @cache

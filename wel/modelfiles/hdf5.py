@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Callable, Iterator
@@ -30,9 +31,22 @@ def opened(source: Path | io.BytesIO, stored: int) -> Iterator[Any]:
     Raises:
         WelError: when it is no HDF5 file, names other files, holds something else than numbers and texts, or declares more than it stores.
     """
-    check_apart(lambda: _check(source, stored), SECONDS)
+    if isinstance(source, Path):
+        check_apart(check_file, str(source), str(stored), seconds=SECONDS)
+    else:
+        check_apart(check_input, str(stored), content=source.getvalue(), seconds=SECONDS)
     with _file(source) as file:
         yield file
+
+
+def check_file(path: str, stored: str) -> None:
+    """`_check` of a file, for `check_apart`."""
+    _check(Path(path), int(stored))
+
+
+def check_input(stored: str) -> None:
+    """`_check` of what comes in at the standard input, for `check_apart`."""
+    _check(io.BytesIO(sys.stdin.buffer.read()), int(stored))
 
 
 def _file(source: Path | io.BytesIO) -> Any:

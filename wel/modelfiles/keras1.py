@@ -24,6 +24,7 @@ from wel.modelfiles.conversion import (
     parts,
     refused,
 )
+from wel.modelfiles.naming import order_of_weights, taken_in_order
 from wel.modelfiles.theano_kernels import flip_kernels
 
 # arguments that are named otherwise in Keras 2
@@ -261,11 +262,15 @@ def load_weights(model: Any, group: Any, configuration: dict) -> tuple[str, ...]
             raise refused(f"its file has the weights of {len(stored)} layers. Expected {len(layers)}.")
         _check_output_shapes(model, configuration)
         channels_first = _ordering(configuration) == "th"
+        unnamed = []
         for (name, leaf_layers), (part, names) in zip(layers, stored):
-            _assign(name, leaf_layers, [np.asarray(part[weight]) for weight in names], channels_first)
+            order = order_of_weights(leaf_layers, in_file_order(leaf_layers), names)
+            _assign(name, leaf_layers, [np.asarray(part[names[place]]) for place in order.places], channels_first)
+            unnamed += [] if order.is_named else [name]
+        notes = taken_in_order(unnamed)
         if any(name.endswith(":0") for _, names in stored for name in names):
-            return ()
-        return ("Saved with the Theano backend, as the names of its weights show.", *flip_kernels(model))
+            return notes
+        return (*notes, "Saved with the Theano backend, as the names of its weights show.", *flip_kernels(model))
 
 
 def _check_output_shapes(model: Any, configuration: dict) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import Any, Iterator
+from typing import Any, Iterable, Iterator
 
 import h5py
 import numpy as np
 
 from wel.modelfiles.conversion import (
+    INSIDE,
     Converted,
     all_layers,
     assign,
     in_file_order,
+    inside,
     is_model,
     leaves,
     malformed_refused,
@@ -22,6 +24,7 @@ from wel.modelfiles.conversion import (
     refused,
     triples,
 )
+from wel.modelfiles.naming import leaf_layers, order_of_layers, order_of_weights, taken_in_order
 
 LAYERS = frozenset(
     "InputLayer Activation ActivityRegularization Add AlphaDropout Average AveragePooling1D AveragePooling2D AveragePooling3D "
@@ -30,20 +33,37 @@ LAYERS = frozenset(
     "GlobalAveragePooling2D GlobalAveragePooling3D GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D GroupNormalization "
     "Identity LayerNormalization LeakyReLU MaxPooling1D MaxPooling2D MaxPooling3D Maximum Minimum Multiply PReLU Permute ReLU "
     "RepeatVector Rescaling Reshape SeparableConv1D SeparableConv2D Softmax SpatialDropout1D SpatialDropout2D SpatialDropout3D "
-    "Subtract UnitNormalization UpSampling1D UpSampling2D UpSampling3D ZeroPadding1D ZeroPadding2D ZeroPadding3D".split()
+    "Subtract UnitNormalization UpSampling1D UpSampling2D UpSampling3D ZeroPadding1D ZeroPadding2D ZeroPadding3D "
+    "AdditiveAttention Attention Bidirectional CategoryEncoding CenterCrop ConvLSTM1D ConvLSTM2D ConvLSTM3D EinsumDense "
+    "Embedding GRU GRUCell LSTM LSTMCell Masking MultiHeadAttention Normalization RNN RandomBrightness RandomContrast RandomCrop "
+    "RandomFlip RandomRotation RandomTranslation RandomZoom Resizing SimpleRNN SimpleRNNCell StackedRNNCells TimeDistributed".split()
 )
 # that mean the same in both; hard_sigmoid does not
 ACTIVATIONS = frozenset(
     "relu relu6 elu selu gelu silu swish leaky_relu mish tanh sigmoid softplus softsign softmax log_softmax exponential linear".split()
 )
+ACTIVATION_LAYERS = ("ELU", "LeakyReLU", "PReLU", "ReLU")
 RENAMED = {"batch_shape": "batch_input_shape"}
 RENAMED_OF = {"LeakyReLU": {"negative_slope": "alpha"}}
 # arguments that Keras 2.14 has not -> the values at which they change nothing
 GONE: dict[str, tuple] = {
     "optional": (False,), "ragged": (False,), "sparse": (False,), "renorm": (False,), "renorm_clipping": (None,), "autocast": (True,),
     "synchronized": (False, True), "lora_rank": (None,), "lora_alpha": (None,), "quantization_config": (None,), "rms_scaling": (False,),
+    "use_gate": (False,), "sliding_window": (None,), "flash_attention": (None, False), "pad_to_aspect_ratio": (False,),
+    "antialias": (False,), "use_cudnn": ("auto", True, False),
 }  # fmt: skip
-UNSAID_1D = ("ZeroPadding1D", "Cropping1D", "UpSampling1D")
+UNSAID = ("ZeroPadding1D", "Cropping1D", "UpSampling1D", "CenterCrop", "RandomCrop", "Resizing")
+# what these have and Keras 2.14 has not; augmentations do nothing at inference
+AUGMENTATION = re.compile("Random(Brightness|Contrast|Flip|Rotation|Translation|Zoom)")
+UNSAID_OF = {"Resizing": ("fill_mode", "fill_value")}  # of its padding
+UNSAID_OF_AUGMENTATIONS = ("data_format", "value_range", "fill_mode", "interpolation", "fill_value")
+# of a call, behind the first one
+ARGUMENTS = {"MultiHeadAttention": ("value", "key")}
+# attributes that are layers, of a layer that is no model; of the others it is the cell
+INNER = {
+    "TimeDistributed": ("layer",), "Bidirectional": ("forward_layer", "backward_layer"),
+    "MultiHeadAttention": ("_query_dense", "_key_dense", "_value_dense", "_output_dense"),
+}  # fmt: skip
 TRAINING = re.compile(r".*_(initializer|regularizer|constraint)|renorm_momentum|build_config|compile_config|seed")
 
 
@@ -77,7 +97,7 @@ def converted(configuration: dict) -> Converted:
     with malformed_refused("Keras 3"):
         unknown = [_described(layer) for layer in all_layers(configuration) if not _known(layer)]
         if unknown:
-            raise refused(f"Keras 2.14 has no equal for these layers of Keras 3: {', '.join(unknown)}.")
+            raise refused(f"wel does not translate these layers of Keras 3 to Keras 2.14: {', '.join(unknown)}.")
         policies = {str(policy) for layer in all_layers(configuration) if (policy := _policy(layer)) not in (None, "float32")}
         notes = ["Read as Keras 3: it was translated to Keras 2.14, without initialisers, regularisers and constraints."]
         if policies:
@@ -116,7 +136,8 @@ def _model(configuration: dict) -> dict:
         calls = [_call(layer, call, nested) for call in layer["inbound_nodes"]]
         graph.append({**_layer(layer), "name": layer["name"], "inbound_nodes": calls})
     inner = configuration["config"]
-    ends = {key: [_tensor(end, nested) for end in triples(inner[key])] for key in ("input_layers", "output_layers")}
+    kinds = {layer["name"]: layer["class_name"] for layer in layers}
+    ends = {key: [_end(end, kinds[end[0]]) for end in triples(inner[key])] for key in ("input_layers", "output_layers")}
     return {"class_name": "Functional", "config": {"name": name, "layers": graph, **ends}}
 
 
@@ -134,26 +155,41 @@ def _tensor(source: tuple | list, nested: set[str]) -> list:
     return [name, node + (name in nested), tensor]
 
 
+def _end(end: tuple, kind: str) -> list:
+    """(layer, node, tensor) of a model's input or output, where the calls of a nested functional model count from 1 in Keras 3 too."""
+    name, node, tensor = end
+    if kind == "Functional":
+        return [name, max(node, 1), tensor]
+    return _tensor(end, {name} if kind == "Sequential" else set())
+
+
 def _layer(layer: dict) -> dict:
     if is_model(layer):
         return _model(layer)
-    kind, config = layer["class_name"], {}
+    kind, config, inner = layer["class_name"], {}, inside(layer)
+    unsaid = UNSAID_OF_AUGMENTATIONS if AUGMENTATION.fullmatch(kind) else UNSAID_OF.get(kind, ())
     for key, value in layer["config"].items():
-        if TRAINING.fullmatch(key):
+        if TRAINING.fullmatch(key) or key in unsaid:
             continue
         if key in GONE:
             if value not in GONE[key]:
                 raise refused(f"its layer '{name_of(layer)}' has {key}={value!r}, which Keras 2.14 has not.")
             continue
         config[RENAMED_OF.get(kind, RENAMED).get(key, key)] = value
-    if "activation" in config:
-        config["activation"] = _activation(layer, config["activation"])
-    if kind in UNSAID_1D and config.pop("data_format", None) not in (None, "channels_last"):
+    config.update({key: _activation(layer, config[key]) for key in ("activation", "recurrent_activation") if key in config})
+    config.update({key: _layer(inner[key]) for key in INSIDE if key in inner})
+    if kind == "MultiHeadAttention":
+        config.update(query_shape=None, key_shape=None, value_shape=None)  # which it infers when it is called
+    if "cells" in config:
+        config["cells"] = [_layer(cell) for cell in config["cells"]]
+    if kind in UNSAID and config.pop("data_format", None) not in (None, "channels_last"):
         raise refused(f"its layer '{name_of(layer)}' is a {kind} of data format channels_first, which Keras 2.14 has not.")
     return {"class_name": kind, "config": {**config, "dtype": "float32"}}
 
 
-def _activation(layer: dict, activation: Any) -> str:
+def _activation(layer: dict, activation: Any) -> str | dict:
+    if isinstance(activation, dict) and activation.get("class_name") in ACTIVATION_LAYERS and _known(activation):
+        return _layer(activation)
     name = activation.get("config") if isinstance(activation, dict) and activation.get("class_name") == "function" else activation
     if name is None:
         return "linear"
@@ -166,17 +202,31 @@ def _activation(layer: dict, activation: Any) -> str:
 
 def _call(layer: dict, call: dict, nested: set[str]) -> list[list]:
     """One call in Keras 2's form: [[layer, node, tensor, arguments], …]."""
-    (argument,) = call["args"] or [None]
-    arguments = {key: value for key, value in call["kwargs"].items() if value is not None}
-    if not set(arguments) <= {"training"} or not isinstance(arguments.get("training", False), bool):
-        raise refused(f"its layer '{name_of(layer)}' is called with {', '.join(map(repr, arguments))}, which is not read.")
-    tensors = argument if isinstance(argument, list) else [argument]
-    if not all(isinstance(tensor, dict) and tensor.get("class_name") == "__keras_tensor__" for tensor in tensors):
+    tensors, more = call["args"][0] if call["args"] else None, dict(zip(ARGUMENTS.get(layer["class_name"], ()), call["args"][1:]))
+    if len(call["args"]) > 1 + len(more):
+        raise refused(f"its layer '{name_of(layer)}' is called with {len(call['args'])} arguments, which is not read.")
+    arguments = {key: value for key, value in {**more, **call["kwargs"]}.items() if value not in (None, [None, None])}
+    unknown = set(arguments) - {"training", *ARGUMENTS.get(layer["class_name"], ())}
+    if unknown or not isinstance(arguments.get("training", False), bool):
+        raise refused(
+            f"its layer '{name_of(layer)}' is called with {', '.join(map(repr, sorted(unknown or arguments)))}, which is not read."
+        )
+    tensors = tensors if isinstance(tensors, list) else [tensors]
+    if not all(map(_is_tensor, [*tensors, *(value for key, value in arguments.items() if key != "training")])):
         raise refused(f"its layer '{name_of(layer)}' is called with something that is no layer's output.")
-    return [[*_tensor(tensor["config"]["keras_history"], nested), arguments] for tensor in tensors]
+    arguments = {key: value if key == "training" else _source(value, nested) for key, value in arguments.items()}
+    return [[*_source(tensor, nested), arguments] for tensor in tensors]
 
 
-def load_weights(model: Any, file: h5py.Group, configuration: dict) -> None:
+def _is_tensor(argument: Any) -> bool:
+    return isinstance(argument, dict) and argument.get("class_name") == "__keras_tensor__"
+
+
+def _source(tensor: dict, nested: set[str]) -> list:
+    return _tensor(tensor["config"]["keras_history"], nested)
+
+
+def load_weights(model: Any, file: h5py.Group, configuration: dict) -> tuple[str, ...]:
     """Puts the weights of a Keras 3 file into the model that was built from the converted configuration.
 
     Args:
@@ -185,20 +235,27 @@ def load_weights(model: Any, file: h5py.Group, configuration: dict) -> None:
             or an HDF5 model file or weights file (`conv/conv/kernel`: named by layer).
         configuration: the file's own, not converted.
 
+    Returns:
+        Sentences on what was done with them.
+
     Raises:
         WelError: when they do not fit the model.
     """
     with malformed_refused("Keras 3"):
         group = file["model_weights"] if "model_weights" in file else file
         if "layer_names" in group.attrs:
-            _load_by_name(model, group, converted(configuration).configuration)
+            notes = _load_by_name(model, group, converted(configuration).configuration)
         else:
-            _load_archived(model, group, configuration)
+            notes = _load_archived(model, group, configuration)
+    for layer in model._flatten_layers():
+        layer.finalize_state()
+    return notes
 
 
-def _load_by_name(model: Any, group: h5py.Group, configuration: dict) -> None:
+def _load_by_name(model: Any, group: h5py.Group, configuration: dict) -> tuple[str, ...]:
     from keras.src.saving.legacy.hdf5_format import load_attributes_from_hdf5_group as listed
 
+    unnamed = []
     for part in parts(configuration):
         if part["class_name"] == "InputLayer":
             continue
@@ -209,33 +266,74 @@ def _load_by_name(model: Any, group: h5py.Group, configuration: dict) -> None:
         if layer.name not in group:
             raise refused(f"its file has no weights of the layer '{layer.name}'.")
         stored = group[layer.name]
-        assign(layer.name, variables, [np.asarray(stored[name]) for name in listed(stored, "weight_names")])
+        names = listed(stored, "weight_names")
+        order = order_of_weights(leaf_layers(layer), variables, names)
+        assign(layer.name, variables, [np.asarray(stored[names[place]]) for place in order.places])
+        unnamed += [] if order.is_named else [layer.name]
+    return taken_in_order(unnamed)
 
 
-def _load_archived(model: Any, group: h5py.Group, configuration: dict) -> None:
-    paths = list(_paths(configuration))
-    for layer, path in zip(leaves(model, converted(configuration).configuration), paths):
+def _load_archived(model: Any, group: h5py.Group, configuration: dict) -> tuple[str, ...]:
+    unnamed: list[str] = []
+    for layer, path in _places(model, group, configuration, "", unnamed):
         stored = group[path] if path in group else {}
-        said = stored.attrs.get("name") if stored else None
-        if said is not None and said != layer.name:
-            raise refused(f"its file has at '{path}' the weights of the layer '{said}'. Expected those of '{layer.name}'.")
-        values = [np.asarray(stored[str(i)]) for i in range(len(stored))]
-        assign(layer.name, layer._trainable_weights + layer._non_trainable_weights, values)
+        assign(
+            layer.name, layer._trainable_weights + layer._non_trainable_weights, [np.asarray(stored[str(i)]) for i in range(len(stored))]
+        )
+    return taken_in_order(unnamed)
 
 
-def _paths(configuration: dict, prefix: str = "") -> Iterator[str]:
-    """Where an archive keeps the variables of each layer, those of nested models in place."""
-    counts: Counter[str] = Counter()
-    for part in parts(configuration):
-        if configuration["class_name"] == "Sequential" and part["class_name"] == "InputLayer":
-            continue
-        kind = _snake_case(part["class_name"])
-        path = f"{prefix}layers/{kind}_{counts[kind]}" if counts[kind] else f"{prefix}layers/{kind}"
-        counts[kind] += 1
+def _places(model: Any, group: h5py.Group, configuration: dict, prefix: str, unnamed: list[str]) -> Iterator[tuple[Any, str]]:
+    """Where an archive keeps the variables of each layer and of those inside it; adds to `unnamed` layers that the file names otherwise."""
+    listed = dict(_paths(configuration, prefix))
+    layers = [name_of(part) for part in listed.values()]
+    # Keras 3.4 and before write no names
+    names = [_name_in(group, f"{place}/vars") or layer for place, layer in zip(listed, layers)]
+    order = order_of_layers(layers, names)
+    unnamed += [] if order.is_named else layers
+    for part, place in zip(listed.values(), (list(listed)[place] for place in order.places)):
+        layer = model.get_layer(name_of(part))
         if is_model(part):
-            yield from _paths(part, f"{path}/")
+            yield from _places(layer, group, part, f"{place}/", unnamed)
         else:
-            yield f"{path}/vars"
+            yield from _places_inside(layer, group, part, place, unnamed)
+
+
+def _name_in(group: h5py.Group, path: str) -> str | None:
+    return group[path].attrs.get("name") if path in group else None
+
+
+def _places_inside(layer: Any, group: h5py.Group, part: dict, place: str, unnamed: list[str]) -> Iterator[tuple[Any, str]]:
+    yield layer, f"{place}/vars"
+    wrapped = inside(part).get("layer", {})
+    if is_model(wrapped):
+        yield from _places(layer.layer, group, wrapped, f"{place}/layer/", unnamed)
+        return
+    for inner, name in _inner(layer):
+        yield from _places_inside(inner, group, wrapped, f"{place}/{name}", unnamed)
+
+
+def _inner(layer: Any) -> Iterator[tuple[Any, str]]:
+    """The layers inside a layer that is no model, and where its part of an archive keeps them."""
+    cells = [cell for cell in getattr(layer, "cells", ())]
+    yield from zip(cells, _counted("cells/", [type(cell).__name__ for cell in cells]))
+    own = INNER.get(type(layer).__name__, ("cell",))
+    yield from ((getattr(layer, attribute), attribute.lstrip("_")) for attribute in own if hasattr(layer, attribute))
+
+
+def _paths(configuration: dict, prefix: str) -> Iterator[tuple[str, dict]]:
+    """Where an archive keeps each layer of a model."""
+    listed = [
+        part for part in parts(configuration) if not (configuration["class_name"] == "Sequential" and part["class_name"] == "InputLayer")
+    ]
+    return zip(_counted(f"{prefix}layers/", [part["class_name"] for part in listed]), listed)
+
+
+def _counted(prefix: str, kinds: Iterable[str]) -> Iterator[str]:
+    counts: Counter[str] = Counter()
+    for kind in map(_snake_case, kinds):
+        yield f"{prefix}{kind}_{counts[kind]}" if counts[kind] else f"{prefix}{kind}"
+        counts[kind] += 1
 
 
 def _snake_case(name: str) -> str:

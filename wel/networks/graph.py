@@ -1,7 +1,8 @@
 """The layer graph of a Keras model: which layer is called on what.
 
 A node is one call of one layer. Nested models are flattened (`outer/inner`), a reused layer appears once per call
-(`name`, `name#2`, …), and the nodes stand in the order in which Keras executes them.
+(`name`, `name#2`, …), and the nodes stand in the order in which Keras executes them. A TensorFlow function that does what a layer does
+is a node of that layer.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import Any, Iterator
 import numpy as np
 
 from wel.errors import WelError, invalid
+from wel.networks.kinds import SELECTION
+from wel.networks.operators import is_selection, layer_call
 
 # what Keras wraps a bare TensorFlow operation in
 OPERATIONS = ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer", "ClassMethod", "InstanceMethod", "InstanceProperty")
@@ -41,8 +44,8 @@ class Node:
 
     @property
     def kind(self) -> str:
-        """The layer's class name, such as "Conv2D"."""
-        return type(self.layer).__name__
+        """The layer's class name, such as "Conv2D"; "Selection" for a TensorFlow function that only takes values out of its input."""
+        return SELECTION if self.call is not None and is_selection(self.call) else type(self.layer).__name__
 
     def apply(self, inputs: list):
         """Calls the layer on tensors that take the place of its inputs, in inference mode."""
@@ -242,7 +245,8 @@ class _Walker:
         outputs = _flat(call.outputs)
         if len(outputs) != 1:
             raise WelError(f"Invalid value for `model`: layer '{name}' has {len(outputs)} outputs. Expected layers with one output.")
-        inputs = tuple(made[id(tensor)] for tensor in call.keras_inputs)
+        call, tensors = layer_call(call)
+        inputs = tuple(made[id(tensor)] for tensor in tensors)
         return [self._add(Node(name, call.layer, inputs, tuple(outputs[0].shape[1:]), call))]
 
     def _add(self, node: Node) -> str:
@@ -319,7 +323,7 @@ def _plain_config(node: Node) -> dict:
 
 def _check_plain(node: Node) -> None:
     """Raises WelError unless a flat model can repeat the call: a layer of Keras's own, on its inputs and nothing else."""
-    if node.kind in OPERATIONS:
+    if type(node.layer).__name__ in OPERATIONS:
         raise WelError(f"Layer '{node.name}' is a bare TensorFlow operation. Expected Keras layers only for a wrapped backend.")
     if type(node.layer).__module__.split(".")[0] != "keras":
         raise WelError(f"Layer '{node.name}' is of the class {node.kind}, not one of Keras's own, which a wrapped backend cannot rebuild.")

@@ -29,8 +29,14 @@ REGULARIZERS = _ranked("SpatialDropout") | {"Dropout", "AlphaDropout", "Gaussian
 AUGMENTATIONS = frozenset(f"Random{kind}" for kind in ("Flip", "Rotation", "Zoom", "Translation", "Contrast", "Brightness"))
 # the identity at inference
 IDENTITIES = AUGMENTATIONS | REGULARIZERS | {"InputLayer"}
+# TensorFlow's slices and the like, which the layer graph calls so
+SELECTION = "Selection"
 # linear, without weights, and every output is one input or 0
-SHAPES = IDENTITIES | {"Flatten", "Reshape", "Permute", "RepeatVector", "Concatenate"} | _ranked("Cropping", "UpSampling", "ZeroPadding")
+SHAPES = (
+    IDENTITIES
+    | {"Flatten", "Reshape", "Permute", "RepeatVector", "Concatenate", SELECTION}
+    | _ranked("Cropping", "UpSampling", "ZeroPadding")
+)
 # Keras's preprocessing layers that are per-channel affine maps with fixed numbers
 RESCALINGS = frozenset({"Rescaling", "Normalization"})
 # what has no value below zero where no input has one

@@ -9,15 +9,16 @@ import os
 import random
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from numbers import Integral
 from pathlib import Path
-from typing import Any, Iterator, Mapping
+from typing import Any, Iterator, Mapping, Sequence
 
 from wel.errors import WelError, check_whole, invalid
 from wel.modelfiles import hdf5
 from wel.modelfiles.budget import free, size
 from wel.modelfiles.building import Building, Rules, load_weights, loading_scope, quiet
+from wel.modelfiles.conversion import FileError
 from wel.modelfiles.custom import custom_objects_of
-from wel.modelfiles.foreign import ForeignError
 from wel.modelfiles.modelfile import (
     MODEL_SUFFIXES,
     WEIGHTS_SUFFIXES,
@@ -53,7 +54,7 @@ class Loaded:
 def load(
     model: Any,
     weights: str | Path | None = None,
-    input_shape: tuple[int, int, int] | None = None,
+    input_shape: Sequence[int] | None = None,
     classes: int | None = None,
     seed: int = 0,
     output: str | None = None,
@@ -69,7 +70,8 @@ def load(
         model: zoo name, path, or Keras model.
         weights: for the zoo "random", "imagenet" (vgg16, resnet50) or a file; by default the trained weights.
             For a .json file the weights file.
-        input_shape: (height, width, channels), for a zoo network with random weights.
+        input_shape: (height, width, channels), for a zoo network with random weights, or the shape of one input, channels last, for a file
+            that says none or leaves sizes open.
         classes: number of logits, for a zoo network with random weights.
         seed: of random weights. The caller's own random generators stay as they are.
         output: which output of a model with several: its name, its layer's name or its number.
@@ -81,7 +83,8 @@ def load(
             when weights are not finite, or the layers' values of one image do not fit into memory.
     """
     with _random_state_kept():
-        rules = Rules(custom_objects_of(custom_objects), bool(allow_code))
+        input_shape = _checked_shape(input_shape)
+        rules = Rules(custom_objects_of(custom_objects), bool(allow_code), input_shape)
         with quiet():
             loaded = _loaded(model, weights, input_shape, classes, seed, rules)
             with loading_scope(rules.given, rules.allow_code):
@@ -91,10 +94,10 @@ def load(
 def _loaded(model: Any, weights, input_shape, classes, seed: int, rules: Rules) -> Loaded:
     if str(model) in ZOO:
         return _from_zoo(ZOO[str(model)], weights, input_shape, classes, seed)
-    _refuse_settings(input_shape=input_shape, classes=classes)
+    _refuse_settings(classes=classes)
     if isinstance(model, (str, Path)):
         return _from_file(Path(model), weights, rules)
-    _refuse_settings(weights=weights)
+    _refuse_settings(weights=weights, input_shape=input_shape)
     return Loaded(model, getattr(model, "name", "model"), None)
 
 
@@ -133,7 +136,16 @@ def _random_state_kept() -> Iterator[None]:
 def _refuse_settings(**settings: Any) -> None:
     for name, value in settings.items():
         if value is not None:
-            raise invalid(name, value, f"nothing: it is for networks of the zoo ({', '.join(ZOO)}), and weights for a .json file too")
+            expected = {"weights": ", and for a .json file", "input_shape": ", and for files"}.get(name, "")
+            raise invalid(name, value, f"nothing: it is for networks of the zoo ({', '.join(ZOO)}){expected}")
+
+
+def _checked_shape(shape: Sequence[int] | None) -> tuple[int, ...] | None:
+    if shape is None:
+        return None
+    if not isinstance(shape, Sequence) or not shape or not all(isinstance(size, Integral) and size > 0 for size in shape):
+        raise invalid("input_shape", shape, "whole numbers from 1 on, such as (224, 224, 3)")
+    return tuple(map(int, shape))
 
 
 def _from_zoo(arch: Architecture, weights, input_shape, classes, seed: int) -> Loaded:
@@ -204,7 +216,7 @@ def _from_file(path: Path, weights, rules: Rules) -> Loaded:
         files = f"an existing file ({', '.join(WEIGHTS_SUFFIXES)} or .json with weights)"
         raise invalid("model", str(path), f"one of {', '.join(ZOO)}, or {files}")
     if (path / SAVED_MODEL).is_file():
-        _refuse_settings(weights=weights)
+        _refuse_settings(weights=weights, input_shape=rules.input_shape)
         return _from_saved_model(path, rules)
     if path.suffix not in MODEL_SUFFIXES or not path.is_file():
         raise invalid("model", str(path), f"a file that ends in {', '.join(WEIGHTS_SUFFIXES)} or .json")
@@ -277,7 +289,7 @@ def _refused(argument: str, path: Path, problem: str) -> Iterator[None]:
         yield
     except _Named:
         raise
-    except ForeignError as error:
+    except FileError as error:
         raise _Named(f"Invalid value for `{argument}`: '{path}' {error}") from error
     except WelError as error:
         reason = str(error).removeprefix("Invalid value for `model`: ")

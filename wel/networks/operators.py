@@ -1,0 +1,234 @@
+"""TensorFlow's functions on Keras tensors that are what a Keras layer is: x / 127.5 − 1 is a Rescaling, tf.nn.relu(x) a ReLU.
+
+In the layer graph such a call is that layer, so that whatever knows the layer knows the call.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from typing import Any, Callable, NamedTuple
+
+import numpy as np
+
+POINTWISE = {
+    "math.tanh": "tanh", "math.sigmoid": "sigmoid", "math.softplus": "softplus", "nn.softsign": "softsign", "math.exp": "exponential",
+    "nn.selu": "selu",
+}  # fmt: skip
+# that take values from their input and do nothing else to them; every output is one input
+SELECTIONS = frozenset(
+    "math.getitem strided_slice slice reverse roll stack tile repeat gather broadcast_to nn.depth_to_space nn.space_to_depth".split()
+)
+# rank -> the axes between batch and channels
+SPATIAL = {3: (1,), 4: (1, 2), 5: (1, 2, 3)}
+
+
+class Call(NamedTuple):
+    """A call of a function.
+
+    Attributes:
+        function: TensorFlow's name for it, without its version.
+        arguments: as the function names them.
+        tensors: the Keras tensors among them, each as often as it stands there.
+        output: Keras tensor.
+    """
+
+    function: str
+    arguments: dict[str, Any]
+    tensors: list[Any]
+    output: Any
+
+    def values(self, *names: str) -> list[Any]:
+        """Some arguments, None for what is not given."""
+        return [self.arguments.get(name) for name in names]
+
+    @property
+    def keeps_shape(self) -> bool:
+        return all(tensor.shape.as_list() == self.output.shape.as_list() for tensor in self.tensors)
+
+
+def is_selection(call: Any) -> bool:
+    """Whether a call, as Keras records it, is one of a function that only takes values out of its input, at places that are fixed."""
+    function = _function(call.layer)
+    return function in SELECTIONS and (len(call.keras_inputs) == 1 or function == "stack")
+
+
+def layer_call(call: Any) -> tuple[Any, list[Any]]:
+    """Keras's record of a call, of the layer that a function call amounts to where there is one, and the Keras tensors that go in."""
+    found = _read(call)
+    layer = found and found.output.dtype.is_floating and LAYERS[found.function](found)
+    if not layer:
+        return call, call.keras_inputs
+    from tensorflow import keras
+
+    kind, settings, several = layer
+    sources = found.tensors if several else found.tensors[:1]
+    built = getattr(keras.layers, kind)(name=call.layer.name, dtype=found.output.dtype.name, **settings)
+    shown = [keras.Input(batch_shape=x.shape, dtype=x.dtype, name=f"{call.layer.name}_{i}") for i, x in enumerate(sources)]
+    built(shown if several else shown[0])
+    return built.inbound_nodes[0], sources
+
+
+def _function(layer: Any) -> str:
+    """TensorFlow's name for the function that a layer calls, without its version; empty for other layers."""
+    name = getattr(layer, "symbol", None) if type(layer).__name__ in ("TFOpLambda", "SlicingOpLambda") else None
+    return (name or "").removeprefix("compat.v1.").replace("__operators__.", "math.")
+
+
+def _read(call: Any) -> Call | None:
+    """The call in the function's own words; None for one that is no layer."""
+    function = _function(call.layer)
+    if function not in LAYERS:
+        return None
+    arguments = inspect.signature(call.layer.function).bind(*call.call_args, **call.call_kwargs).arguments
+    return Call(function, dict(arguments), list(call.keras_inputs), call.outputs)
+
+
+# --- what each function amounts to: a layer's class, its arguments, and whether it takes a list; None where it is no layer -----------
+
+Layer = tuple[str, dict[str, Any], bool]
+
+
+def _affine(scale: Callable, offset: Callable, merged: str | None = None) -> Callable[[Call], Layer | None]:
+    """Of x and y, one of them a constant c: scale(c, constant first) · x + offset(c, constant first); of two tensors a merge."""
+
+    def layer(call: Call) -> Layer | None:
+        x, y = call.values("x", "y")
+        if len(call.tensors) == 2:
+            ranks = {tensor.shape.rank for tensor in call.tensors}
+            return (merged, {}, True) if merged and len(ranks) == 1 else None
+        first = call.tensors[0] is y
+        constant = np.asarray(x if first else y, dtype="float64")
+        factor = scale(constant, first)
+        if factor is None or not call.keeps_shape:
+            return None
+        return "Rescaling", {"scale": _listed(factor), "offset": _listed(offset(constant, first))}, False
+
+    return layer
+
+
+def _listed(value: Any) -> Any:
+    return np.asarray(value).tolist()
+
+
+def _always(kind: str, several: bool = False, **settings: Any) -> Callable[[Call], Layer | None]:
+    return lambda call: (kind, settings, several)
+
+
+def _same(call: Call) -> Layer | None:
+    return ("Rescaling", {"scale": 1.0}, False) if call.keeps_shape else None
+
+
+def _leaky(call: Call) -> Layer | None:
+    return "LeakyReLU", {"alpha": float(call.arguments.get("alpha", 0.2))}, False
+
+
+def _clipped(call: Call) -> Layer | None:
+    low, high = call.values("clip_value_min", "clip_value_max")
+    if len(call.tensors) > 1 or np.ndim(low) or np.ndim(high) or float(low) != 0:
+        return None
+    return "ReLU", {"max_value": float(high)}, False
+
+
+def _silu(call: Call) -> Layer | None:
+    return ("Activation", {"activation": "swish"}, False) if call.arguments.get("beta", 1.0) == 1 else None
+
+
+def _gelu(call: Call) -> Layer | None:
+    return None if call.arguments.get("approximate") else ("Activation", {"activation": "gelu"}, False)
+
+
+def _softmax(call: Call) -> Layer | None:
+    axis = call.arguments.get("axis")
+    return "Softmax", {"axis": -1 if axis is None else int(axis)}, False
+
+
+def _bias(call: Call) -> Layer | None:
+    value, bias, data_format = call.values("value", "bias", "data_format")
+    if len(call.tensors) > 1 or (data_format or "NHWC").startswith("NC"):
+        return None
+    return "Rescaling", {"scale": 1.0, "offset": _listed(bias)}, False
+
+
+def _concatenation(call: Call) -> Layer | None:
+    values, axis = call.values("values", "axis")
+    if not isinstance(values, (list, tuple)) or len(values) != len(call.tensors) or not isinstance(axis, int):
+        return None
+    return None if axis % call.output.shape.rank == 0 else ("Concatenate", {"axis": axis}, True)
+
+
+def _sum_of_several(call: Call) -> Layer | None:
+    values = call.arguments["inputs"]
+    return ("Add", {}, True) if len(values) == len(call.tensors) > 1 and call.keeps_shape else None
+
+
+def _reshaped(call: Call) -> Layer | None:
+    """Where every image keeps its own values: as many of them go in as come out."""
+    before, after = call.tensors[0].shape[1:], call.output.shape[1:]
+    if None in (*before, *after) or math.prod(before) != math.prod(after):
+        return None
+    return "Reshape", {"target_shape": tuple(after)}, False
+
+
+def _permuted(call: Call) -> Layer | None:
+    order = call.arguments.get("perm")
+    if not isinstance(order, (list, tuple)) or order[0] != 0 or call.arguments.get("conjugate"):
+        return None
+    return "Permute", {"dims": tuple(map(int, order[1:]))}, False
+
+
+def _pooled(kind: str) -> Callable[[Call], Layer | None]:
+    def layer(call: Call) -> Layer | None:
+        rank, axis = call.tensors[0].shape.rank, call.arguments.get("axis")
+        if axis is None or rank not in SPATIAL or len(call.tensors) > 1:
+            return None
+        if sorted(int(one) % rank for one in np.atleast_1d(axis)) != list(SPATIAL[rank]):
+            return None
+        return f"Global{kind}Pooling{rank - 2}D", {"keepdims": bool(call.arguments.get("keepdims"))}, False
+
+    return layer
+
+
+def _padded(call: Call) -> Layer | None:
+    paddings, mode, constant = call.values("paddings", "mode", "constant_values")
+    rank = call.output.shape.rank
+    if len(call.tensors) > 1 or (mode or "CONSTANT").upper() != "CONSTANT" or np.any(constant or 0) or rank not in SPATIAL:
+        return None
+    around = np.asarray(paddings).tolist()
+    if any(map(any, (around[0], around[-1]))):
+        return None
+    return f"ZeroPadding{rank - 2}D", {"padding": tuple(map(tuple, around[1:-1])) if rank > 3 else tuple(around[1])}, False
+
+
+LAYERS: dict[str, Callable[[Call], Layer | None]] = {
+    "math.add": _affine(lambda c, first: 1.0, lambda c, first: c, "Add"),
+    "math.subtract": _affine(lambda c, first: -1.0 if first else 1.0, lambda c, first: c if first else -c, "Subtract"),
+    "math.multiply": _affine(lambda c, first: c, lambda c, first: 0.0, "Multiply"),
+    **dict.fromkeys(
+        ("math.truediv", "math.divide"), _affine(lambda c, first: None if first or not c.all() else 1 / c, lambda c, first: 0.0)
+    ),
+    "math.negative": _always("Rescaling", scale=-1.0),
+    "math.maximum": _affine(lambda c, first: None, lambda c, first: None, "Maximum"),
+    "math.minimum": _affine(lambda c, first: None, lambda c, first: None, "Minimum"),
+    "math.add_n": _sum_of_several,
+    "nn.bias_add": _bias,
+    "identity": _same,
+    "cast": _same,
+    "nn.relu": _always("ReLU"),
+    "nn.relu6": _always("ReLU", max_value=6.0),
+    "nn.leaky_relu": _leaky,
+    "nn.elu": _always("ELU"),
+    "clip_by_value": _clipped,
+    **{function: _always("Activation", activation=name) for function, name in POINTWISE.items()},
+    "nn.silu": _silu,
+    "nn.gelu": _gelu,
+    "nn.softmax": _softmax,
+    "concat": _concatenation,
+    "reshape": _reshaped,
+    "expand_dims": _reshaped,
+    "squeeze": _reshaped,
+    "transpose": _permuted,
+    "math.reduce_mean": _pooled("Average"),
+    "math.reduce_max": _pooled("Max"),
+    "pad": _padded,
+}
