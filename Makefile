@@ -1,5 +1,6 @@
 # What a clean clone needs: `make demo` and `make test` build .venv from the hash-pinned lock, once.
 VENV := .venv
+DOCS := .venv-docs
 ORIGINAL := .venv-original
 # Interpreters that are tried, first match wins.
 PYTHON ?= python3.11 python3
@@ -17,7 +18,7 @@ SHELL := /bin/bash
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all paper bench lint lock original image image-gpu clean
+.PHONY: help demo test test-all paper bench docs facts lint lock original image image-gpu clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +40,12 @@ paper: $(VENV)/.installed ## all figures and claims of the paper, quickly, as ru
 bench: $(VENV)/.installed ## times beside other software, into runs/bench; options: make bench BENCH="--quick"
 	$(VENV)/bin/python experiments/benchmarks/run.py --out runs/bench $(BENCH)
 
+docs: $(DOCS)/.locked ## build the documentation site, site/index.html; without TensorFlow and without a network
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build
+
+facts: $(VENV)/.installed ## write docs/pages/rules.json anew, which the site's tables of rules are made of
+	$(VENV)/bin/python docs/pages/rules.py
+
 lint: $(VENV)/.installed ## run ruff, pyright and import-linter
 	$(VENV)/bin/python -m ruff check .
 	$(VENV)/bin/python -m ruff format --check .
@@ -49,6 +56,7 @@ lock: ## write the requirement locks anew (needs uv)
 	@command -v "$(UV)" >/dev/null || { echo "make lock needs uv: install it with 'pip install uv', or give its path: make lock UV=/path/to/uv" >&2; exit 1; }
 	$(COMPILE) docker/requirements-dev.in --output-file docker/requirements-dev.lock
 	$(COMPILE) docker/requirements.in --output-file docker/requirements.lock
+	$(COMPILE) docker/requirements-docs.in --constraint docker/requirements-dev.lock --output-file docker/requirements-docs.lock
 	$(COMPILE) docker/requirements-gpu.in --constraint docker/requirements.lock --output-file docker/requirements-gpu.lock
 
 original: $(ORIGINAL)/.locked ## build .venv-original, the pinned 2020 stack on Python 3.7
@@ -60,7 +68,7 @@ image-gpu: ## the same with CUDA, as wel:gpu
 	$(ENGINE) build --file docker/Dockerfile --target gpu --tag wel:gpu $(BUILD) .
 
 clean: ## remove environments, builds and caches; runs/ stays
-	rm -rf $(VENV) $(ORIGINAL) build dist *.egg-info .pytest_cache .hypothesis .ruff_cache .import_linter_cache .coverage
+	rm -rf $(VENV) $(DOCS) $(ORIGINAL) site build dist *.egg-info .pytest_cache .hypothesis .ruff_cache .import_linter_cache .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # $(call is_python,interpreter,version): succeeds if the interpreter runs and is of that version.
@@ -93,6 +101,13 @@ $(VENV)/.locked: docker/requirements-dev.lock | $(VENV)/bin/python
 # and where its version stands.
 $(VENV)/.installed: $(VENV)/.locked setup.py wel/__init__.py docker/requirements.in docker/requirements-dev.in
 	$(VENV)/$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DOCS)/bin/python:
+	$(call make_venv,$(DOCS),3.11,$(PYTHON),Install it or name it: PYTHON=/path/to/python3.11)
+
+$(DOCS)/.locked: docker/requirements-docs.lock | $(DOCS)/bin/python
+	$(DOCS)/$(PIP_INSTALL) --require-hashes -r docker/requirements-docs.lock
 	@touch $@
 
 $(ORIGINAL)/bin/python:

@@ -1,4 +1,4 @@
-"""wel.register_rule: whom a rule of the user's serves, what is refused, and the README's examples as they stand."""
+"""wel.register_rule: whom a rule of the user's serves, what is refused, and the examples of docs/rule.md as they stand."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from wel.rules.gradient import Unchanged
 from wel.rules.lrp import AlphaBeta
 from wel.rules.parts import Weights
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+TUTORIAL = (Path(__file__).parents[2] / "docs" / "rule.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(autouse=True)
@@ -69,16 +69,11 @@ def at_input(net, method: str, vector=(1.0,), image=(1.0, 2.0)) -> list[float]:
     return wel.relevance(net, method, np.array([image], "float32"), vectors=vectors, backend="native")["input"][0, 0].tolist()
 
 
-# --- the README's examples
+# --- the tutorial's examples
 
 
-def readme_blocks() -> list[str]:
-    section = README.split("## A rule of your own\n")[1].split("\n## ")[0]
-    return re.findall(r"```python\n(.*?)```", section, re.DOTALL)
-
-
-def test_the_examples_of_the_readme_run_as_they_stand():
-    first, second = readme_blocks()
+def test_the_examples_of_the_tutorial_run_as_they_stand():
+    first, second = re.findall(r"```python\n(.*?)```", TUTORIAL, re.DOTALL)
     assert len(first.splitlines()) <= 15 and len(second.splitlines()) <= 15
     names: dict = {}
     exec(first, names)
