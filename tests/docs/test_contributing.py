@@ -65,6 +65,7 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess:
     [
         ("Add a method: two files", ["wel/methods/registry.py", "wel/methods/composites.py"]),
         ("Add a kind of layer: one file", ["wel/networks/kinds.py", "wel/rules/linear_kinds.py"]),
+        ("Add a study: three files", ["wel/studies/signs.py", "wel/figures/signs.py", "wel/cli/signs.py", "wel/cli/app.py"]),
     ],
 )
 def test_an_example_touches_no_more_files_than_it_says(heading, files):
@@ -76,7 +77,7 @@ def test_an_example_touches_no_more_files_than_it_says(heading, files):
 def test_the_tests_of_the_examples_pass(changed):
     ran = run(changed, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests")
     assert ran.returncode == 0, ran.stdout
-    assert re.search(r"^3 passed", ran.stdout, re.MULTILINE)
+    assert re.search(r"^5 passed", ran.stdout, re.MULTILINE)
 
 
 @pytest.mark.slow

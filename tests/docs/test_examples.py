@@ -47,6 +47,17 @@ def test_python_uses_public_names(path):
         assert {node.attr for node in used} <= set(wel.__all__)
 
 
+def test_the_script_of_the_tutorial_finds_what_it_says():
+    (script,) = blocks(DOCS / "study.md", "python")
+    names: dict = {}
+    exec(script, names)
+    said = re.search(
+        r"for the gradient, ([\d.]+); for LRP α1β0 all values of a map have one sign, ([\d.]+)\.", (DOCS / "study.md").read_text()
+    )
+    found = [names["shares"][method, "input"] for method in ("gradient", "lrp_alpha1_beta0")]
+    assert [f"{share:.3f}" for share in found] == list(said.groups())
+
+
 def test_readme_is_short():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 90
 
