@@ -54,6 +54,7 @@ def on_page_markdown(markdown, page, config, files):
     folder, _, name = page.file.src_uri.removesuffix(".md").rpartition("/")
     if folder == "methods" and name in methods.NAMES:
         markdown = methods.page(name, markdown)
+        page.meta["search"] = {"boost": 2}  # before pages that only name the method
     if page.file.src_uri in REPOSITORY:
         markdown = markdown.replace("](docs/", "](")  # the site's pages are those of docs/
     return re.sub("<!-- made: (.+) -->", lambda found: MADE[found[1]](), markdown)

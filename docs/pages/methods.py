@@ -53,14 +53,13 @@ def _verdict(verdict: str) -> str:
 def page(name: str, words: str) -> str:
     """A method's page; `words` is what somebody wrote about it."""
     method = METHODS[name]
-    parts = [f"# {method.label}", f"```text\n{method.formula}\n```", words.strip(), _facts(method), _rules(method), _found(method)]
+    parts = [f"# {method.label}", f"`{name}`", f"```text\n{method.formula}\n```", words.strip(), _facts(method), _rules(method), _found(method)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _facts(method: Method) -> str:
     same = "the same" if method.same_semantics else "not always the same, see below"
     facts = {
-        "name": f"`{method.name}`",
         "family": method.family,
         "source": CITATIONS[method.source],
         "made of": f"[{METHODS[method.made_of].label}]({method.made_of}.md)" if method.made_of else "",

@@ -30,18 +30,24 @@ def shortened(kinds: Iterable[str]) -> str:
 
 @cache
 def rule_classes() -> dict[str, tuple[str, str]]:
-    """Every class of wel/rules by name: its module and the first sentence of what it says of itself. Nothing is imported."""
+    """Every class of wel/rules by name: its module, and how what it says of itself begins. Nothing is imported."""
     found = {}
     for path in sorted((ROOT / "wel" / "rules").glob("*.py")):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                found[node.name] = (f"wel.rules.{path.stem}", (ast.get_docstring(node) or "").split("\n\n")[0].replace("\n", " "))
+                found[node.name] = (f"wel.rules.{path.stem}", _beginning(ast.get_docstring(node) or ""))
     return found
+
+
+def _beginning(docstring: str) -> str:
+    """The first paragraph, and the second one where a sentence goes on there."""
+    first, *others = docstring.split("\n\n")
+    return " ".join([*first.split(), *(others[0].split() if others and first.endswith((",", ":")) else [])])
 
 
 def linked(rule: str) -> str:
     """A rule in words, `Clipped AlphaBeta(α=1, β=0)`, with links to its classes."""
-    return re.sub(r"[A-Z]\w+", lambda found: _link(found[0]), rule)
+    return re.sub(r"\b[A-Z]\w*", lambda found: _link(found[0]), rule)
 
 
 def _link(name: str) -> str:

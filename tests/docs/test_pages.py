@@ -61,9 +61,9 @@ def test_a_bar_in_a_cell_is_no_border():
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_has_its_formula_source_and_options(name):
     method, page = METHODS[name], methods.page(name, "What it is.")
-    assert page.startswith(f"# {method.label}\n\n```text\n{method.formula}\n```\n\nWhat it is.\n")
+    assert page.startswith(f"# {method.label}\n\n`{name}`\n\n```text\n{method.formula}\n```\n\nWhat it is.\n")
     facts = dict(cells(page.split("## Facts")[1].split("\n## ")[0])[1:])
-    assert facts["source"] == CITATIONS[method.source] and facts["name"] == f"`{name}`"
+    assert facts["source"] == CITATIONS[method.source]
     assert re.findall(r"`(\w+)`", facts["options"]) == list(method.options)
     assert facts["CSC"].startswith("yes" if method.csc else "no")
 
