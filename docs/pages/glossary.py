@@ -14,7 +14,8 @@ def layer_kinds() -> str:
     """The sets of `wel.networks.kinds` with the comment that stands above each, or its name in words."""
     text = Path(kinds.__file__).read_text(encoding="utf-8")
     found = re.findall(r"^((?:# .*\n)*)([A-Z_]+) = ", text, re.MULTILINE)
-    return table(("set", "what it holds", "members"), [_kinds(comment, name) for comment, name in found])
+    sets = [(comment, name) for comment, name in found if isinstance(getattr(kinds, name), frozenset)]
+    return table(("set", "what it holds", "members"), [_kinds(*one) for one in sets])
 
 
 def _kinds(comment: str, name: str) -> tuple[str, str, str]:

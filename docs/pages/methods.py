@@ -53,7 +53,15 @@ def _verdict(verdict: str) -> str:
 def page(name: str, words: str) -> str:
     """A method's page; `words` is what somebody wrote about it."""
     method = METHODS[name]
-    parts = [f"# {method.label}", f"`{name}`", f"```text\n{method.formula}\n```", words.strip(), _facts(method), _rules(method), _found(method)]
+    parts = [
+        f"# {method.label}",
+        f"`{name}`",
+        f"```text\n{method.formula}\n```",
+        words.strip(),
+        _facts(method),
+        _rules(method),
+        _found(method),
+    ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

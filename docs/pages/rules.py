@@ -38,9 +38,13 @@ def kinds() -> list[str]:
 
 
 def layer_of(kind: str) -> Any:
-    """A layer of a class of Keras's."""
+    """A layer of a class of Keras's, or what the layer graph calls so."""
     from tensorflow.keras import layers
 
+    from wel.networks.kinds import SELECTION
+
+    if kind == SELECTION:
+        return lambda x: x[..., :2]
     ending = max((name for name in ARGUMENTS if kind.endswith(name)), key=len, default=None)
     return getattr(layers, kind)(*ARGUMENTS.get(ending, ()))
 
