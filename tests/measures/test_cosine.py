@@ -179,10 +179,35 @@ def test_ssim_by_hand(semantics, top, span):
     b = a + 0.3 * normal(5, 5, seed=2)
     x, y = ((m - m.min()) / (m.max() - m.min()) for m in (a, b))
     x, y = (x, y) if top else (1 - x, 1 - y)
+    expected = window_ssim(x, y, span)
+    if semantics == "corrected":
+        expected = max(expected, window_ssim(1 - x, 1 - y, span))
+    assert ssim(a, b, semantics, percentile=100) == pytest.approx(expected, abs=1e-12)
+
+
+def window_ssim(x: np.ndarray, y: np.ndarray, span: float) -> float:
+    """SSIM of one window, by its formula."""
     (vx, vxy), (_, vy) = np.cov(x.ravel(), y.ravel())
     c1, c2 = (0.01 * span) ** 2, (0.03 * span) ** 2
-    expected = (2 * x.mean() * y.mean() + c1) * (2 * vxy + c2) / ((x.mean() ** 2 + y.mean() ** 2 + c1) * (vx + vy + c2))
-    assert ssim(a, b, semantics, percentile=100) == pytest.approx(expected, abs=1e-12)
+    return (2 * x.mean() * y.mean() + c1) * (2 * vxy + c2) / ((x.mean() ** 2 + y.mean() ** 2 + c1) * (vx + vy + c2))
+
+
+def test_a_flip_of_one_map_is_not_a_flip_of_the_other():
+    # maps of opposite sign; scaled to [0, 1] and swapped, a flipped map is 1 minus the other, so the means differ, and SSIM with them
+    a = normal(5, 5, seed=1).astype("float64") ** 3
+    b = -a + 0.3 * normal(5, 5, seed=2)
+    x, y = ((m - m.min()) / (m.max() - m.min()) for m in (a, b))
+    assert ssim(a, b, "paper", 100) == pytest.approx(window_ssim(1 - x, y, 2), abs=1e-12)
+    assert ssim(b, a, "paper", 100) == pytest.approx(window_ssim(1 - y, x, 2), abs=1e-12)
+    assert abs(ssim(a, b, "paper", 100) - ssim(b, a, "paper", 100)) > 0.01
+    largest = max(window_ssim(1 - x, y, 1), window_ssim(x, 1 - y, 1))
+    assert ssim(a, b, "corrected", 100) == pytest.approx(largest, abs=1e-12)
+
+
+def test_corrected_ssim_does_not_see_which_map_comes_first_nor_any_sign():
+    a, b = normal(2, 9, 12)
+    values = [ssim(*pair, "corrected") for pair in ((a, b), (b, a), (-a, b), (a, -b), (-b, -a))]
+    assert values == pytest.approx([values[0]] * 5, abs=1e-12)
 
 
 @pytest.mark.parametrize("semantics", ["paper", "corrected"])

@@ -86,7 +86,7 @@ class Examiner:
         above = {} if self._fresh is None else {depth: self._random_maps(request, depth) for depth in self.plan.depths}
         tests = [] if other is None else [self._compared(request, true, other, test="other_class")]
         for depth in self.plan.depths:
-            tests.append(self._compared(request, true, above.get(depth), test="randomised", above=self.net.shown(depth)))
+            tests.append(self._compared(request, above.get(depth), true, test="randomised", above=self.net.shown(depth)))
         followed = request.method.csc and self.plan.starts and true[0].size >= FEWEST_VALUES
         rank, csc = self._random_relevance(request) if followed else ([], [])
         return Evidence(tests + rank, csc, self._examples(request.method, true, other, next(iter(above.values()), None)))
@@ -103,18 +103,27 @@ class Examiner:
         with randomized(self.net, graph.names[graph.index(depth) + 1], self._fresh):
             return self._maps(request, self.plan.classes.index)
 
-    def _compared(self, request: Request, one: np.ndarray, other: np.ndarray | None, **what: Any) -> Measurement:
-        method, drawn = request.method, is_picture(one.shape[1:])
-        cosines = np.full(len(one), np.nan) if other is None or one[0].size < FEWEST_VALUES else whole_cosines(one, other)
-        values = (
-            similarity(one, other, method.reduction, method.map_percentile, request.semantics) if drawn and other is not None else cosines
-        )
+    def _compared(self, request: Request, one: np.ndarray | None, other: np.ndarray | None, **what: Any) -> Measurement:
+        """Two maps, of which the second may flip; undefined where one is missing."""
+        drawn = is_picture(self.plan.images.shape[1:])
+        values, cosines = self._values(request, one, other, drawn)
         found, cosine = summary(values, self.plan.seed), summary(cosines, self.plan.seed)["median"]
         interval = found["median"], found["ci_low"], found["ci_high"]
         known = found["values"] > 0 and 2 * found["values"] >= found["images"]
         outcome = alike(*interval[1:], cosine, found["values"], self.plan.thresholds) if known else UNDEFINED
         named = {"measure": "ssim" if drawn else "cosine", "images": found["values"], "cosine": cosine, "outcome": outcome}
         return Measurement(**named, **what, **_named(interval))
+
+    def _values(self, request: Request, one: np.ndarray | None, other: np.ndarray | None, drawn: bool) -> tuple[np.ndarray, np.ndarray]:
+        """How alike maps are, image by image, by SSIM if they are `drawn`, and by |cos|."""
+        undefined = np.full(len(self.plan.images), np.nan)
+        if one is None or other is None:
+            return undefined, undefined
+        cosines = undefined if one[0].size < FEWEST_VALUES else whole_cosines(one, other)
+        if not drawn:
+            return cosines, cosines
+        method = request.method
+        return similarity(one, other, method.reduction, method.map_percentile, request.semantics), cosines
 
     def _random_relevance(self, request: Request) -> tuple[list[Measurement], list[dict[str, Any]]]:
         plan, net = self.plan, self.net

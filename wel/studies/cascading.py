@@ -95,7 +95,7 @@ def cascade(
     Args:
         net: its weights are its own again whenever a pair is handed out.
         explain: any function (net, images, classes) -> maps; the untouched network's maps are asked for once.
-        compare: function (maps, maps) -> values (n,).
+        compare: function (maps of the stage, untouched maps) -> values (n,); where it flips a map, it is the second.
         images, classes: handed to `explain`.
         stages: nodes of `net.graph` at which the network is randomised.
         fresh: from `fresh_layers`.
@@ -106,7 +106,7 @@ def cascade(
     for stage in stages:
         with randomized(net, stage, fresh):
             maps = explain(net, images, classes)
-        yield stage, compare(untouched, maps)
+        yield stage, compare(maps, untouched)
 
 
 def choose_stages(net: Network, layers: Sequence[str] | str | None) -> list[str]:
