@@ -20,7 +20,7 @@ from wel.measures.similarity import SSIM_WINDOW, reduce_channels, similarity, su
 from wel.measures.vectors import random_vectors
 from wel.methods.registry import Method
 from wel.networks.network import Network
-from wel.studies.cascading import Fresh, fresh_layers, randomized
+from wel.studies.cascading import Fresh, fresh_from, randomized
 from wel.studies.effective_rank import jackknife
 from wel.studies.maps import class_vectors, maps_of, one_hot
 from wel.studies.random_logit import other_classes
@@ -69,11 +69,7 @@ class Examiner:
     def __init__(self, net: Network, plan: Plan):
         self.net, self.plan = net, plan
         self.others = others_of(net, plan)
-        self._fresh: Fresh | None
-        try:
-            self._fresh = fresh_layers(net, plan.seed) if plan.depths else {}
-        except UnsupportedError:  # a layer of somebody's own, without initialisers
-            self._fresh = None
+        self._fresh = Fresh(net, plan.seed)
 
     def examine(self, request: Request) -> Evidence:
         """Measures a method.
@@ -83,13 +79,13 @@ class Examiner:
         """
         true = self._maps(request, self.plan.classes.index)
         other = None if self.others is None else self._maps(request, self.others)
-        above = {} if self._fresh is None else {depth: self._random_maps(request, depth) for depth in self.plan.depths}
+        above = {depth: self._random_maps(request, depth) for depth in self.plan.depths}
         tests = [] if other is None else [self._compared(request, true, other, test="other_class")]
-        for depth in self.plan.depths:
-            tests.append(self._compared(request, above.get(depth), true, test="randomised", above=self.net.shown(depth)))
+        for depth, (maps, why) in above.items():
+            tests.append(self._compared(request, maps, true, test="randomised", above=self.net.shown(depth), why=why))
         followed = request.method.csc and self.plan.starts and true[0].size >= FEWEST_VALUES
         rank, csc = self._random_relevance(request) if followed else ([], [])
-        return Evidence(tests + rank, csc, self._examples(request.method, true, other, next(iter(above.values()), None)))
+        return Evidence(tests + rank, csc, self._examples(request.method, true, other, next((maps for maps, _ in above.values()), None)))
 
     def _maps(self, request: Request, classes: np.ndarray) -> np.ndarray:
         """Maps of the classes. They begin with 1, not with the logit: a factor changes no picture, but where the original stack cuts
@@ -98,10 +94,16 @@ class Examiner:
         heads = one_hot(classes, *net.output_shape) if request.method.csc else class_vectors(net, request.method, plan.images, classes)
         return maps_of(net, request, plan.images, heads, seed=plan.seed)
 
-    def _random_maps(self, request: Request, depth: str) -> np.ndarray:
+    def _random_maps(self, request: Request, depth: str) -> tuple[np.ndarray | None, str]:
+        """Maps of the network with everything above a cut random, or why there are none."""
         graph = self.net.graph
-        with randomized(self.net, graph.names[graph.index(depth) + 1], self._fresh):
-            return self._maps(request, self.plan.classes.index)
+        stage = graph.names[graph.index(depth) + 1]
+        try:
+            fresh_from(self.net, stage, self._fresh)
+        except UnsupportedError as error:  # a layer of somebody's own, without initialisers
+            return None, error.reason
+        with randomized(self.net, stage, self._fresh):
+            return self._maps(request, self.plan.classes.index), ""
 
     def _compared(self, request: Request, one: np.ndarray | None, other: np.ndarray | None, **what: Any) -> Measurement:
         """Two maps, of which the second may flip; undefined where one is missing."""
