@@ -8,7 +8,7 @@ import tensorflow as tf
 from conftest import randomized
 
 import wel
-from wel.auditing.evidence import Examiner, is_picture, whole_cosines
+from wel.auditing.evidence import Examiner
 from wel.auditing.plan import Plan, choose_depths, choose_layers
 from wel.auditing.verdicts import CONVERGED, INSENSITIVE, SAME, UNDEFINED, Thresholds, judge
 from wel.backends.request import Request
@@ -137,14 +137,6 @@ def test_the_same_whatever_came_before(net, images):
     examiner = Examiner(net, plan(net, images))
     examiner.examine(request("deconvnet"))
     assert examiner.examine(request("gradient")).tests == examined(net, images, "gradient").tests
-
-
-def test_maps_of_no_picture_are_compared_by_their_cosine():
-    # rows (3, 4, 0) and (4, 3, 0): |cos| = 24/25; against (0, 0, 1): 0; zero has none
-    one = np.array([[3.0, 4, 0], [3, 4, 0], [0, 0, 0]])
-    other = np.array([[-4.0, -3, 0], [0, 0, 1], [1, 1, 1]])
-    np.testing.assert_allclose(whole_cosines(one, other), [0.96, 0, np.nan])
-    assert is_picture((5, 5, 1)) and not is_picture((4, 5, 3)) and not is_picture((12,))
 
 
 def test_an_input_without_a_picture():

@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as hnp
 from wel.errors import WelError
 from wel.measures import cosine as metrics
 from wel.measures.cosine import chance_level, pairwise_abs_cosine
-from wel.measures.similarity import SSIM_RANGE, SSIM_WINDOW, reduce_channels, ssim
+from wel.measures.similarity import SSIM_RANGE, SSIM_WINDOW, is_picture, rank_correlations, reduce_channels, ssim, whole_cosines
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -252,3 +252,19 @@ def test_channels_become_one():
     np.testing.assert_array_equal(reduce_channels(maps, "max_abs"), [[4, 3]])
     with pytest.raises(WelError, match="^Invalid value for `reduction`: 'mean'. Expected 'sum' or 'max_abs'.$"):
         reduce_channels(maps, "mean")
+
+
+def test_rank_correlation_by_hand():
+    # ranks of (1, 5, 3, 9) are 1, 3, 2, 4 and of (-2, -9, -7, -1) are 3, 1, 2, 4: d = (-2, 2, 0, 0), rho = 1 - 6 * 8 / (4 * 15) = 0.2
+    one = np.array([[1.0, 5, 3, 9], [1, 2, 3, 4], [1, 2, 3, 4], [1, 2, np.nan, 4]])
+    # the opposite order is as alike as the same one; a constant map has no ranks
+    other = np.array([[-2.0, -9, -7, -1], [8, 6, 4, 2], [5, 5, 5, 5], [1, 2, 3, 4]])
+    np.testing.assert_allclose(rank_correlations(one, other), [0.2, 1, np.nan, np.nan], atol=1e-12)
+
+
+def test_maps_of_no_picture_are_compared_by_their_cosine():
+    # rows (3, 4, 0) and (4, 3, 0): |cos| = 24/25; against (0, 0, 1): 0; zero has none
+    one = np.array([[3.0, 4, 0], [3, 4, 0], [0, 0, 0]])
+    other = np.array([[-4.0, -3, 0], [0, 0, 1], [1, 1, 1]])
+    np.testing.assert_allclose(whole_cosines(one, other), [0.96, 0, np.nan])
+    assert is_picture((5, 5, 1)) and not is_picture((4, 5, 3)) and not is_picture((12,))

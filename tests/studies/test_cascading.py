@@ -315,7 +315,7 @@ def test_an_explainer_sees_each_stage_once_and_the_untouched_network_once(net, i
         return np.zeros((3, 8, 8, 3))
 
     fresh, stages = Fresh(net, 0), choose_stages(net, "all")
-    for count, _ in enumerate(cascade(net, explain, lambda one, other: np.zeros(3), images, np.zeros(3, int), stages, fresh), start=2):
+    for count, _ in enumerate(cascade(net, explain, lambda one, other: {}, images, np.zeros(3, int), stages, fresh), start=2):
         assert len(seen) == count
         assert_same(weights_of(net), before)  # whenever a stage is handed out
     assert len(seen) == 1 + len(stages)

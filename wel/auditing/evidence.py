@@ -16,7 +16,7 @@ from wel.measures.cosine import chance_level
 from wel.measures.counting import Cosines
 from wel.measures.counts import CosineCounts
 from wel.measures.participation import Participation
-from wel.measures.similarity import SSIM_WINDOW, reduce_channels, similarity, summary
+from wel.measures.similarity import is_picture, reduce_channels, similarity, summary, whole_cosines
 from wel.measures.vectors import random_vectors
 from wel.methods.registry import Method
 from wel.networks.network import Network
@@ -178,18 +178,6 @@ def others_of(net: Network, plan: Plan) -> np.ndarray | None:
     construction (two logits that only count by their difference) or there is none."""
     count = net.output_shape[-1]
     return other_classes(plan.classes.index, count, plan.seed) if count > 2 else None
-
-
-def is_picture(shape: Sequence[int]) -> bool:
-    """Whether maps of that shape, (height, width, channels), can be compared by SSIM."""
-    return len(shape) == 3 and min(shape[:2]) >= SSIM_WINDOW
-
-
-def whole_cosines(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """|cos| (n,) between maps (n, ...) as a whole, image by image; NaN where one of them is zero or not finite."""
-    one, other = (maps.reshape(len(maps), -1).astype("float64") for maps in (one, other))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.abs((one * other).sum(axis=1)) / (np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1))
 
 
 def _named(interval: tuple[float, float, float]) -> dict[str, float]:

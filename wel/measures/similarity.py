@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Sequence
 
 import numpy as np
 from scipy import stats
@@ -109,6 +110,24 @@ def similarity(one: np.ndarray, other: np.ndarray, reduction: str, percentile: f
     """SSIM (n,) of maps (n, height, width, channels), image by image, their channels reduced (`reduce_channels`); NaN where undefined."""
     pairs = zip(reduce_channels(one, reduction), reduce_channels(other, reduction))
     return np.array([ssim(a, b, semantics, percentile) for a, b in pairs])
+
+
+def is_picture(shape: Sequence[int]) -> bool:
+    """Whether maps of that shape, (height, width, channels), can be compared by SSIM."""
+    return len(shape) == 3 and min(shape[:2]) >= SSIM_WINDOW
+
+
+def whole_cosines(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """|cos| (n,) between maps (n, ...) as a whole, image by image; NaN where one of them is zero or not finite."""
+    one, other = (maps.reshape(len(maps), -1).astype("float64") for maps in (one, other))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.abs((one * other).sum(axis=1)) / (np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1))
+
+
+def rank_correlations(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """|ρ| (n,), Spearman's rank correlation of the values of maps (n, ...), image by image; NaN where a map is constant or not finite."""
+    ranks = [stats.rankdata(maps.reshape(len(maps), -1), axis=1, nan_policy="propagate") for maps in (one, other)]
+    return whole_cosines(*(rank - rank.mean(axis=1, keepdims=True) for rank in ranks))
 
 
 def median_interval(values: np.ndarray, seed: int) -> tuple[float, float]:

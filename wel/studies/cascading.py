@@ -13,13 +13,12 @@ import numpy as np
 import pandas as pd
 
 from wel.errors import UnsupportedError, invalid
-from wel.measures.similarity import summary
 from wel.methods.registry import choose_map_methods
 from wel.networks.graph import Graph, Node
 from wel.networks.initialization import fresh_weights
 from wel.networks.kinds import DATA_STATISTICS
 from wel.networks.network import Network
-from wel.studies.map_study import Comparison, Explainer, Found, Kept, MapStudy, SanityResult
+from wel.studies.map_study import Alike, Comparison, Explainer, Found, Kept, MapStudy, SanityResult
 from wel.studies.study import Cell, Settings
 from wel.system.progress import Steps
 
@@ -64,7 +63,7 @@ def cascading_randomization(
         steps: is told of progress, (method × semantics × stage) steps in all.
 
     Raises:
-        WelError: for anything in the arguments that cannot be used, or a layer at or after the lowest stage without initialisers of its own.
+        WelError: for anything in the arguments that cannot be used, or a layer from the lowest stage on without initialisers of its own.
     """
     settings = Settings(net, images, choose_map_methods(methods), methods == "all", semantics, backend, options, seed)
     study = MapStudy(settings, classes)
@@ -73,7 +72,7 @@ def cascading_randomization(
     fresh_from(net, stages[-1], fresh)  # what cannot be made random is told before any work
     shown = {stage: net.shown(stage) for stage in stages}
 
-    def compute(cell: Cell, missing: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
+    def compute(cell: Cell, missing: Sequence[str]) -> Iterator[tuple[str, Alike]]:
         chosen = study.classes.index
         return cascade(net, study.explainer(cell), study.comparison(cell), study.images, chosen, missing, fresh)
 
@@ -81,7 +80,7 @@ def cascading_randomization(
         rows, of_images = [], []
         for (cell, parts), (number, stage) in product(found.items(), enumerate(stages, start=1)):
             place = {"stage": shown[stage], "stage_index": number, "layer_index": net.graph.index(stage)}
-            rows.append({**study.row(cell), **place, **summary(parts[stage], seed)})
+            rows += study.summaries({**study.row(cell), **place}, parts[stage])
             key = {"method": cell.method.name, "semantics": cell.semantics, "stage": shown[stage]}
             of_images.append(study.rows_of_images(key, parts[stage]))
         return pd.DataFrame(rows), pd.concat(of_images, ignore_index=True)
@@ -91,13 +90,13 @@ def cascading_randomization(
 
 def cascade(
     net: Network, explain: Explainer, compare: Comparison, images: np.ndarray, classes: np.ndarray, stages: Sequence[str], fresh: Weights
-) -> Iterator[tuple[str, np.ndarray]]:
-    """Compares the maps of the untouched network with those of each stage: pairs (stage, what `compare` gives, one value per image).
+) -> Iterator[tuple[str, Alike]]:
+    """Compares the maps of the untouched network with those of each stage: pairs (stage, what `compare` gives).
 
     Args:
         net: its weights are its own again whenever a pair is handed out.
         explain: any function (net, images, classes) -> maps; the untouched network's maps are asked for once.
-        compare: function (maps of the stage, untouched maps) -> values (n,); where it flips a map, it is the second.
+        compare: function (maps of the stage, untouched maps) -> how alike they are; where it flips a map, it is the second.
         images, classes: handed to `explain`.
         stages: nodes of `net.graph` at which the network is randomised.
         fresh: a `Fresh`.

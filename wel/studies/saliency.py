@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from wel.errors import WelError, invalid
-from wel.measures.similarity import absolute, class_distance, normalised, reduce_channels
+from wel.measures.similarity import SSIM_WINDOW, absolute, class_distance, normalised, reduce_channels
 from wel.methods.registry import METHODS, choose_map_methods
 from wel.networks.network import Network
 from wel.studies.cascading import Fresh, Weights, choose_stages, fresh_from, randomized
@@ -108,6 +108,9 @@ def saliency(
     """
     settings = Settings(net, images, choose_map_methods(methods), methods == "all", semantics, backend, options, seed)
     study = MapStudy(settings, classes)
+    if not study.drawn:
+        expected = f"(height, width, channels) of {SSIM_WINDOW} × {SSIM_WINDOW} or more, for maps to look at"
+        raise WelError(f"Invalid value for `model`: '{net.name}' takes inputs of shape {net.input_shape}. Expected {expected}.")
     views = _views(study, compare, stages)
     fresh = Fresh(net, seed)
     for view in views:
