@@ -80,8 +80,10 @@ def load(
 
     Raises:
         WelError: when there is no such network or file, the file is no Keras model, carries code, or declares more than it stores;
-            when weights are not finite, or the layers' values of one image do not fit into memory.
+            when weights are not finite, or the layers' values of one image do not fit into memory; when TensorFlow does not execute
+            eagerly.
     """
+    _check_eager()
     with _random_state_kept():
         input_shape = _checked_shape(input_shape)
         rules = Rules(custom_objects_of(custom_objects), bool(allow_code), input_shape)
@@ -89,6 +91,15 @@ def load(
             loaded = _loaded(model, weights, input_shape, classes, seed, rules)
             with loading_scope(rules.given, rules.allow_code):
                 return _network(loaded, output)
+
+
+def _check_eager() -> None:
+    import tensorflow as tf
+
+    if not tf.executing_eagerly():
+        where = "tf.compat.v1.disable_eager_execution() was called, or another graph is the default"
+        message = f"TensorFlow does not execute eagerly here: {where}. Expected eager execution, in which wel computes"
+        raise WelError(f"{message}; the command line, or a Python process without that call, has it.")
 
 
 def _loaded(model: Any, weights, input_shape, classes, seed: int, rules: Rules) -> Loaded:
