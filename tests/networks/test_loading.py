@@ -738,4 +738,4 @@ def test_without_eager_execution_nothing_is_loaded(sequential):
 
     # as after tf.compat.v1.disable_eager_execution(), which cannot be taken back in a process
     with tf.Graph().as_default(), pytest.raises(WelError, match="^TensorFlow does not execute eagerly here: .*Expected eager execution"):
-        wel.load(sequential)
+        load(sequential)
