@@ -32,7 +32,7 @@ from wel.modelfiles.modelfile import (
 from wel.networks.graph import Graph
 from wel.networks.imagenet import imagenet_file, load_by_name
 from wel.networks.initialization import initialize
-from wel.networks.logits import logits_and_activation, with_output
+from wel.networks.logits import logits_and_activation, one_vector, with_output
 from wel.networks.network import Network
 from wel.networks.zoo import ZOO, Architecture
 from wel.system.files import file_sha256, models_folder
@@ -58,6 +58,7 @@ def load(
     classes: int | None = None,
     seed: int = 0,
     output: str | None = None,
+    output_index: str | Sequence[int] | None = None,
     allow_code: bool = False,
     custom_objects: Mapping[str, Any] | str | None = None,
 ) -> Network:
@@ -75,6 +76,8 @@ def load(
         classes: number of logits, for a zoo network with random weights.
         seed: of random weights. The caller's own random generators stay as they are.
         output: which output of a model with several: its name, its layer's name or its number.
+        output_index: of an output (*places, classes), such as a segmentation's, the place whose logits count, "12,40" or (12, 40), or
+            "mean" over all places.
         allow_code: runs Lambda layers and other code that a file carries, imports modules that it names, and loads SavedModels.
         custom_objects: classes and functions that a file names and the caller vouches for: {name: class}, or "module:Name,Other".
 
@@ -90,7 +93,7 @@ def load(
         with quiet():
             loaded = _loaded(model, weights, input_shape, classes, seed, rules)
             with loading_scope(rules.given, rules.allow_code):
-                return _network(loaded, output)
+                return _network(loaded, output, output_index)
 
 
 def _check_eager() -> None:
@@ -112,19 +115,22 @@ def _loaded(model: Any, weights, input_shape, classes, seed: int, rules: Rules) 
     return Loaded(model, getattr(model, "name", "model"), None)
 
 
-def _network(loaded: Loaded, output: str | None) -> Network:
+def _network(loaded: Loaded, output: str | None, index: str | Sequence[int] | None) -> Network:
     model, activation = logits_and_activation(with_output(loaded.model, output))
-    origin = loaded.origin and replace(loaded.origin, notes=loaded.origin.notes + _taken_off(output, activation))
+    model = one_vector(model, index)
+    origin = loaded.origin and replace(loaded.origin, notes=loaded.origin.notes + _taken_off(output, index, activation))
     network = Network(model, loaded.name, loaded.architecture, origin, activation)
     if origin:
         check_activations(network.graph)
     return network
 
 
-def _taken_off(output: str | None, activation: str | None) -> tuple[str, ...]:
+def _taken_off(output: str | None, index: str | Sequence[int] | None, activation: str | None) -> tuple[str, ...]:
     notes = []
     if output is not None:
         notes.append(f"Of its outputs, {output!r} was taken.")
+    if index is not None:
+        notes.append(f"Of the places of its output, {'the mean' if index == 'mean' else index} was taken.")
     if activation is not None:
         notes.append(f"The {activation} at its end was taken off, so that it ends in logits.")
     return tuple(notes)

@@ -11,7 +11,7 @@ from typing import Any, Callable, Iterator, Mapping, NamedTuple, Sequence
 import numpy as np
 import pandas as pd
 
-from wel.errors import WelError, invalid
+from wel.errors import invalid
 from wel.measures.cosine import chance_level
 from wel.measures.similarity import is_picture, rank_correlations, similarity, summary, whole_cosines
 from wel.networks.network import Network, classes_told
@@ -70,14 +70,12 @@ def true_classes(net: Network, images: np.ndarray, given: Sequence[int | None] |
     Raises:
         WelError: for classes that the network does not have, or a network whose output is not one vector of logits.
     """
-    shape = net.output_shape
-    if len(shape) != 1:
-        raise WelError(f"Invalid value for `net`: its output has shape {shape}. Expected one vector of logits.")
-    given, told = [None] * len(images) if given is None else list(given), classes_told(shape[0])
+    count = net.count_logits()
+    given, told = [None] * len(images) if given is None else list(given), classes_told(count)
     fits = all(one is None or isinstance(one, Integral) and 0 <= one < told for one in given)
     if len(given) != len(images) or not fits:
         raise invalid("classes", given, f"{len(images)} whole numbers from 0 to {told - 1}, or None where the class is not known")
-    if shape[0] == 1:
+    if count == 1:
         given = [None] * len(images)
     predicted = net.model.predict(images, verbose=0).argmax(axis=1) if None in given else given
     index = np.array([top if one is None else one for one, top in zip(given, predicted)], dtype="int64")
