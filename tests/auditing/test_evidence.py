@@ -8,7 +8,7 @@ import tensorflow as tf
 from conftest import randomized
 
 import wel
-from wel.auditing.evidence import Examiner, is_picture, whole_cosines
+from wel.auditing.evidence import Examiner
 from wel.auditing.plan import Plan, choose_depths, choose_layers
 from wel.auditing.verdicts import CONVERGED, INSENSITIVE, SAME, UNDEFINED, Thresholds, judge
 from wel.backends.request import Request
@@ -84,7 +84,7 @@ def test_random_relevance_is_measured_as_in_the_studies(net, images):
         )
 
 
-def test_a_layer_without_initialisers_leaves_the_random_weights_out(images):
+def test_a_layer_without_initialisers_leaves_out_only_the_cuts_below_it(images):
     class Scaled(layers.Layer):
         def build(self, shape):
             self.factor = self.add_weight("factor", shape[-1:], initializer="ones")
@@ -92,10 +92,24 @@ def test_a_layer_without_initialisers_leaves_the_random_weights_out(images):
         def call(self, x):
             return x * self.factor
 
-    net = wel.load(tf.keras.Sequential([layers.Input((8, 8, 3)), layers.Conv2D(4, 3), layers.Flatten(), Scaled(), layers.Dense(4)]))
-    found = examined(net, images, "gradient", starts=[net.graph.output])
-    assert [test.outcome for test in found.tests if test.test == "randomised"] == [UNDEFINED]
+    stack = [layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(6), Scaled(name="own"), layers.Dense(4)]
+    net = wel.load(tf.keras.Sequential([layers.Input((8, 8, 3)), *stack]))
+    inputs = np.random.default_rng(0).random((4, 8, 8, 3), dtype="float32")
+    found = examined(net, inputs, "gradient", starts=[net.graph.output])
+    top, low = (test for test in found.tests if test.test == "randomised")
+    assert top.outcome != UNDEFINED and top.why == ""  # above it is the last dense layer alone
+    assert low.outcome == UNDEFINED and low.why.startswith("Layer 'own' (Scaled) has weights without an initialiser of its own")
     assert of(found, "other_class").outcome != UNDEFINED
+    verdict = judge([low], Thresholds())
+    assert verdict.verdict == "inconclusive" and "cannot be told: layer 'own' (Scaled) has weights" in verdict.sentence
+
+
+def test_statistics_of_data_are_in_nobodys_way():
+    normal = layers.Normalization()
+    normal.adapt(np.random.default_rng(1).random((20, 8, 8, 3)))
+    net = wel.load(tf.keras.Sequential([layers.Input((8, 8, 3)), normal, layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(4)]))
+    found = examined(net, np.random.default_rng(0).random((4, 8, 8, 3), dtype="float32"), "gradient", starts=[net.graph.output])
+    assert [test.why for test in found.tests] == [""] * len(found.tests) and UNDEFINED not in {test.outcome for test in found.tests}
 
 
 def test_a_network_in_which_nothing_can_be_tested(images):
@@ -123,14 +137,6 @@ def test_the_same_whatever_came_before(net, images):
     examiner = Examiner(net, plan(net, images))
     examiner.examine(request("deconvnet"))
     assert examiner.examine(request("gradient")).tests == examined(net, images, "gradient").tests
-
-
-def test_maps_of_no_picture_are_compared_by_their_cosine():
-    # rows (3, 4, 0) and (4, 3, 0): |cos| = 24/25; against (0, 0, 1): 0; zero has none
-    one = np.array([[3.0, 4, 0], [3, 4, 0], [0, 0, 0]])
-    other = np.array([[-4.0, -3, 0], [0, 0, 1], [1, 1, 1]])
-    np.testing.assert_allclose(whole_cosines(one, other), [0.96, 0, np.nan])
-    assert is_picture((5, 5, 1)) and not is_picture((4, 5, 3)) and not is_picture((12,))
 
 
 def test_an_input_without_a_picture():

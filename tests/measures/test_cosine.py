@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as hnp
 from wel.errors import WelError
 from wel.measures import cosine as metrics
 from wel.measures.cosine import chance_level, pairwise_abs_cosine
-from wel.measures.similarity import SSIM_RANGE, SSIM_WINDOW, reduce_channels, ssim
+from wel.measures.similarity import SSIM_RANGE, SSIM_WINDOW, is_picture, rank_correlations, reduce_channels, ssim, whole_cosines
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -179,10 +179,35 @@ def test_ssim_by_hand(semantics, top, span):
     b = a + 0.3 * normal(5, 5, seed=2)
     x, y = ((m - m.min()) / (m.max() - m.min()) for m in (a, b))
     x, y = (x, y) if top else (1 - x, 1 - y)
+    expected = window_ssim(x, y, span)
+    if semantics == "corrected":
+        expected = max(expected, window_ssim(1 - x, 1 - y, span))
+    assert ssim(a, b, semantics, percentile=100) == pytest.approx(expected, abs=1e-12)
+
+
+def window_ssim(x: np.ndarray, y: np.ndarray, span: float) -> float:
+    """SSIM of one window, by its formula."""
     (vx, vxy), (_, vy) = np.cov(x.ravel(), y.ravel())
     c1, c2 = (0.01 * span) ** 2, (0.03 * span) ** 2
-    expected = (2 * x.mean() * y.mean() + c1) * (2 * vxy + c2) / ((x.mean() ** 2 + y.mean() ** 2 + c1) * (vx + vy + c2))
-    assert ssim(a, b, semantics, percentile=100) == pytest.approx(expected, abs=1e-12)
+    return (2 * x.mean() * y.mean() + c1) * (2 * vxy + c2) / ((x.mean() ** 2 + y.mean() ** 2 + c1) * (vx + vy + c2))
+
+
+def test_a_flip_of_one_map_is_not_a_flip_of_the_other():
+    # maps of opposite sign; scaled to [0, 1] and swapped, a flipped map is 1 minus the other, so the means differ, and SSIM with them
+    a = np.exp(normal(5, 5, seed=2).astype("float64"))  # lopsided, so that the means lie far from 1/2
+    b = -a + 0.3 * normal(5, 5, seed=9)
+    x, y = ((m - m.min()) / (m.max() - m.min()) for m in (a, b))
+    assert ssim(a, b, "paper", 100) == pytest.approx(window_ssim(1 - x, y, 2), abs=1e-12)
+    assert ssim(b, a, "paper", 100) == pytest.approx(window_ssim(1 - y, x, 2), abs=1e-12)
+    assert abs(ssim(a, b, "paper", 100) - ssim(b, a, "paper", 100)) > 0.01
+    largest = max(window_ssim(1 - x, y, 1), window_ssim(x, 1 - y, 1))
+    assert ssim(a, b, "corrected", 100) == pytest.approx(largest, abs=1e-12)
+
+
+def test_corrected_ssim_does_not_see_which_map_comes_first_nor_any_sign():
+    a, b = normal(2, 9, 12)
+    values = [ssim(*pair, "corrected") for pair in ((a, b), (b, a), (-a, b), (a, -b), (-b, -a))]
+    assert values == pytest.approx([values[0]] * 5, abs=1e-12)
 
 
 @pytest.mark.parametrize("semantics", ["paper", "corrected"])
@@ -227,3 +252,19 @@ def test_channels_become_one():
     np.testing.assert_array_equal(reduce_channels(maps, "max_abs"), [[4, 3]])
     with pytest.raises(WelError, match="^Invalid value for `reduction`: 'mean'. Expected 'sum' or 'max_abs'.$"):
         reduce_channels(maps, "mean")
+
+
+def test_rank_correlation_by_hand():
+    # ranks of (1, 5, 3, 9) are 1, 3, 2, 4 and of (-2, -9, -7, -1) are 3, 1, 2, 4: d = (-2, 2, 0, 0), rho = 1 - 6 * 8 / (4 * 15) = 0.2
+    one = np.array([[1.0, 5, 3, 9], [1, 2, 3, 4], [1, 2, 3, 4], [1, 2, np.nan, 4]])
+    # the opposite order is as alike as the same one; a constant map has no ranks
+    other = np.array([[-2.0, -9, -7, -1], [8, 6, 4, 2], [5, 5, 5, 5], [1, 2, 3, 4]])
+    np.testing.assert_allclose(rank_correlations(one, other), [0.2, 1, np.nan, np.nan], atol=1e-12)
+
+
+def test_maps_of_no_picture_are_compared_by_their_cosine():
+    # rows (3, 4, 0) and (4, 3, 0): |cos| = 24/25; against (0, 0, 1): 0; zero has none
+    one = np.array([[3.0, 4, 0], [3, 4, 0], [0, 0, 0]])
+    other = np.array([[-4.0, -3, 0], [0, 0, 1], [1, 1, 1]])
+    np.testing.assert_allclose(whole_cosines(one, other), [0.96, 0, np.nan])
+    assert is_picture((5, 5, 1)) and not is_picture((4, 5, 3)) and not is_picture((12,))

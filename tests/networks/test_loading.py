@@ -731,3 +731,11 @@ def test_sizes_of_zoo_weights_are_checked(tmp_path):
         file.create_dataset("x", (10**5, 10**5), "float32", chunks=(1000, 1000))
     for name in ("cifar10", "vgg16"):
         refused("^Invalid value for `weights`: '.*w.h5' .*It declares 37.3 GiB and stores 0 B", name, weights=tmp_path / "w.h5")
+
+
+def test_without_eager_execution_nothing_is_loaded(sequential):
+    import tensorflow as tf
+
+    # as after tf.compat.v1.disable_eager_execution(), which cannot be taken back in a process
+    with tf.Graph().as_default(), pytest.raises(WelError, match="^TensorFlow does not execute eagerly here: .*Expected eager execution"):
+        load(sequential)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from conftest import randomized
 
+import wel
 from wel.errors import WelError
 from wel.networks.logits import logits_and_activation, with_output
 
@@ -381,3 +382,55 @@ def test_only_output(functional):
 @pytest.mark.parametrize("model", [None, 3])
 def test_output_of_what_is_no_model(model):
     assert with_output(model, "x") is model
+
+
+# --- one vector of an output with places
+
+
+@pytest.fixture(scope="module")
+def segmenting():
+    """(6, 7, 3) in, logits of 4 classes at each of 6 × 7 places out, with a softmax."""
+    from tensorflow.keras import Sequential, layers
+
+    stack = [layers.Input((6, 7, 3)), layers.Conv2D(5, 3, padding="same", activation="relu"), layers.Conv2D(4, 1, activation="softmax")]
+    return Sequential(stack, name="segmenting")
+
+
+@pytest.mark.parametrize("index", ["2,5", (2, 5), [2, np.int64(5)]])
+def test_the_logits_of_one_place(segmenting, index):
+    x = np.random.default_rng(0).random((2, 6, 7, 3), dtype="float32")
+    net = wel.load(segmenting, output_index=index)
+    assert net.output_shape == (4,) and net.final_activation == "softmax"
+    expected = wel.load(segmenting).model.predict(x, verbose=0)[:, 2, 5]
+    np.testing.assert_array_equal(net.model.predict(x, verbose=0), expected)
+    # the gradient there reaches the 3 × 3 pixels around that place only
+    reached = wel.attribution(net, "gradient", x, [1, 2]).any(axis=(0, 3))
+    assert np.argwhere(reached).min(axis=0).tolist() == [1, 4] and np.argwhere(reached).max(axis=0).tolist() == [3, 6]
+
+
+def test_the_mean_over_all_places(segmenting):
+    x = np.random.default_rng(0).random((2, 6, 7, 3), dtype="float32")
+    found = wel.load(segmenting, output_index="mean").model.predict(x, verbose=0)
+    np.testing.assert_allclose(found, wel.load(segmenting).model.predict(x, verbose=0).mean(axis=(1, 2)), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("rank", "index"), [(1, "3"), (3, "1,0,2")])
+def test_sequences_and_volumes_have_places_too(rank, index):
+    from tensorflow.keras import Sequential, layers
+
+    model = Sequential([layers.Input((4,) * rank + (2,)), getattr(layers, f"Conv{rank}D")(3, 1)])
+    x = np.random.default_rng(0).random((2, *(4,) * rank, 2), dtype="float32")
+    place = tuple(map(int, index.split(",")))
+    expected = model.predict(x, verbose=0)[(slice(None), *place)]
+    np.testing.assert_allclose(wel.load(model, output_index=index).model.predict(x, verbose=0), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("index", ["6,0", "0", "0,0,0", "-1,2", "a,b", "", (0.5, 1)])
+def test_a_place_that_is_none(segmenting, index):
+    with pytest.raises(WelError, match="^Invalid value for `output_index`: .*Expected 'mean', or 2 whole numbers from 0 to 5, 6"):
+        wel.load(segmenting, output_index=index)
+
+
+def test_one_vector_has_no_places(sequential):
+    with pytest.raises(WelError, match="^Invalid value for `output_index`: 'mean'. Expected None: the output of 'sequential' has shape"):
+        wel.load(sequential, output_index="mean")

@@ -20,7 +20,7 @@ import wel
 from wel.errors import UnsupportedError, WelError
 from wel.measures.similarity import similarity, ssim
 from wel.networks.initialization import initialize
-from wel.studies.cascading import cascade, choose_stages, fresh_layers, randomized
+from wel.studies.cascading import Fresh, cascade, choose_stages, randomized
 from wel.studies.maps import attribution
 
 ROOT = Path(__file__).parents[2]
@@ -104,7 +104,7 @@ def test_a_stage_without_weights_from_there_on_is_refused():
 @pytest.mark.parametrize("model", FIXTURES)
 def test_layers_before_a_stage_are_untouched_and_all_others_changed(request, model):
     net = wel.load(request.getfixturevalue(model))
-    before, fresh = weights_of(net), fresh_layers(net, 1)
+    before, fresh = weights_of(net), Fresh(net, 1)
     for stage in net.layers[1:]:
         last_call = {id(node.layer): net.graph.index(node.name) for node in net.graph.nodes}
         with randomized(net, stage, fresh):
@@ -121,7 +121,7 @@ def test_a_block_starts_at_its_relu(residual):
     # relu2 stands behind conv2 and bn2 of the main branch: they are trained yet, conv3 and what follows is fresh
     net = wel.load(residual)
     before = weights_of(net)
-    with randomized(net, "relu2", fresh_layers(net, 0)):
+    with randomized(net, "relu2", Fresh(net, 0)):
         changed = {name for name, arrays in weights_of(net).items() if (arrays[0] != before[name][0]).any()}
     assert {"conv3", "bn3", "dense"} <= changed and changed.isdisjoint({"conv1", "bn1", "conv2", "bn2"})
 
@@ -134,14 +134,14 @@ def test_only_what_an_initialiser_gives_anyway_stays_as_it_was():
     initialize(model, 0)  # an untrained network: zeros in all biases, BatchNormalization as it begins
     net = wel.load(model)
     before = weights_of(net)
-    with randomized(net, net.layers[1], fresh_layers(net, 0)):
+    with randomized(net, net.layers[1], Fresh(net, 0)):
         same = {name: [bool((a == b).all()) for a, b in zip(now, before[name])] for name, now in weights_of(net).items()}
     assert sorted(same.values()) == sorted([[False, True], [True] * 4, [False, True]])
 
 
 def test_fresh_weights_are_the_initialisers_and_no_shuffle(residual):
     net = wel.load(residual)
-    before, fresh = weights_of(net), fresh_layers(net, 2)
+    before, fresh = weights_of(net), Fresh(net, 2)
     for name in ("bn1", "bn2", "bn3", "bn_skip"):
         for array, value in zip(fresh[name], (1, 0, 0, 1)):  # gamma, beta, moving mean, moving variance
             np.testing.assert_array_equal(array, np.full_like(array, value))
@@ -154,7 +154,7 @@ def test_fresh_weights_are_the_initialisers_and_no_shuffle(residual):
 
 
 def test_stages_keep_the_same_fresh_weights(net):
-    fresh, seen = fresh_layers(net, 3), []
+    fresh, seen = Fresh(net, 3), []
     for stage in choose_stages(net, "all"):
         with randomized(net, stage, fresh):
             seen.append(weights_of(net))
@@ -173,7 +173,7 @@ def test_the_whole_cascade_is_a_fresh_network(request, images, model):
     found = []
     for net in nets:
         last = choose_stages(net, "all")[-1]
-        with randomized(net, last, fresh_layers(net, 5)):
+        with randomized(net, last, Fresh(net, 5)):
             found.append((net.weights_hash(), net.model.predict(images, verbose=0), attribution(net, "gradient", images, 1)))
     assert nets[0].weights_hash() != nets[1].weights_hash()
     assert found[0][0] == found[1][0]  # nothing of the trained network is left
@@ -185,26 +185,56 @@ def test_fresh_weights_depend_on_seed_and_name_only(net):
     from tensorflow.keras import Sequential, layers
 
     rng_before = np.random.get_state()[1].tolist()
-    fresh = fresh_layers(net, 4)
+    fresh = Fresh(net, 4)
     assert np.random.get_state()[1].tolist() == rng_before
     # the layer `hidden`, 54 to 7, in another network, at another place
     other = wel.load(Sequential([layers.Input((54,)), layers.Dense(7, name="hidden"), layers.Dense(7, name="else")]))
-    np.testing.assert_array_equal(fresh_layers(other, 4)["hidden"][0], fresh["hidden"][0])
-    assert (fresh_layers(other, 5)["hidden"][0] != fresh["hidden"][0]).all()
+    np.testing.assert_array_equal(Fresh(other, 4)["hidden"][0], fresh["hidden"][0])
+    assert (Fresh(other, 5)["hidden"][0] != fresh["hidden"][0]).all()
     square = wel.load(Sequential([layers.Input((7,)), layers.Dense(7, name="one"), layers.Dense(7, name="two")]))
-    drawn = fresh_layers(square, 4)
+    drawn = Fresh(square, 4)
     assert (drawn["one"][0] != drawn["two"][0]).all()
+
+
+def own_layer():
+    """A layer of somebody's own, whose weight has no initialiser that it tells of."""
+    from tensorflow.keras import layers
+
+    class Scaled(layers.Layer):
+        def build(self, shape):
+            self.factor = self.add_weight("factor", shape[-1:], initializer="ones")
+
+        def call(self, x):
+            return x * self.factor
+
+    return Scaled(name="own")
 
 
 def test_a_layer_without_initialisers_is_refused_before_anything_is_written(images, tmp_path):
     from tensorflow.keras import Sequential, layers
 
-    normal = layers.Normalization(name="normal")
-    normal.adapt(images)
-    net = wel.load(Sequential([layers.Input((8, 8, 3)), normal, layers.Flatten(), layers.Dense(3)]))
-    with pytest.raises(UnsupportedError, match=r"^Layer 'normal' \(Normalization\) has weights without an initialiser of its own"):
+    net = wel.load(Sequential([layers.Input((8, 8, 3)), own_layer(), layers.Flatten(), layers.Dense(3)]))
+    with pytest.raises(UnsupportedError, match=r"^Layer 'own' \(Scaled\) has weights without an initialiser of its own"):
         wel.cascading_randomization(net, images, "gradient", out=tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
+    # below the stage it is in nobody's way
+    assert len(wel.cascading_randomization(net, images, "gradient", layers=net.layers[-1]).table) == 1
+
+
+def test_statistics_of_data_stay_as_they_are(images):
+    from tensorflow.keras import Sequential, layers
+
+    normal = layers.Normalization(name="normal")
+    normal.adapt(images)
+    net = wel.load(Sequential([layers.Input((8, 8, 3)), normal, layers.Conv2D(4, 3, name="conv"), layers.Flatten(), layers.Dense(3)]))
+    before, kernel = normal.get_weights(), net.model.get_layer("conv").get_weights()[0]
+    assert [net.shown(stage) for stage in choose_stages(net, "all")] == [net.layers[-1], "conv"]
+    with randomized(net, "normal", Fresh(net, 0)):
+        for one, other in zip(normal.get_weights(), before):
+            np.testing.assert_array_equal(one, other)
+        assert (net.model.get_layer("conv").get_weights()[0] != kernel).all()
+    table = wel.cascading_randomization(net, images, "gradient").table
+    assert table["stage"].tolist() == [net.layers[-1], "conv"] and table["values"].tolist() == [3, 3]
 
 
 # --- the network comes back
@@ -216,7 +246,7 @@ def test_the_network_comes_back_after_an_exception(request, model, error):
     net = wel.load(request.getfixturevalue(model))
     before = weights_of(net)
     with pytest.raises(error):
-        with randomized(net, net.layers[1], fresh_layers(net, 0)):
+        with randomized(net, net.layers[1], Fresh(net, 0)):
             raise error
     assert_same(weights_of(net), before)
 
@@ -224,7 +254,7 @@ def test_the_network_comes_back_after_an_exception(request, model, error):
 def test_the_network_comes_back_when_its_weights_cannot_be_set(net):
     before = weights_of(net)
     with pytest.raises(ValueError):
-        with randomized(net, "conv1", {**fresh_layers(net, 0), "hidden": [np.ones(3)]}):
+        with randomized(net, "conv1", {**Fresh(net, 0), "hidden": [np.ones(3)]}):
             pass
     assert_same(weights_of(net), before)
 
@@ -241,7 +271,7 @@ def test_ctrl_c_while_the_network_is_put_back(net, monkeypatch):
 
     monkeypatch.setattr(dense, "set_weights", interrupting)
     with pytest.raises(KeyboardInterrupt):
-        with randomized(net, "conv1", fresh_layers(net, 0)):
+        with randomized(net, "conv1", Fresh(net, 0)):
             pass
     assert interrupted
     assert_same(weights_of(net), before)
@@ -268,7 +298,7 @@ def gradient(net, images, classes):
 @pytest.mark.parametrize("semantics", ["paper", "corrected"])
 def test_an_edge_detector_is_insensitive_and_the_gradient_sensitive(net, images, semantics):
     compare = partial(similarity, reduction="max_abs", percentile=99.5, semantics=semantics)
-    fresh, stages = fresh_layers(net, 0), choose_stages(net, "all")
+    fresh, stages = Fresh(net, 0), choose_stages(net, "all")
     control = dict(cascade(net, edges, compare, images, np.zeros(3, int), stages, fresh))
     assert list(control) == stages
     for values in control.values():
@@ -284,8 +314,8 @@ def test_an_explainer_sees_each_stage_once_and_the_untouched_network_once(net, i
         seen.append(weights_of(net))
         return np.zeros((3, 8, 8, 3))
 
-    fresh, stages = fresh_layers(net, 0), choose_stages(net, "all")
-    for count, _ in enumerate(cascade(net, explain, lambda one, other: np.zeros(3), images, np.zeros(3, int), stages, fresh), start=2):
+    fresh, stages = Fresh(net, 0), choose_stages(net, "all")
+    for count, _ in enumerate(cascade(net, explain, lambda one, other: {}, images, np.zeros(3, int), stages, fresh), start=2):
         assert len(seen) == count
         assert_same(weights_of(net), before)  # whenever a stage is handed out
     assert len(seen) == 1 + len(stages)
@@ -313,7 +343,7 @@ def test_a_naive_replica_gives_the_same(functional, images, semantics, backend):
     result = wel.cascading_randomization(net, images, methods, classes=classes, seed=6, **settings)
     assert net.weights_hash() == before
     assert list(result.table.columns) == COLUMNS and list(result.images.columns) == IMAGE_COLUMNS
-    fresh = fresh_layers(net, 6)
+    fresh = Fresh(net, 6)
     copy = keras.models.clone_model(functional)
     copy.set_weights(functional.get_weights())
     order = ["dense", "hidden", "conv2", "conv1"]
@@ -323,7 +353,7 @@ def test_a_naive_replica_gives_the_same(functional, images, semantics, backend):
         for name in methods:
             one, other = (attribution(wel.load(model), name, images, classes, **settings) for model in (functional, copy))
             reduced = [np.abs(m).max(-1) if name == "gradient" else m.sum(-1) for m in (one, other)]
-            expected = [ssim(a, b, semantics, 99.5) for a, b in zip(*reduced)]
+            expected = [ssim(b, a, semantics, 99.5) for a, b in zip(*reduced)]  # the untouched network's map is the one that flips
             rows = result.images[(result.images["method"] == name) & (result.images["stage"] == stage)]
             np.testing.assert_array_equal(rows["ssim"], expected)
             row = result.table[(result.table["method"] == name) & (result.table["stage"] == stage)].iloc[0]

@@ -6,10 +6,12 @@ import re
 
 import numpy as np
 import pytest
+from conftest import randomized
 from scipy import stats
 
 import wel
 from wel.errors import UnsupportedError, WelError
+from wel.measures.cosine import chance_level
 from wel.measures.similarity import median_interval, similarity, ssim, summary
 from wel.methods.registry import PAPER_METHODS, choose_map_methods
 from wel.studies.map_study import true_classes
@@ -106,7 +108,7 @@ def test_a_network_without_a_vector_of_logits(images):
     from tensorflow.keras import Sequential, layers
 
     net = wel.load(Sequential([layers.Input((8, 8, 3)), layers.Conv2D(2, 3)]))
-    with pytest.raises(WelError, match=r"^Invalid value for `net`: its output has shape \(6, 6, 2\). Expected one vector of logits.$"):
+    with pytest.raises(WelError, match=r"^Invalid value for `net`: its output has shape \(6, 6, 2\). Expected one vector of logits"):
         wel.random_logit(net, images)
 
 
@@ -139,14 +141,33 @@ def test_a_wrong_argument_is_one_sentence_and_nothing_is_written(net, images, tm
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("study", ["random_logit", "cascading_randomization"])
-@pytest.mark.parametrize("shape", [(3,), (4, 8, 3)])
-def test_maps_too_small_for_ssim(study, shape):
+@pytest.mark.parametrize("shape", [(12,), (9, 2), (4, 4, 4, 1), (4, 8, 3)])
+def test_maps_that_are_no_pictures_are_compared_by_cosine_and_rank_correlation(shape):
     from tensorflow.keras import Sequential, layers
 
-    net = wel.load(Sequential([layers.Input(shape), layers.Flatten(), layers.Dense(3)]))
-    with pytest.raises(WelError, match=r"^Invalid value for `model`: .*Expected \(height, width, channels\) of 5 × 5 or more, for SSIM.$"):
-        getattr(wel, study)(net, np.ones((1, *shape)), "gradient")
+    stack = [layers.Input(shape), layers.Flatten(), layers.Dense(6, activation="relu", name="hidden"), layers.Dense(4, name="dense")]
+    net, inputs = wel.load(randomized(Sequential(stack))), np.random.default_rng(0).random((3, *shape), dtype="float32")
+    found = wel.random_logit(net, inputs, "gradient", classes=[0, 1, 2], seed=1)
+    assert found.table["measure"].tolist() == ["cosine", "rank_correlation"]
+    assert found.table["baseline"].iloc[0] == chance_level(int(np.prod(shape))) and np.isnan(found.table["baseline"].iloc[1])
+    one, other = (wel.attribution(net, "gradient", inputs, classes) for classes in ([0, 1, 2], found.images["other_class"].tolist()))
+    for i, (a, b) in enumerate(zip(one, other)):
+        cosine = abs(a.ravel() @ b.ravel()) / (np.linalg.norm(a) * np.linalg.norm(b))
+        assert found.images["cosine"][i] == pytest.approx(cosine, abs=1e-6)
+        assert found.images["rank_correlation"][i] == pytest.approx(abs(stats.spearmanr(a.ravel(), b.ravel())[0]), abs=1e-12)
+    cascade = wel.cascading_randomization(net, inputs, "gradient", classes=[0, 1, 2])
+    assert cascade.table[["stage", "measure"]].values.tolist() == [
+        [stage, measure] for stage in ("dense", "hidden") for measure in ("cosine", "rank_correlation")
+    ]
+    assert cascade.table["values"].tolist() == [3] * 4
+
+
+def test_inputs_of_one_value_have_no_map():
+    from tensorflow.keras import Sequential, layers
+
+    net = wel.load(Sequential([layers.Input((1,)), layers.Dense(3)]))
+    with pytest.raises(WelError, match="^Invalid value for `model`: .*Expected a network whose inputs hold two values or more"):
+        wel.random_logit(net, np.ones((1, 1)), "gradient")
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from wel.figures import saliency as figures
 from wel.figures.saliency import Pictures
 from wel.measures.similarity import absolute, class_distance, normalised
 from wel.methods.registry import METHODS
-from wel.studies.cascading import fresh_layers, randomized
+from wel.studies.cascading import Fresh, randomized
 from wel.studies.maps import attribution, maps_of
 from wel.studies.saliency import SaliencyResult, check_compared, saliency
 
@@ -115,7 +115,7 @@ def test_a_naive_replica_gives_the_same(net, images, semantics, backend):
     computed_by = {"native": {"native"}, "wrapped": {"innvestigate"}}[backend]
     given = {"compare": (3, 1), "stages": ["dense", "conv2"], "options": OPTIONS}
     result = saliency(net, images, list(REDUCTIONS), [0, None, 3], **given, **settings)
-    true, fresh = [0, int(net.model.predict(images, verbose=0)[1].argmax()), 3], fresh_layers(net, 4)
+    true, fresh = [0, int(net.model.predict(images, verbose=0)[1].argmax()), 3], Fresh(net, 4)
     keys = []
     for name, reduce in REDUCTIONS.items():
 

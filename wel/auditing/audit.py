@@ -100,7 +100,7 @@ class _Course:
 
     def __init__(self, net: Network, pictures: ImageSet, mode: Mode, methods, semantics: str, seed: int, first, expect: Path | None):
         self.net, self.pictures, self.mode, self.semantics = net, pictures, mode, chosen_semantics(semantics)
-        self.expect = expect
+        self.expect, self._named = expect, methods != "all"
         chosen = by_priority(choose_map_methods(mode.methods if methods == "all" else methods), first)
         self.study = Study(Settings(net, pictures.inputs, chosen, True, semantics, "native", None, seed))
         self.study.check_any()
@@ -172,7 +172,8 @@ class _Course:
         for cell in self.cells:
             needed = expected_seconds(cell.method, [one.seconds for one in found])
             if seconds is not None and found and time.monotonic() - began + needed > seconds:
-                reason = f"The time of a {self.mode.name} audit was up. Expected its name with --methods, or --full."
+                advice = "fewer methods with --methods" if self._named else "its name with --methods"
+                reason = f"The time of a {self.mode.name} audit was up. Expected {advice}, or --full."
                 self.missing.append(Missing(cell.method, self._covered(cell), reason))
                 steps.advance(1, cell.method.label, cell.semantics)
             else:

@@ -16,11 +16,11 @@ from wel.measures.cosine import chance_level
 from wel.measures.counting import Cosines
 from wel.measures.counts import CosineCounts
 from wel.measures.participation import Participation
-from wel.measures.similarity import SSIM_WINDOW, reduce_channels, similarity, summary
+from wel.measures.similarity import is_picture, reduce_channels, similarity, summary, whole_cosines
 from wel.measures.vectors import random_vectors
 from wel.methods.registry import Method
 from wel.networks.network import Network
-from wel.studies.cascading import Fresh, fresh_layers, randomized
+from wel.studies.cascading import Fresh, fresh_from, randomized
 from wel.studies.effective_rank import jackknife
 from wel.studies.maps import class_vectors, maps_of, one_hot
 from wel.studies.random_logit import other_classes
@@ -69,11 +69,7 @@ class Examiner:
     def __init__(self, net: Network, plan: Plan):
         self.net, self.plan = net, plan
         self.others = others_of(net, plan)
-        self._fresh: Fresh | None
-        try:
-            self._fresh = fresh_layers(net, plan.seed) if plan.depths else {}
-        except UnsupportedError:  # a layer of somebody's own, without initialisers
-            self._fresh = None
+        self._fresh = Fresh(net, plan.seed)
 
     def examine(self, request: Request) -> Evidence:
         """Measures a method.
@@ -83,13 +79,13 @@ class Examiner:
         """
         true = self._maps(request, self.plan.classes.index)
         other = None if self.others is None else self._maps(request, self.others)
-        above = {} if self._fresh is None else {depth: self._random_maps(request, depth) for depth in self.plan.depths}
+        above = {depth: self._random_maps(request, depth) for depth in self.plan.depths}
         tests = [] if other is None else [self._compared(request, true, other, test="other_class")]
-        for depth in self.plan.depths:
-            tests.append(self._compared(request, true, above.get(depth), test="randomised", above=self.net.shown(depth)))
+        for depth, (maps, why) in above.items():
+            tests.append(self._compared(request, maps, true, test="randomised", above=self.net.shown(depth), why=why))
         followed = request.method.csc and self.plan.starts and true[0].size >= FEWEST_VALUES
         rank, csc = self._random_relevance(request) if followed else ([], [])
-        return Evidence(tests + rank, csc, self._examples(request.method, true, other, next(iter(above.values()), None)))
+        return Evidence(tests + rank, csc, self._examples(request.method, true, other, next((maps for maps, _ in above.values()), None)))
 
     def _maps(self, request: Request, classes: np.ndarray) -> np.ndarray:
         """Maps of the classes. They begin with 1, not with the logit: a factor changes no picture, but where the original stack cuts
@@ -98,23 +94,38 @@ class Examiner:
         heads = one_hot(classes, *net.output_shape) if request.method.csc else class_vectors(net, request.method, plan.images, classes)
         return maps_of(net, request, plan.images, heads, seed=plan.seed)
 
-    def _random_maps(self, request: Request, depth: str) -> np.ndarray:
+    def _random_maps(self, request: Request, depth: str) -> tuple[np.ndarray | None, str]:
+        """Maps of the network with everything above a cut random, or why there are none."""
         graph = self.net.graph
-        with randomized(self.net, graph.names[graph.index(depth) + 1], self._fresh):
-            return self._maps(request, self.plan.classes.index)
+        stage = graph.names[graph.index(depth) + 1]
+        try:
+            fresh_from(self.net, stage, self._fresh)
+        except UnsupportedError as error:  # a layer of somebody's own, without initialisers
+            return None, error.reason
+        with randomized(self.net, stage, self._fresh):
+            return self._maps(request, self.plan.classes.index), ""
 
-    def _compared(self, request: Request, one: np.ndarray, other: np.ndarray | None, **what: Any) -> Measurement:
-        method, drawn = request.method, is_picture(one.shape[1:])
-        cosines = np.full(len(one), np.nan) if other is None or one[0].size < FEWEST_VALUES else whole_cosines(one, other)
-        values = (
-            similarity(one, other, method.reduction, method.map_percentile, request.semantics) if drawn and other is not None else cosines
-        )
+    def _compared(self, request: Request, one: np.ndarray | None, other: np.ndarray | None, **what: Any) -> Measurement:
+        """Two maps, of which the second may flip; undefined where one is missing."""
+        drawn = is_picture(self.plan.images.shape[1:])
+        values, cosines = self._values(request, one, other, drawn)
         found, cosine = summary(values, self.plan.seed), summary(cosines, self.plan.seed)["median"]
         interval = found["median"], found["ci_low"], found["ci_high"]
         known = found["values"] > 0 and 2 * found["values"] >= found["images"]
         outcome = alike(*interval[1:], cosine, found["values"], self.plan.thresholds) if known else UNDEFINED
         named = {"measure": "ssim" if drawn else "cosine", "images": found["values"], "cosine": cosine, "outcome": outcome}
         return Measurement(**named, **what, **_named(interval))
+
+    def _values(self, request: Request, one: np.ndarray | None, other: np.ndarray | None, drawn: bool) -> tuple[np.ndarray, np.ndarray]:
+        """How alike maps are, image by image, by SSIM if they are `drawn`, and by |cos|."""
+        undefined = np.full(len(self.plan.images), np.nan)
+        if one is None or other is None:
+            return undefined, undefined
+        cosines = undefined if one[0].size < FEWEST_VALUES else whole_cosines(one, other)
+        if not drawn:
+            return cosines, cosines
+        method = request.method
+        return similarity(one, other, method.reduction, method.map_percentile, request.semantics), cosines
 
     def _random_relevance(self, request: Request) -> tuple[list[Measurement], list[dict[str, Any]]]:
         plan, net = self.plan, self.net
@@ -167,18 +178,6 @@ def others_of(net: Network, plan: Plan) -> np.ndarray | None:
     construction (two logits that only count by their difference) or there is none."""
     count = net.output_shape[-1]
     return other_classes(plan.classes.index, count, plan.seed) if count > 2 else None
-
-
-def is_picture(shape: Sequence[int]) -> bool:
-    """Whether maps of that shape, (height, width, channels), can be compared by SSIM."""
-    return len(shape) == 3 and min(shape[:2]) >= SSIM_WINDOW
-
-
-def whole_cosines(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """|cos| (n,) between maps (n, ...) as a whole, image by image; NaN where one of them is zero or not finite."""
-    one, other = (maps.reshape(len(maps), -1).astype("float64") for maps in (one, other))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.abs((one * other).sum(axis=1)) / (np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1))
 
 
 def _named(interval: tuple[float, float, float]) -> dict[str, float]:

@@ -45,6 +45,7 @@ class Measurement:
         images: how many were measured.
         outcome: one of the words above.
         cosine: median |cos| of the two maps as a whole; NaN for "convergence".
+        why: why it could not be measured, in a sentence; empty where it was.
     """
 
     test: str
@@ -57,6 +58,7 @@ class Measurement:
     above: str | None = None
     start: str | None = None
     cosine: float = math.nan
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,8 @@ def _reasons(asked: Sequence[Measurement], rank: Measurement | None, thresholds:
 
 def _why(test: Measurement, thresholds: Thresholds) -> str:
     """Why a test says nothing."""
+    if test.why:
+        return test.why[0].lower() + test.why[1:].rstrip(".")
     if test.outcome == UNDEFINED:
         return "there is nothing to compare, or it cannot be done"
     if test.images < FEWEST:

@@ -123,16 +123,28 @@ def cascading(
 
 def _medians(table: pd.DataFrame) -> Table:
     numbers = [[number(value, ".3f") for value in row] for row in table[["median", "ci_low", "ci_high"]].to_numpy()]
-    rows = [(name, median, f"{low} – {high}") for name, (median, low, high) in zip(method_names(table), numbers)]
-    return printable(("method", "median", "99 % interval"), rows, "Median SSIM, true class and random other class")
+    rows = [(name, median, f"{low} – {high}") for name, (median, low, high) in zip(_names(table), numbers)]
+    return printable(("method", "median", "99 % interval"), rows, f"Median {_measured(table)}, true class and random other class")
 
 
 def _stage_medians(table: pd.DataFrame) -> Table:
     stages = table.drop_duplicates("stage_index")["stage"]
-    names = method_names(table.drop_duplicates(["method", "semantics"]))
-    groups = table.groupby(["method", "semantics"], sort=False)["median"]
-    rows = [(name, *(number(value, ".3f") for value in medians)) for name, (_, medians) in zip(names, groups)]
-    return printable(("method", *stages), rows, "Median SSIM to the untouched network's map, randomised down to a layer")
+    table = table.assign(name=_names(table))
+    rows = [(name, *(number(value, ".3f") for value in group)) for name, group in table.groupby("name", sort=False)["median"]]
+    title = f"Median {_measured(table)} to the untouched network's map, randomised down to a layer"
+    return printable(("method", *stages), rows, title)
+
+
+def _names(table: pd.DataFrame) -> list[str]:
+    """The methods of rows, and by what maps were compared where they are no pictures."""
+    measures = [f", {measure.replace('_', ' ')}" for measure in table["measure"]] if "measure" in table else [""] * len(table)
+    return [name + measure for name, measure in zip(method_names(table), measures)]
+
+
+def _measured(table: pd.DataFrame) -> str:
+    if "measure" not in table:
+        return "SSIM"
+    return f"|cos| (by chance {table['baseline'].iloc[0]:.2f}) and rank correlation"
 
 
 def _report(inputs: Inputs, result: SanityResult, medians: Table, name: str, figures: list[Path]) -> None:

@@ -1,4 +1,4 @@
-"""The figures of the sanity checks: random-logit SSIM as box plots, cascading randomisation as curves, as PNG and SVG."""
+"""The figures of the sanity checks: how alike maps of two classes are as box plots, cascading randomisation as curves, as PNG and SVG."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ SEMANTICS = ("paper", "corrected")
 SHADES = (0.45, 0.9)  # share of white in the boxes of the first and of the second semantics in a figure
 MOST_TICK_LABELS = 25
 MOST_MARKS = 12  # on a line
+MEASURES = {"ssim": "SSIM", "cosine": "|cos|"}  # of maps that are pictures, and of others
 
 
 def random_logit_figure(table: pd.DataFrame, images: pd.DataFrame, methods: Mapping[str, Any]) -> Figure:
@@ -38,7 +39,8 @@ def random_logit_figure(table: pd.DataFrame, images: pd.DataFrame, methods: Mapp
         WelError: a method or a semantics is unknown.
     """
     semantics, names = _checked(table, methods)
-    groups = {key: group["ssim"].dropna().to_numpy() for key, group in images.groupby(["method", "semantics"])}
+    measure = _measure(table)
+    groups = {key: group[measure].dropna().to_numpy() for key, group in images.groupby(["method", "semantics"])}
     height = 0.8 / len(semantics)
     with style():
         size = (8.4, 1.6 + (0.15 + 0.15 * len(semantics)) * max(4, len(names)))
@@ -49,8 +51,8 @@ def random_logit_figure(table: pd.DataFrame, images: pd.DataFrame, methods: Mapp
                 offset = (number - (len(semantics) - 1) / 2) * height
                 _draw_box(axes, groups.get((name, one), np.array([])), place + offset, 0.75 * height, methods[name].color, SHADES[number])
         axes.set_yticks(range(len(names)), [shown(methods[name].label, 28) for name in names])
-        axes.set(ylim=(len(names) - 0.5, -0.5), xlabel="SSIM of the maps of the true class and of a random other class")
-        _label_ssim(axes.set_xlim, images["ssim"])
+        axes.set(ylim=(len(names) - 0.5, -0.5), xlabel=f"{MEASURES[measure]} of the maps of the true class and of a random other class")
+        _label_scale(axes.set_xlim, images[measure])
         axes.grid(axis="x")
         axes.grid(False, axis="y")
         if len(semantics) > 1:
@@ -74,6 +76,8 @@ def cascading_figure(table: pd.DataFrame, methods: Mapping[str, Any]) -> Figure:
         WelError: a method or a semantics is unknown.
     """
     semantics, names = _checked(table, methods)
+    measure = _measure(table)
+    table = table[table["measure"] == measure] if "measure" in table else table
     stages = table.drop_duplicates("stage_index").set_index("stage_index")["stage"].sort_index()
     groups = {key: group.set_index("stage_index").reindex(stages.index) for key, group in table.groupby(["semantics", "method"])}
     with style():
@@ -86,8 +90,8 @@ def cascading_figure(table: pd.DataFrame, methods: Mapping[str, Any]) -> Figure:
                     _draw_line(axes, groups[one, name], methods[name], number / len(names))
             _label_stages(axes, stages)
             axes.set_title(f"{one} semantics" if len(semantics) > 1 else "")
-        _label_ssim(panels[0].set_ylim, table[["median", "ci_low"]].stack())
-        panels[0].set_ylabel("median SSIM to the untouched network's map")
+        _label_scale(panels[0].set_ylim, table[["median", "ci_low"]].stack())
+        panels[0].set_ylabel(f"median {MEASURES[measure]} to the untouched network's map")
         figure.supxlabel("randomised from the last layer down to this one", fontsize=9)
         figure.legend(handles=_legend(map(methods.get, names)), loc="outside right center", frameon=False, handlelength=3)
     return figure
@@ -115,6 +119,11 @@ def _checked(table: pd.DataFrame, methods: Mapping[str, Any]) -> tuple[list[str]
             if name not in known:
                 raise invalid(argument, name, one_of(known))
     return [name for name in SEMANTICS if name in set(table["semantics"])], [name for name in methods if name in set(table["method"])]
+
+
+def _measure(table: pd.DataFrame) -> str:
+    """By what maps are compared in a figure."""
+    return "cosine" if "measure" in table else "ssim"
 
 
 def _title(table: pd.DataFrame, study: str, semantics: Sequence[str]) -> str:
@@ -171,7 +180,7 @@ def _label_stages(axes: Axes, stages: pd.Series) -> None:
     axes.set_xlim(-0.3, len(stages) - 0.7)
 
 
-def _label_ssim(set_limits: Callable, values: pd.Series) -> None:
+def _label_scale(set_limits: Callable, values: pd.Series) -> None:
     """The scale ends at 1 and begins at 0, or below where there is something below."""
     set_limits(min(0.0, np.nanmin(values, initial=0.0) - 0.02), 1.02)
 

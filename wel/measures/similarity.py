@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import product
+from typing import Sequence
+
 import numpy as np
 from scipy import stats
 
@@ -25,8 +28,12 @@ def reduce_channels(maps: np.ndarray, reduction: str) -> np.ndarray:
 def ssim(a: np.ndarray, b: np.ndarray, semantics: str = "paper", percentile: float = 99.5) -> float:
     """How alike two maps (height, width) are: structural similarity of the scaled maps, at most 1.
 
-    With p the percentile and q = 100 − p its mirror, a map m is scaled to s(m) = (m − m_q) / (m_p − m_q), cut to [0, 1];
-    max(SSIM(s(a), s(b)), SSIM(s(a), s(−b))) over windows of 5 × 5, since a map may flip its sign.
+    With p the percentile and q = 100 − p its mirror, a map m is scaled to s(m) = (m − m_q) / (m_p − m_q), cut to [0, 1]; SSIM over
+    windows of 5 × 5. A map may flip its sign, which SSIM of scaled maps tells differently for one map and for the other, so
+
+        paper       max(SSIM(s(a), s(b)), SSIM(s(a), s(−b))): b is flipped, as the paper's authors flip the untouched network's map;
+        corrected   the largest over both signs of both maps, which does not change when maps change places.
+
     `paper`: the two ends of the scale are swapped, 1 − s, and constants are for data of range 2; `corrected`: as written, range 1.
     NaN where a map holds NaN or has no spread between its percentiles.
     Source: Wang, Bovik, Sheikh & Simoncelli (2004), by scikit-image; Sixt, Granz & Landgraf (2020) for the scaling.
@@ -39,9 +46,10 @@ def ssim(a: np.ndarray, b: np.ndarray, semantics: str = "paper", percentile: flo
     a, b = np.asarray(a, dtype="float64"), np.asarray(b, dtype="float64")
     if a.shape != b.shape or a.ndim != 2 or min(a.shape) < SSIM_WINDOW:
         raise WelError(f"Invalid value for `a` and `b`: maps of shapes {a.shape} and {b.shape}. Expected two of one shape, 5 × 5 or more.")
-    one, *others = (_scaled(heatmap, semantics, percentile) for heatmap in (a, b, -b))
+    flips = ((1, 1), (1, -1)) if semantics == "paper" else product((1, -1), repeat=2)
     settings = {"win_size": SSIM_WINDOW, "data_range": SSIM_RANGE[semantics]}
-    return float(np.max([structural_similarity(one, other, **settings) for other in others]))
+    pairs = [[_scaled(sign * heatmap, semantics, percentile) for sign, heatmap in zip(signs, (a, b))] for signs in flips]
+    return float(np.max([structural_similarity(*pair, **settings) for pair in pairs]))
 
 
 def _scaled(heatmap: np.ndarray, semantics: str, percentile: float) -> np.ndarray:
@@ -102,6 +110,24 @@ def similarity(one: np.ndarray, other: np.ndarray, reduction: str, percentile: f
     """SSIM (n,) of maps (n, height, width, channels), image by image, their channels reduced (`reduce_channels`); NaN where undefined."""
     pairs = zip(reduce_channels(one, reduction), reduce_channels(other, reduction))
     return np.array([ssim(a, b, semantics, percentile) for a, b in pairs])
+
+
+def is_picture(shape: Sequence[int]) -> bool:
+    """Whether maps of that shape, (height, width, channels), can be compared by SSIM."""
+    return len(shape) == 3 and min(shape[:2]) >= SSIM_WINDOW
+
+
+def whole_cosines(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """|cos| (n,) between maps (n, ...) as a whole, image by image; NaN where one of them is zero or not finite."""
+    one, other = (maps.reshape(len(maps), -1).astype("float64") for maps in (one, other))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.abs((one * other).sum(axis=1)) / (np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1))
+
+
+def rank_correlations(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """|ρ| (n,), Spearman's rank correlation of the values of maps (n, ...), image by image; NaN where a map is constant or not finite."""
+    ranks = [stats.rankdata(maps.reshape(len(maps), -1), axis=1, nan_policy="propagate") for maps in (one, other)]
+    return whole_cosines(*(rank - rank.mean(axis=1, keepdims=True) for rank in ranks))
 
 
 def median_interval(values: np.ndarray, seed: int) -> tuple[float, float]:

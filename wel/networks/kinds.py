@@ -39,6 +39,8 @@ SHAPES = (
 )
 # Keras's preprocessing layers that are per-channel affine maps with fixed numbers
 RESCALINGS = frozenset({"Rescaling", "Normalization"})
+# layers whose weights are statistics of data, fixed before training
+DATA_STATISTICS = frozenset({"Normalization", "Discretization", "IntegerLookup", "StringLookup", "TextVectorization"})
 # what has no value below zero where no input has one
 KEEP_SIGN = SHAPES | POOLINGS | {"Add", "Average", "Multiply", "Maximum", "Minimum"}
 

@@ -32,7 +32,7 @@ from wel.modelfiles.modelfile import (
 from wel.networks.graph import Graph
 from wel.networks.imagenet import imagenet_file, load_by_name
 from wel.networks.initialization import initialize
-from wel.networks.logits import logits_and_activation, with_output
+from wel.networks.logits import logits_and_activation, one_vector, with_output
 from wel.networks.network import Network
 from wel.networks.zoo import ZOO, Architecture
 from wel.system.files import file_sha256, models_folder
@@ -58,6 +58,7 @@ def load(
     classes: int | None = None,
     seed: int = 0,
     output: str | None = None,
+    output_index: str | Sequence[int] | None = None,
     allow_code: bool = False,
     custom_objects: Mapping[str, Any] | str | None = None,
 ) -> Network:
@@ -75,20 +76,33 @@ def load(
         classes: number of logits, for a zoo network with random weights.
         seed: of random weights. The caller's own random generators stay as they are.
         output: which output of a model with several: its name, its layer's name or its number.
+        output_index: of an output (*places, classes), such as a segmentation's, the place whose logits count, "12,40" or (12, 40), or
+            "mean" over all places.
         allow_code: runs Lambda layers and other code that a file carries, imports modules that it names, and loads SavedModels.
         custom_objects: classes and functions that a file names and the caller vouches for: {name: class}, or "module:Name,Other".
 
     Raises:
         WelError: when there is no such network or file, the file is no Keras model, carries code, or declares more than it stores;
-            when weights are not finite, or the layers' values of one image do not fit into memory.
+            when weights are not finite, or the layers' values of one image do not fit into memory; when TensorFlow does not execute
+            eagerly.
     """
+    _check_eager()
     with _random_state_kept():
         input_shape = _checked_shape(input_shape)
         rules = Rules(custom_objects_of(custom_objects), bool(allow_code), input_shape)
         with quiet():
             loaded = _loaded(model, weights, input_shape, classes, seed, rules)
             with loading_scope(rules.given, rules.allow_code):
-                return _network(loaded, output)
+                return _network(loaded, output, output_index)
+
+
+def _check_eager() -> None:
+    import tensorflow as tf
+
+    if not tf.executing_eagerly():
+        where = "tf.compat.v1.disable_eager_execution() was called, or another graph is the default"
+        message = f"TensorFlow does not execute eagerly here: {where}. Expected eager execution, in which wel computes"
+        raise WelError(f"{message}; the command line, or a Python process without that call, has it.")
 
 
 def _loaded(model: Any, weights, input_shape, classes, seed: int, rules: Rules) -> Loaded:
@@ -101,19 +115,22 @@ def _loaded(model: Any, weights, input_shape, classes, seed: int, rules: Rules) 
     return Loaded(model, getattr(model, "name", "model"), None)
 
 
-def _network(loaded: Loaded, output: str | None) -> Network:
+def _network(loaded: Loaded, output: str | None, index: str | Sequence[int] | None) -> Network:
     model, activation = logits_and_activation(with_output(loaded.model, output))
-    origin = loaded.origin and replace(loaded.origin, notes=loaded.origin.notes + _taken_off(output, activation))
+    model = one_vector(model, index)
+    origin = loaded.origin and replace(loaded.origin, notes=loaded.origin.notes + _taken_off(output, index, activation))
     network = Network(model, loaded.name, loaded.architecture, origin, activation)
     if origin:
         check_activations(network.graph)
     return network
 
 
-def _taken_off(output: str | None, activation: str | None) -> tuple[str, ...]:
+def _taken_off(output: str | None, index: str | Sequence[int] | None, activation: str | None) -> tuple[str, ...]:
     notes = []
     if output is not None:
         notes.append(f"Of its outputs, {output!r} was taken.")
+    if index is not None:
+        notes.append(f"Of the places of its output, {'the mean' if index == 'mean' else index} was taken.")
     if activation is not None:
         notes.append(f"The {activation} at its end was taken off, so that it ends in logits.")
     return tuple(notes)

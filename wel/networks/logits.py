@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from numbers import Integral
+from typing import Any, Sequence
 
 from wel.errors import WelError, invalid, one_of
 
@@ -34,6 +35,46 @@ def with_output(model: Any, output: str | None) -> Any:
     from tensorflow import keras
 
     return keras.Model(model.inputs, model.outputs[known[str(output)]], name=model.name)
+
+
+def one_vector(model: Any, index: str | Sequence[int] | None) -> Any:
+    """The model itself, or with layers behind it that make one vector of logits of an output (*places, classes), such as a segmentation's.
+
+    Args:
+        model: a Keras model that ends in logits.
+        index: a place, one whole number per axis, as numbers or as text with commas; "mean" for the mean over all places; None for the
+            output as it is.
+
+    Raises:
+        WelError: when the output has no such place, or is one vector already.
+    """
+    if index is None:
+        return model
+    from tensorflow.keras import Model, layers
+
+    (shape,) = [tuple(tensor.shape[1:]) for tensor in model.outputs]
+    places = shape[:-1]
+    if not 1 <= len(places) <= 3 or None in shape:
+        raise invalid(
+            "output_index", index, f"None: the output of '{model.name}' has shape {shape}, not (*places, classes) with 1 to 3 axes"
+        )
+    if index == "mean":
+        pooling = getattr(layers, f"GlobalAveragePooling{len(places)}D")(name="output_mean")
+        return Model(model.inputs, pooling(model.outputs[0]), name=model.name)
+    place = _place(index, places)
+    cropping = [(first, size - 1 - first) for first, size in zip(place, places)]
+    at_place = getattr(layers, f"Cropping{len(places)}D")(cropping[0] if len(places) == 1 else tuple(cropping), name="output_place")
+    return Model(model.inputs, layers.Flatten(name="output_vector")(at_place(model.outputs[0])), name=model.name)
+
+
+def _place(index: str | Sequence[int], places: tuple[int, ...]) -> list[int]:
+    parts = [part.strip() for part in index.split(",")] if isinstance(index, str) else list(index)
+    found = [int(part) if isinstance(part, str) and part.isdecimal() else part for part in parts]
+    fits = len(found) == len(places) and all(isinstance(one, Integral) and 0 <= one < size for one, size in zip(found, places))
+    if not fits:
+        most = ", ".join(str(size - 1) for size in places)
+        raise invalid("output_index", index, f"'mean', or {len(places)} whole numbers from 0 to {most}, with commas between several")
+    return [int(one) for one in found]
 
 
 def logits_and_activation(model: Any) -> tuple[Any, str | None]:

@@ -61,6 +61,17 @@ class Network:
         """Shape of one output, without the batch dimension."""
         return self.graph[self.graph.output].shape
 
+    def count_logits(self) -> int:
+        """How many logits the output has.
+
+        Raises:
+            WelError: for an output that is not one vector.
+        """
+        if len(self.output_shape) != 1:
+            message = f"Invalid value for `net`: its output has shape {self.output_shape}. Expected one vector of logits"
+            raise WelError(f"{message}; `output_index` makes one of an output with several places.")
+        return self.output_shape[0]
+
     @property
     def class_names(self) -> tuple[str, ...] | None:
         """What the classes of a network of the zoo are called; None where wel does not know."""

@@ -13,17 +13,17 @@ import numpy as np
 import pandas as pd
 
 from wel.errors import UnsupportedError, invalid
-from wel.measures.similarity import summary
 from wel.methods.registry import choose_map_methods
-from wel.networks.graph import Graph
+from wel.networks.graph import Graph, Node
 from wel.networks.initialization import fresh_weights
+from wel.networks.kinds import DATA_STATISTICS
 from wel.networks.network import Network
-from wel.studies.map_study import Comparison, Explainer, Found, Kept, MapStudy, SanityResult
+from wel.studies.map_study import Alike, Comparison, Explainer, Found, Kept, MapStudy, SanityResult
 from wel.studies.study import Cell, Settings
 from wel.system.progress import Steps
 
-# fresh weights of every layer that has weights, by the node of its first call
-Fresh = Mapping[str, Sequence[np.ndarray]]
+# weights of layers, by the node of the first call
+Weights = Mapping[str, Sequence[np.ndarray]]
 
 
 def cascading_randomization(
@@ -63,15 +63,16 @@ def cascading_randomization(
         steps: is told of progress, (method × semantics × stage) steps in all.
 
     Raises:
-        WelError: for anything in the arguments that cannot be used, or a layer without initialisers of its own.
+        WelError: for anything in the arguments that cannot be used, or a layer from the lowest stage on without initialisers of its own.
     """
     settings = Settings(net, images, choose_map_methods(methods), methods == "all", semantics, backend, options, seed)
     study = MapStudy(settings, classes)
     stages = choose_stages(net, layers)
-    fresh = fresh_layers(net, seed)
+    fresh = Fresh(net, seed)
+    fresh_from(net, stages[-1], fresh)  # what cannot be made random is told before any work
     shown = {stage: net.shown(stage) for stage in stages}
 
-    def compute(cell: Cell, missing: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
+    def compute(cell: Cell, missing: Sequence[str]) -> Iterator[tuple[str, Alike]]:
         chosen = study.classes.index
         return cascade(net, study.explainer(cell), study.comparison(cell), study.images, chosen, missing, fresh)
 
@@ -79,7 +80,7 @@ def cascading_randomization(
         rows, of_images = [], []
         for (cell, parts), (number, stage) in product(found.items(), enumerate(stages, start=1)):
             place = {"stage": shown[stage], "stage_index": number, "layer_index": net.graph.index(stage)}
-            rows.append({**study.row(cell), **place, **summary(parts[stage], seed)})
+            rows += study.summaries({**study.row(cell), **place}, parts[stage])
             key = {"method": cell.method.name, "semantics": cell.semantics, "stage": shown[stage]}
             of_images.append(study.rows_of_images(key, parts[stage]))
         return pd.DataFrame(rows), pd.concat(of_images, ignore_index=True)
@@ -88,17 +89,17 @@ def cascading_randomization(
 
 
 def cascade(
-    net: Network, explain: Explainer, compare: Comparison, images: np.ndarray, classes: np.ndarray, stages: Sequence[str], fresh: Fresh
-) -> Iterator[tuple[str, np.ndarray]]:
-    """Compares the maps of the untouched network with those of each stage: pairs (stage, what `compare` gives, one value per image).
+    net: Network, explain: Explainer, compare: Comparison, images: np.ndarray, classes: np.ndarray, stages: Sequence[str], fresh: Weights
+) -> Iterator[tuple[str, Alike]]:
+    """Compares the maps of the untouched network with those of each stage: pairs (stage, what `compare` gives).
 
     Args:
         net: its weights are its own again whenever a pair is handed out.
         explain: any function (net, images, classes) -> maps; the untouched network's maps are asked for once.
-        compare: function (maps, maps) -> values (n,).
+        compare: function (maps of the stage, untouched maps) -> how alike they are; where it flips a map, it is the second.
         images, classes: handed to `explain`.
         stages: nodes of `net.graph` at which the network is randomised.
-        fresh: from `fresh_layers`.
+        fresh: a `Fresh`.
     """
     if not stages:
         return
@@ -106,7 +107,7 @@ def cascade(
     for stage in stages:
         with randomized(net, stage, fresh):
             maps = explain(net, images, classes)
-        yield stage, compare(untouched, maps)
+        yield stage, compare(maps, untouched)
 
 
 def choose_stages(net: Network, layers: Sequence[str] | str | None) -> list[str]:
@@ -122,7 +123,7 @@ def choose_stages(net: Network, layers: Sequence[str] | str | None) -> list[str]
     if layers is None:
         layers = net.architecture.randomized_layers if net.architecture else "all"
     graph = net.graph
-    weighted = list({id(node.layer): node.name for node in graph.nodes if node.layer.weights}.values())
+    weighted = list({id(node.layer): node.name for node in graph.nodes if _is_random(node)}.values())
     if not weighted:
         raise invalid("net", net.name, "a network with weights")
     found = weighted if layers == "all" else [net.find(name, "layers") for name in ([layers] if isinstance(layers, str) else layers)]
@@ -133,16 +134,35 @@ def choose_stages(net: Network, layers: Sequence[str] | str | None) -> list[str]
     return sorted(set(found), key=graph.index, reverse=True)
 
 
-def fresh_layers(net: Network, seed: int) -> dict[str, list[np.ndarray]]:
-    """Fresh weights of every layer that has weights, by the node of its first call; each depends on (seed, that name) only.
+class Fresh(Mapping[str, Sequence[np.ndarray]]):
+    """Fresh weights of every layer that can be made random, by the node of its first call; each depends on (seed, that name) only.
 
-    Raises:
-        UnsupportedError: for a layer without an initialiser for each of its weights.
+    Weights are drawn when they are first asked for, so that a layer that cannot be made random is in nobody's way below a stage.
+    Statistics of data (`wel.networks.kinds.DATA_STATISTICS`) say how images become inputs, and stay.
     """
-    return {name: _fresh(net.graph, name, seed) for name in _first_calls(net.graph).values()}
+
+    def __init__(self, net: Network, seed: int):
+        self._graph, self._seed = net.graph, seed
+        self._drawn: dict[str, Sequence[np.ndarray]] = {}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_first_calls(self._graph).values())
+
+    def __len__(self) -> int:
+        return len(_first_calls(self._graph))
+
+    def __getitem__(self, name: str) -> Sequence[np.ndarray]:
+        """The weights of a layer.
+
+        Raises:
+            UnsupportedError: for a layer without an initialiser for each of its weights.
+        """
+        if name not in self._drawn:
+            self._drawn[name] = _fresh(self._graph, name, self._seed)
+        return self._drawn[name]
 
 
-def _fresh(graph: Graph, name: str, seed: int) -> list[np.ndarray]:
+def _fresh(graph: Graph, name: str, seed: int) -> Sequence[np.ndarray]:
     key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
     try:
         return fresh_weights(graph[name].layer, int(np.random.SeedSequence((seed, key)).generate_state(1)[0]))
@@ -151,28 +171,46 @@ def _fresh(graph: Graph, name: str, seed: int) -> list[np.ndarray]:
         raise UnsupportedError(message) from error
 
 
+def _is_random(node: Node) -> bool:
+    """Whether a node's layer has weights that are made random."""
+    return bool(node.layer.weights) and node.kind not in DATA_STATISTICS
+
+
 def _first_calls(graph: Graph) -> dict[int, str]:
-    """id of every layer that has weights -> the node of its first call."""
-    return {id(node.layer): node.name for node in reversed(graph.nodes) if node.layer.weights}
+    """id of every layer that is made random -> the node of its first call."""
+    return {id(node.layer): node.name for node in reversed(graph.nodes) if _is_random(node)}
 
 
 @contextmanager
-def randomized(net: Network, at: str, fresh: Fresh) -> Iterator[None]:
+def randomized(net: Network, at: str, fresh: Weights) -> Iterator[None]:
     """The network with the layer of node `at` and every layer after it in model order fresh; afterwards its weights are as before.
 
     Layers are fresh as a whole: one that is called before `at` and again after it is fresh in both places.
 
     Args:
-        fresh: from `fresh_layers`.
+        fresh: a `Fresh`.
+
+    Raises:
+        UnsupportedError: for a layer that cannot be made random; the network is as it was.
     """
-    first = _first_calls(net.graph)
-    later = {id(node.layer): node.layer for node in net.graph.nodes[net.graph.index(at) :] if node.layer.weights}
-    before = [(layer, layer.get_weights()) for layer in later.values()]
+    drawn = fresh_from(net, at, fresh)
+    before = [(layer, layer.get_weights()) for layer, _ in drawn]
     try:
-        _set([(layer, fresh[first[key]]) for key, layer in later.items()])
+        _set(drawn)
         yield
     finally:
         _undisturbed(lambda: _set(before))
+
+
+def fresh_from(net: Network, at: str, fresh: Weights) -> list[tuple[Any, Sequence[np.ndarray]]]:
+    """Every layer that is fresh at a stage, and its weights.
+
+    Raises:
+        UnsupportedError: for a layer that cannot be made random.
+    """
+    first = _first_calls(net.graph)
+    later = {id(node.layer): node.layer for node in net.graph.nodes[net.graph.index(at) :] if _is_random(node)}
+    return [(layer, fresh[first[key]]) for key, layer in later.items()]
 
 
 def _set(weights: Iterable[tuple[Any, Sequence[np.ndarray]]]) -> None:

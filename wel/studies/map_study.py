@@ -11,21 +11,24 @@ from typing import Any, Callable, Iterator, Mapping, NamedTuple, Sequence
 import numpy as np
 import pandas as pd
 
-from wel.errors import WelError, invalid
-from wel.measures.similarity import SSIM_WINDOW, similarity
+from wel.errors import invalid
+from wel.measures.cosine import chance_level
+from wel.measures.similarity import is_picture, rank_correlations, similarity, summary, whole_cosines
 from wel.networks.network import Network, classes_told
 from wel.studies.maps import class_vectors, maps_of
 from wel.studies.study import Arrays, Cell, Piece, Settings, Study, run_study
 from wel.system.progress import Steps
 from wel.system.runs import Run
 
-TEXT_COLUMNS = ("model", "method", "semantics", "backend", "stage", "class_from")
+TEXT_COLUMNS = ("model", "method", "semantics", "backend", "stage", "class_from", "measure")
 # (network, images (n, *input shape), classes (n,)) -> maps (n, *input shape)
 Explainer = Callable[[Network, np.ndarray, np.ndarray], np.ndarray]
-# two such stacks of maps -> how alike they are, (n,)
-Comparison = Callable[[np.ndarray, np.ndarray], np.ndarray]
-# what was measured: cell -> its parts, and the SSIM of every image, (n,)
-Found = Mapping[Cell, Mapping[str, np.ndarray]]
+# measure -> how alike two maps of each image are by it, (n,)
+Alike = Mapping[str, np.ndarray]
+# two such stacks of maps -> how alike they are; where a map is flipped, it is one of the second
+Comparison = Callable[[np.ndarray, np.ndarray], Alike]
+# what was measured: cell -> its parts, and how alike the maps of every image are
+Found = Mapping[Cell, Mapping[str, Alike]]
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,9 @@ class SanityResult:
     """What a study of maps found.
 
     Attributes:
-        table: one row per method and semantics (and stage); statistics of the SSIM over images as columns.
-        images: one row per row of `table` and image: classes and SSIM.
+        table: one row per method and semantics (and stage); statistics of the SSIM over images as columns. Where maps are no
+            pictures, one per measure too, |cos| and rank correlation, with what |cos| is by chance as `baseline`.
+        images: one row per method and semantics (and stage) and image: classes, and how alike its maps are.
         skipped: methods of "all" that do not apply to the network, and why.
     """
 
@@ -66,14 +70,12 @@ def true_classes(net: Network, images: np.ndarray, given: Sequence[int | None] |
     Raises:
         WelError: for classes that the network does not have, or a network whose output is not one vector of logits.
     """
-    shape = net.output_shape
-    if len(shape) != 1:
-        raise WelError(f"Invalid value for `net`: its output has shape {shape}. Expected one vector of logits.")
-    given, told = [None] * len(images) if given is None else list(given), classes_told(shape[0])
+    count = net.count_logits()
+    given, told = [None] * len(images) if given is None else list(given), classes_told(count)
     fits = all(one is None or isinstance(one, Integral) and 0 <= one < told for one in given)
     if len(given) != len(images) or not fits:
         raise invalid("classes", given, f"{len(images)} whole numbers from 0 to {told - 1}, or None where the class is not known")
-    if shape[0] == 1:
+    if count == 1:
         given = [None] * len(images)
     predicted = net.model.predict(images, verbose=0).argmax(axis=1) if None in given else given
     index = np.array([top if one is None else one for one, top in zip(given, predicted)], dtype="int64")
@@ -85,13 +87,13 @@ class MapStudy(Study):
 
     Attributes:
         classes: the class of every image.
+        drawn: whether maps are pictures, which are compared by SSIM; others are by |cos| and by rank correlation.
     """
 
     def __init__(self, settings: Settings, classes: Sequence[int | None] | None):
-        shape = settings.net.input_shape
-        if len(shape) != 3 or min(shape[:2]) < SSIM_WINDOW:
-            message = f"Invalid value for `model`: '{settings.net.name}' takes inputs of shape {shape}."
-            raise WelError(f"{message} Expected (height, width, channels) of {SSIM_WINDOW} × {SSIM_WINDOW} or more, for SSIM.")
+        self.drawn = is_picture(settings.net.input_shape)
+        if not self.drawn and np.prod(settings.net.input_shape) < 2:
+            raise invalid("model", settings.net.name, "a network whose inputs hold two values or more, so that maps can be compared")
         super().__init__(settings)
         self.check_any()
         self.classes = true_classes(self.net, self.images, classes)
@@ -110,19 +112,34 @@ class MapStudy(Study):
         return explain
 
     def comparison(self, cell: Cell) -> Comparison:
-        """SSIM as the paper takes it for the method's maps."""
-        return lambda one, other: similarity(one, other, cell.method.reduction, cell.method.map_percentile, cell.semantics)
+        """How alike maps are: pictures by SSIM as the paper takes it for the method's maps, others by |cos| and rank correlation."""
+        method = cell.method
 
-    def rows_of_images(self, key: dict[str, str], values: np.ndarray, **more: Any) -> pd.DataFrame:
-        """One row per image: `key`, what all of them share; the image's index and class; `more`; and its SSIM."""
+        def compare(one: np.ndarray, other: np.ndarray) -> Alike:
+            if self.drawn:
+                return {"ssim": similarity(one, other, method.reduction, method.map_percentile, cell.semantics)}
+            return {"cosine": whole_cosines(one, other), "rank_correlation": rank_correlations(one, other)}
+
+        return compare
+
+    def summaries(self, place: dict[str, Any], alike: Alike) -> list[dict[str, Any]]:
+        """Rows of a table: `place`, and the statistics over images; of maps that are no pictures one for each measure."""
+        if self.drawn:
+            return [{**place, **summary(alike["ssim"], self.seed)}]
+        chance = chance_level(int(np.prod(self.net.input_shape)))
+        rows = [{**place, "measure": name, **summary(values, self.seed)} for name, values in alike.items()]
+        return [{**row, "baseline": chance if row["measure"] == "cosine" else np.nan} for row in rows]
+
+    def rows_of_images(self, key: dict[str, str], alike: Alike, **more: Any) -> pd.DataFrame:
+        """One row per image: `key`, what all of them share; the image's index and class; `more`; and how alike its maps are."""
         image = {"image": np.arange(len(self.images)), "true_class": self.classes.index, "class_from": self.classes.known_from}
-        return pd.DataFrame({**key, **image, **more, "ssim": values})
+        return pd.DataFrame({**key, **image, **more, **alike})
 
     def result(
         self,
         name: str,
         parts: Mapping[str, str],
-        compute: Callable[[Cell, Sequence[str]], Iterator[tuple[str, np.ndarray]]],
+        compute: Callable[[Cell, Sequence[str]], Iterator[tuple[str, Alike]]],
         tables: Callable[[Found], tuple[pd.DataFrame, pd.DataFrame]],
         more: Mapping[str, Any],
         kept: Kept,
@@ -132,7 +149,7 @@ class MapStudy(Study):
         Args:
             name: of the study, as its files are called.
             parts: what every cell consists of, and how it is shown.
-            compute: function (cell, parts that are missing) -> pairs (part, SSIM per image).
+            compute: function (cell, parts that are missing) -> pairs (part, how alike the maps of each image are).
             tables: function (what was measured) -> `table` and `images` of the result.
             more: what decides the numbers beside `self.record()`.
             kept: where.
@@ -140,13 +157,13 @@ class MapStudy(Study):
         names = {part: f"{number:04d}" for number, part in enumerate(parts)}
 
         def pieces(cell: Cell, there: Mapping[str, Arrays]) -> Iterator[Piece]:
-            for part, values in compute(cell, [part for part in parts if names[part] not in there]):
-                yield Piece(names[part], {"ssim": values}, (parts[part],))
+            for part, alike in compute(cell, [part for part in parts if names[part] not in there]):
+                yield Piece(names[part], alike, (parts[part],))
 
         def make(run: Run) -> SanityResult:
             measured = self.measured(run, kept.steps or Steps(), len(parts), pieces)
             self.check_any()
-            found = {cell: {part: several[names[part]]["ssim"] for part in parts} for cell, several in measured.items()}
+            found = {cell: {part: several[names[part]] for part in parts} for cell, several in measured.items()}
             table, images = tables(found)
             run.write_table(f"{name}.csv", table)
             run.write_table(f"{name}_images.csv", images)

@@ -23,7 +23,7 @@ import numpy as np
 
 from wel.backends import find_backend
 from wel.backends.request import Opened, Request, relevance_at
-from wel.errors import UnsupportedError, WelError, check_whole, invalid
+from wel.errors import UnsupportedError, check_whole, invalid
 from wel.measures.vectors import random_vectors
 from wel.methods.registry import METHODS, Method, check_semantics, find_method
 from wel.networks.graph import Node
@@ -116,14 +116,12 @@ def class_vectors(net: Network, method: Method, images: np.ndarray, classes: Seq
     Raises:
         WelError: for a class that the network does not have, or a network whose output is not one vector of logits.
     """
-    shape = net.output_shape
-    if len(shape) != 1:
-        raise WelError(f"Invalid value for `net`: its output has shape {shape}. Expected one vector of logits.")
-    chosen = None if classes is None else _checked_classes(classes, len(images), *shape)
+    count = net.count_logits()
+    chosen = None if classes is None else _checked_classes(classes, len(images), count)
     if chosen is not None and method.head == "one":
-        return one_hot(chosen, *shape)
+        return one_hot(chosen, count)
     logits = net.model.predict(images, verbose=0)
-    onehot = one_hot(logits.argmax(axis=1) if chosen is None else chosen, *shape)
+    onehot = one_hot(logits.argmax(axis=1) if chosen is None else chosen, count)
     return onehot if method.head == "one" else onehot * logits
 
 

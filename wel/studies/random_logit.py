@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 
 from wel.errors import UnsupportedError
-from wel.measures.similarity import summary
 from wel.methods.registry import choose_map_methods
 from wel.networks.network import Network
-from wel.studies.map_study import Found, Kept, MapStudy, SanityResult
+from wel.studies.map_study import Alike, Found, Kept, MapStudy, SanityResult
 from wel.studies.study import Cell, Settings
 from wel.system.progress import Steps
 
@@ -57,7 +56,7 @@ def random_logit(
     study = MapStudy(settings, classes)
     others = other_classes(study.classes.index, net.output_shape[0], seed)
 
-    def compute(cell: Cell, missing: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
+    def compute(cell: Cell, missing: Sequence[str]) -> Iterator[tuple[str, Alike]]:
         explain, compare = study.explainer(cell), study.comparison(cell)
         for part in missing:
             true, other = (explain(net, study.images, chosen) for chosen in (study.classes.index, others))
@@ -66,7 +65,7 @@ def random_logit(
     def tables(found: Found) -> tuple[pd.DataFrame, pd.DataFrame]:
         rows, of_images = [], []
         for cell, parts in found.items():
-            rows.append({**study.row(cell), **summary(parts[OTHER], seed)})
+            rows += study.summaries(study.row(cell), parts[OTHER])
             key = {"method": cell.method.name, "semantics": cell.semantics}
             of_images.append(study.rows_of_images(key, parts[OTHER], other_class=others))
         return pd.DataFrame(rows), pd.concat(of_images, ignore_index=True)

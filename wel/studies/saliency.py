@@ -24,10 +24,10 @@ import numpy as np
 import pandas as pd
 
 from wel.errors import WelError, invalid
-from wel.measures.similarity import absolute, class_distance, normalised, reduce_channels
+from wel.measures.similarity import SSIM_WINDOW, absolute, class_distance, normalised, reduce_channels
 from wel.methods.registry import METHODS, choose_map_methods
 from wel.networks.network import Network
-from wel.studies.cascading import Fresh, choose_stages, fresh_layers, randomized
+from wel.studies.cascading import Fresh, Weights, choose_stages, fresh_from, randomized
 from wel.studies.map_study import MapStudy
 from wel.studies.study import Arrays, Cell, Piece, Settings, run_study
 from wel.system.files import written_whole
@@ -108,8 +108,14 @@ def saliency(
     """
     settings = Settings(net, images, choose_map_methods(methods), methods == "all", semantics, backend, options, seed)
     study = MapStudy(settings, classes)
+    if not study.drawn:
+        expected = f"(height, width, channels) of {SSIM_WINDOW} × {SSIM_WINDOW} or more, for maps to look at"
+        raise WelError(f"Invalid value for `model`: '{net.name}' takes inputs of shape {net.input_shape}. Expected {expected}.")
     views = _views(study, compare, stages)
-    fresh = fresh_layers(net, seed) if stages is not None else {}
+    fresh = Fresh(net, seed)
+    for view in views:
+        if view.stage:
+            fresh_from(net, view.stage, fresh)  # what cannot be made random is told before any work
 
     def make(run: Run) -> SaliencyResult:
         maps = _made(study, run, views, fresh, steps or Steps())
@@ -151,7 +157,7 @@ def _stages(net: Network, names: Sequence[str] | str) -> list[str]:
     return choose_stages(net, [net.find(name, "stages") for name in ([names] if isinstance(names, str) else names)])
 
 
-def _made(study: MapStudy, run: Run, views: Sequence[View], fresh: Fresh, steps: Steps) -> Maps:
+def _made(study: MapStudy, run: Run, views: Sequence[View], fresh: Weights, steps: Steps) -> Maps:
     """The maps, from what an interrupted run has left and what is still to be done."""
     names = {view.name: f"{number:04d}" for number, view in enumerate(views)}
 
