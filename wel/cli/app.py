@@ -1,19 +1,22 @@
-"""The command line: `wel <command>`."""
+"""The command line: `wel <command>`; every module of this package names its own in `COMMANDS`."""
 
 from __future__ import annotations
 
 import os
 import sys
 import traceback
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import List, Optional
 
 import typer
 
-from wel.cli import audit, csc, doctor, methods, networks, saliency, sanity, simulate, singular_values, verify
+from wel import cli
 from wel.errors import WelError
 
 app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
 USAGE_ERROR = typer.BadParameter.__base__  # click's UsageError, of which typer may carry a copy of its own
+SHARED = ("app", "console", "flags", "inputs")  # modules without a command
 INTERRUPTED = 130
 BROKEN = 70  # an error of wel's own; Python's 1 would say that a study found something
 
@@ -23,22 +26,10 @@ def commands() -> None:
     """wel, "when explanations lie": does an attribution method explain your network, or only its first layers?"""
 
 
-for command in (
-    csc.csc,
-    sanity.random_logit,
-    sanity.cascading,
-    saliency.saliency,
-    audit.audit,
-    networks.train,
-    networks.fit_patterns,
-    networks.models,
-    methods.methods,
-    verify.verify,
-    simulate.simulate,
-    singular_values.singular_values,
-    doctor.doctor,
-):
-    app.command()(command)
+for found in iter_modules(cli.__path__):
+    if found.name not in SHARED:
+        for command in import_module(f"wel.cli.{found.name}").COMMANDS:
+            app.command()(command)
 
 
 def main(arguments: Optional[List[str]] = None) -> None:

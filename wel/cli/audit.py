@@ -149,3 +149,6 @@ def _print(screen: Console, record: dict) -> None:
 
 def _shown(entry: dict, several: bool) -> str:
     return shown_method(entry["method"], entry["semantics"], several and entry["semantics"] != "both")
+
+
+COMMANDS = (audit,)

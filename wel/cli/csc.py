@@ -122,3 +122,6 @@ def _medians_at_input(result: CSCResult) -> Table:
     rows = {name: [number(row[start], ".4f") for start in starts] for name, (_, row) in zip(names, medians.iterrows())}
     chance = f"chance: {at_input['baseline'].iloc[0]:.2f}"
     return numeric_table(f"Median |cos| at the input, by start layer ({chance})", starts, rows)
+
+
+COMMANDS = (csc,)

@@ -205,3 +205,6 @@ def check_compiled_code() -> Iterator[Finding]:
 Check = Callable[[], Iterator[Finding]]
 CHECKS: tuple[Check, ...] = (check_python, check_packages, check_memory, check_folders, check_tensorflow)
 CHECKS_WITH_TENSORFLOW: tuple[Check, ...] = (check_gpus, check_device, check_weights, check_compiled_code)
+
+
+COMMANDS = (doctor,)

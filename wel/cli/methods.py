@@ -153,3 +153,6 @@ def _csc(method: Method) -> str:
 
 def _options(options: dict) -> str:
     return ", ".join(f"{key}={'from images' if value is None else value}" for key, value in options.items())
+
+
+COMMANDS = (methods,)

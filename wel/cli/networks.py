@@ -84,3 +84,6 @@ def models() -> None:
 
     rows = [(arch.name, size(arch.input_shape), arch.classes, arch.preprocessing, ", ".join(arch.start_layers)) for arch in ZOO.values()]
     console().print(printable(("model", "input", "classes", "preprocessing", "start layers"), rows))
+
+
+COMMANDS = (train, fit_patterns, models)

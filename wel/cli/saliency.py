@@ -103,3 +103,6 @@ def _distances(result: SaliencyResult) -> Table:
         rows.append((shown_method(method, semantics, several), *numbers, f"{len(values)} of {len(group)}"))
     one, other = result.table[["class_a", "class_b"]].iloc[0]
     return printable(("method", "mean", "least", "most", "defined for"), rows, f"L1 distance of the maps of classes {one} and {other}")
+
+
+COMMANDS = (saliency,)

@@ -152,3 +152,6 @@ def _report(inputs: Inputs, result: SanityResult, medians: Table, name: str, fig
     inputs.screen.print(medians)
     tables = f"Table: {inputs.folder / f'{name}.csv'} (by image: {inputs.folder / f'{name}_images.csv'})"
     inputs.screen.print(f"{tables}\nFigure: {figures[0]} (and {figures[1].name})", **PLAIN)
+
+
+COMMANDS = (random_logit, cascading)

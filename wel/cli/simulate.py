@@ -57,3 +57,6 @@ def _convergence(table: pd.DataFrame) -> Table:
         rows.append((CHAINS[name].label, group["network"].iloc[0], len(group), *numbers, reached))
     headings = ("chain", "network", "products", "1-|cos| after 5", "1-|cos| at the end", "σ₁/σ₂ at the end", "parallel (1e-14) after")
     return printable(headings, rows)
+
+
+COMMANDS = (simulate,)

@@ -154,3 +154,6 @@ def _cell(row: pd.Series) -> str:
 
 def _rank(value: float) -> str:
     return f"1 + {value - 1:.0e}" if 1 < value < 1.01 else number(value, ".3g")
+
+
+COMMANDS = (singular_values,)

@@ -77,3 +77,6 @@ def _verdicts(table: pd.DataFrame) -> Table:
         verdict = "equal" if group["passed"].all() else f"differs at {group.loc[~group['passed'], 'layer'].iloc[-1]}"
         rows.append((method, start, f"{backend} / {reference}", *numbers, verdict))
     return printable(("method", "start", "compared", "largest L2", "largest ΔCSC", "L2 allowed", "ΔCSC allowed", "verdict"), rows)
+
+
+COMMANDS = (verify,)

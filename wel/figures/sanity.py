@@ -77,7 +77,7 @@ def cascading_figure(table: pd.DataFrame, methods: Mapping[str, Any]) -> Figure:
     """
     semantics, names = _checked(table, methods)
     measure = _measure(table)
-    table = table[table["measure"] == measure] if "measure" in table else table
+    table = table.query("measure == @measure") if "measure" in table else table
     stages = table.drop_duplicates("stage_index").set_index("stage_index")["stage"].sort_index()
     groups = {key: group.set_index("stage_index").reindex(stages.index) for key, group in table.groupby(["semantics", "method"])}
     with style():

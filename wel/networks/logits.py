@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from numbers import Integral
 from typing import Any, Sequence
 
 from wel.errors import WelError, invalid, one_of
@@ -68,13 +67,12 @@ def one_vector(model: Any, index: str | Sequence[int] | None) -> Any:
 
 
 def _place(index: str | Sequence[int], places: tuple[int, ...]) -> list[int]:
-    parts = [part.strip() for part in index.split(",")] if isinstance(index, str) else list(index)
-    found = [int(part) if isinstance(part, str) and part.isdecimal() else part for part in parts]
-    fits = len(found) == len(places) and all(isinstance(one, Integral) and 0 <= one < size for one, size in zip(found, places))
-    if not fits:
+    parts = [part.strip() for part in index.split(",")] if isinstance(index, str) else list(map(str, index))
+    found = [int(part) if part.isdecimal() else -1 for part in parts]
+    if len(found) != len(places) or not all(0 <= one < size for one, size in zip(found, places)):
         most = ", ".join(str(size - 1) for size in places)
         raise invalid("output_index", index, f"'mean', or {len(places)} whole numbers from 0 to {most}, with commas between several")
-    return [int(one) for one in found]
+    return found
 
 
 def logits_and_activation(model: Any) -> tuple[Any, str | None]:
