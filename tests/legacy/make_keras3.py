@@ -46,8 +46,44 @@ def sequential():
     return keras.Sequential(stack)
 
 
+def augmented():
+    """Augmentation in a Sequential of its own; a nested functional model at the end."""
+    image = keras.Input((9, 8, 3), name="image")
+    kinds = [layers.RandomFlip("horizontal"), layers.RandomRotation(0.1), layers.RandomZoom(0.1), layers.RandomContrast(0.1)]
+    x = keras.Sequential(kinds, name="augmentation")(image)
+    part = keras.Input((5, 5, 3))
+    inner = layers.Dense(3, activation=layers.LeakyReLU(negative_slope=0.3))(layers.Flatten()(layers.Conv2D(4, 3)(part)))
+    return keras.Model(image, keras.Model(part, inner, name="head")(layers.Resizing(5, 5)(layers.CenterCrop(7, 8)(x))))
+
+
+def recurrent():
+    """Recurrent layers and wrappers, one of them around a model with a frozen block."""
+    part = keras.Input((3, 3, 2))
+    first, second = (keras.Sequential([layers.Conv2D(2, 3, padding="same"), layers.BatchNormalization()]) for _ in "ab")
+    cnn = keras.Model(part, layers.Flatten()(second(first(part))))
+    first.trainable = False
+    stack = [keras.Input((4, 3, 3, 2)), layers.TimeDistributed(cnn), layers.Bidirectional(layers.LSTM(3, return_sequences=True))]
+    return keras.Sequential([*stack, layers.Flatten(), layers.Dense(2)])
+
+
+def cells():
+    """Recurrent layers of cells, and of GRU's other form."""
+    stack = [
+        keras.Input((4, 6)), layers.TimeDistributed(layers.Dense(3)), layers.GRU(3, reset_after=False, return_sequences=True),
+        layers.RNN([layers.LSTMCell(3), layers.GRUCell(2)], return_sequences=True), layers.Flatten(), layers.Dense(2),
+    ]  # fmt: skip
+    return keras.Sequential(stack)
+
+
+def attention():
+    """Attention over the steps of a signal."""
+    signal = keras.Input((6, 4), name="signal")
+    x = layers.LayerNormalization()(layers.Add()([signal, layers.MultiHeadAttention(2, 3)(signal, signal)]))
+    return keras.Model(signal, layers.Dense(2, activation="softmax")(layers.GlobalAveragePooling1D()(x)))
+
+
 rng = np.random.default_rng(3)
-for build in (functional, assorted, sequential):
+for build in (functional, assorted, sequential, augmented, recurrent, cells, attention):
     model = build()
     for weight in model.weights:
         values = rng.uniform(0.2, 1.0, weight.shape) * (rng.choice([-1, 1], weight.shape) if len(weight.shape) > 1 else 1)

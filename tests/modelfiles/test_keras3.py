@@ -88,7 +88,8 @@ def test_swapped_weights_of_like_layers_go_by_their_names(tmp_path):
             file.move(f"layers/{source}", f"layers/{target}")
 
     given = changed("keras3_functional.keras", tmp_path, swapped)
-    assert keras3.load_weights(*given) == ()
+    (note,) = keras3.load_weights(*given)
+    assert note.startswith("Its file keeps the weights of 'functional' in another order than the layers")
     images, expected = arrays("keras3_functional.keras")
     np.testing.assert_allclose(given[0].predict(images, verbose=0), expected, atol=1e-5)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Optional, Sequence
 import typer
 
 from wel.cli.console import PLAIN, console, listed, print_left_out, printable, shown_method
-from wel.cli.flags import AllowTf32, Device, Images, Labels, Methods, Preprocess, Seed, Semantics, Weights, completed_model
+from wel.cli.flags import AllowTf32, Device, Images, InputShape, Labels, Methods, Preprocess, Seed, Semantics, Weights, completed_model
 from wel.errors import WelError, invalid, one_of
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def audit(
     semantics: Semantics = "both",
     seed: Seed = 0,
     weights: Weights = None,
+    input_shape: InputShape = None,
     output: Annotated[Optional[str], typer.Option("--output", help="Which output of a model with several.")] = None,
     allow_code: Annotated[
         bool, typer.Option("--allow-code", help="Run code that the model file carries. Only for files that you trust.")
@@ -69,12 +70,14 @@ def audit(
         names = [method.name for method in choose_map_methods([*names, *(method for _, method in watched)])]
     chosen_semantics(semantics)
     from wel.auditing.plan import MODES
+    from wel.cli.inputs import parse_shape
     from wel.images.load import load_images
     from wel.networks.loading import load
     from wel.system.progress import bar_steps
 
     mode = MODES["full" if full else "quick"]
-    net = load(model, weights, output=output, allow_code=allow_code, custom_objects=custom_objects)
+    given = {"output": output, "allow_code": allow_code, "custom_objects": custom_objects}
+    net = load(model, weights, input_shape=parse_shape(input_shape), **given)
     pictures = load_images(net, images, labels, limit or mode.images_for(net), preprocess, keep_going=True)
     folder = out or Path("runs") / (f"audit-{net.name}-full" if full else f"audit-{net.name}")
     screen = console()

@@ -15,6 +15,7 @@ from wel.cli.flags import (
     BatchSize,
     Device,
     Images,
+    InputShape,
     Labels,
     Limit,
     Methods,
@@ -52,6 +53,7 @@ def csc(
     semantics: Semantics = "paper",
     backend: Backend = "native",
     weights: Weights = None,
+    input_shape: InputShape = None,
     out: Annotated[Optional[Path], typer.Option("--out", help="Run directory; runs/csc-<model> by default.")] = None,
     device: Device = "auto",
     allow_tf32: AllowTf32 = False,
@@ -65,7 +67,7 @@ def csc(
 
     names = chosen(methods, semantics, backend)
     at_once = None if memory is None else parse_bytes(memory)
-    given = {"images": images, "labels": labels, "limit": limit, "preprocess": preprocess}
+    given = {"images": images, "labels": labels, "limit": limit, "preprocess": preprocess, "input_shape": input_shape}
     inputs = opened(study="csc", model=model, weights=weights, seed=seed, out=out, **given)
     starts = inputs.net.start_layers(listed(start_layers))
     inputs.announce(f", {vectors} vectors, start layers {', '.join(map(inputs.net.shown, starts))}")

@@ -35,6 +35,10 @@ Model = Annotated[
     typer.Option("--model", help="Network of the zoo, or a .h5, .hdf5, .keras or .json file.", autocompletion=completed_model),
 ]
 Weights = Annotated[Optional[str], typer.Option("--weights", help="'random', or a weights file.")]
+InputShape = Annotated[
+    Optional[str],
+    typer.Option("--input-shape", help="Shape of one input, such as 224,224,3, for a file that says none or leaves sizes open."),
+]
 Images = Annotated[
     Optional[Path],
     typer.Option(

@@ -18,7 +18,7 @@ from wel.modelfiles.configuration import MODELS, check_model
 from wel.modelfiles.conversion import FileError, assign
 from wel.modelfiles.foreign import check_own, foreign_parts, given_objects
 from wel.modelfiles.modelfile import Weights
-from wel.modelfiles.naming import leaf_layers, order_of_layers, order_of_weights, taken_in_order
+from wel.modelfiles.naming import leaf_layers, notes_on, order_of_layers, order_of_weights
 from wel.modelfiles.precision import in_single
 from wel.modelfiles.shapes import with_input_shape
 from wel.modelfiles.theano_kernels import flip_kernels
@@ -139,20 +139,19 @@ def _load_named(model: Any, root: Any, weights: Weights) -> tuple[str, ...]:
     if len(stored) != len(layers):
         raise WelError(f"It holds the weights of {len(stored)} layers. Expected those of {len(layers)}.")
     order = order_of_layers([layer.name for layer in layers], list(stored))
-    unnamed = [] if order.is_named else [layer.name for layer in layers]
+    orders = {model.name: order}
     for layer, name in zip(layers, (list(stored)[place] for place in order.places)):
         variables = in_file_order(layer)
-        places, is_named = order_of_weights(leaf_layers(layer), variables, stored[name])
-        values = [np.asarray(root[name][stored[name][place]]) for place in places]
+        orders[layer.name] = order_of_weights(leaf_layers(layer), variables, stored[name])
+        values = [np.asarray(root[name][stored[name][place]]) for place in orders[layer.name].places]
         assign(layer.name, variables, preprocessed(layer, values, weights.keras_version or "1", weights.backend))
-        unnamed += [] if is_named else [layer.name]
     if "top_level_model_weights" in root:
         top = root["top_level_model_weights"]
         variables = model._trainable_weights + model._non_trainable_weights
         assign(model.name, variables, [np.asarray(top[name]) for name in listed(top, "weight_names")])
     for layer in model._flatten_layers():
         layer.finalize_state()
-    return taken_in_order(unnamed)
+    return notes_on(orders)
 
 
 def _load_checkpoint(model: Any, file: Any) -> None:

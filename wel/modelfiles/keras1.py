@@ -24,7 +24,7 @@ from wel.modelfiles.conversion import (
     parts,
     refused,
 )
-from wel.modelfiles.naming import order_of_weights, taken_in_order
+from wel.modelfiles.naming import notes_on, order_of_layers, order_of_weights
 from wel.modelfiles.theano_kernels import flip_kernels
 
 # arguments that are named otherwise in Keras 2
@@ -255,20 +255,20 @@ def load_weights(model: Any, group: Any, configuration: dict) -> tuple[str, ...]
     with malformed_refused("Keras 1"):
         if "layer_names" not in group.attrs:
             raise refused("its weights are in the format of Keras 0, which is not read. Expected weights of Keras 1.")
-        groups = [group[name] for name in listed(group, "layer_names")]
-        stored = [(part, names) for part in groups if (names := listed(part, "weight_names"))]
+        stored = {name: names for name in listed(group, "layer_names") if (names := listed(group[name], "weight_names"))}
         layers = [entry for entry in _layers(model, converted(configuration).configuration) if in_file_order(entry[1])]
         if len(stored) != len(layers):
             raise refused(f"its file has the weights of {len(stored)} layers. Expected {len(layers)}.")
         _check_output_shapes(model, configuration)
         channels_first = _ordering(configuration) == "th"
-        unnamed = []
-        for (name, leaf_layers), (part, names) in zip(layers, stored):
-            order = order_of_weights(leaf_layers, in_file_order(leaf_layers), names)
-            _assign(name, leaf_layers, [np.asarray(part[names[place]]) for place in order.places], channels_first)
-            unnamed += [] if order.is_named else [name]
-        notes = taken_in_order(unnamed)
-        if any(name.endswith(":0") for _, names in stored for name in names):
+        order = order_of_layers([name for name, _ in layers], list(stored))
+        orders = {model.name: order}
+        for (name, leaf_layers), place in zip(layers, order.places):
+            part, names = group[list(stored)[place]], list(stored.values())[place]
+            orders[name] = order_of_weights(leaf_layers, in_file_order(leaf_layers), names)
+            _assign(name, leaf_layers, [np.asarray(part[names[place]]) for place in orders[name].places], channels_first)
+        notes = notes_on(orders)
+        if any(name.endswith(":0") for names in stored.values() for name in names):
             return notes
         return (*notes, "Saved with the Theano backend, as the names of its weights show.", *flip_kernels(model))
 

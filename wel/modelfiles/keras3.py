@@ -24,7 +24,7 @@ from wel.modelfiles.conversion import (
     refused,
     triples,
 )
-from wel.modelfiles.naming import leaf_layers, order_of_layers, order_of_weights, taken_in_order
+from wel.modelfiles.naming import Order, leaf_layers, notes_on, order_of_layers, order_of_weights
 
 LAYERS = frozenset(
     "InputLayer Activation ActivityRegularization Add AlphaDropout Average AveragePooling1D AveragePooling2D AveragePooling3D "
@@ -255,7 +255,7 @@ def load_weights(model: Any, file: h5py.Group, configuration: dict) -> tuple[str
 def _load_by_name(model: Any, group: h5py.Group, configuration: dict) -> tuple[str, ...]:
     from keras.src.saving.legacy.hdf5_format import load_attributes_from_hdf5_group as listed
 
-    unnamed = []
+    orders = {}
     for part in parts(configuration):
         if part["class_name"] == "InputLayer":
             continue
@@ -267,50 +267,48 @@ def _load_by_name(model: Any, group: h5py.Group, configuration: dict) -> tuple[s
             raise refused(f"its file has no weights of the layer '{layer.name}'.")
         stored = group[layer.name]
         names = listed(stored, "weight_names")
-        order = order_of_weights(leaf_layers(layer), variables, names)
-        assign(layer.name, variables, [np.asarray(stored[names[place]]) for place in order.places])
-        unnamed += [] if order.is_named else [layer.name]
-    return taken_in_order(unnamed)
+        orders[layer.name] = order_of_weights(leaf_layers(layer), variables, names)
+        assign(layer.name, variables, [np.asarray(stored[names[place]]) for place in orders[layer.name].places])
+    return notes_on(orders)
 
 
 def _load_archived(model: Any, group: h5py.Group, configuration: dict) -> tuple[str, ...]:
-    unnamed: list[str] = []
-    for layer, path in _places(model, group, configuration, "", unnamed):
+    orders: dict[str, Order] = {}
+    for layer, path in _places(model, group, configuration, "", orders):
         stored = group[path] if path in group else {}
         assign(
             layer.name, layer._trainable_weights + layer._non_trainable_weights, [np.asarray(stored[str(i)]) for i in range(len(stored))]
         )
-    return taken_in_order(unnamed)
+    return notes_on(orders)
 
 
-def _places(model: Any, group: h5py.Group, configuration: dict, prefix: str, unnamed: list[str]) -> Iterator[tuple[Any, str]]:
-    """Where an archive keeps the variables of each layer and of those inside it; adds to `unnamed` layers that the file names otherwise."""
+def _places(model: Any, group: h5py.Group, configuration: dict, prefix: str, orders: dict[str, Order]) -> Iterator[tuple[Any, str]]:
+    """Where an archive keeps the variables of each layer and of those inside it; adds to `orders` how they were found."""
     listed = dict(_paths(configuration, prefix))
     layers = [name_of(part) for part in listed.values()]
     # Keras 3.4 and before write no names
     names = [_name_in(group, f"{place}/vars") or layer for place, layer in zip(listed, layers)]
-    order = order_of_layers(layers, names)
-    unnamed += [] if order.is_named else layers
+    order = orders[model.name] = order_of_layers(layers, names)
     for part, place in zip(listed.values(), (list(listed)[place] for place in order.places)):
         layer = model.get_layer(name_of(part))
         if is_model(part):
-            yield from _places(layer, group, part, f"{place}/", unnamed)
+            yield from _places(layer, group, part, f"{place}/", orders)
         else:
-            yield from _places_inside(layer, group, part, place, unnamed)
+            yield from _places_inside(layer, group, part, place, orders)
 
 
 def _name_in(group: h5py.Group, path: str) -> str | None:
     return group[path].attrs.get("name") if path in group else None
 
 
-def _places_inside(layer: Any, group: h5py.Group, part: dict, place: str, unnamed: list[str]) -> Iterator[tuple[Any, str]]:
+def _places_inside(layer: Any, group: h5py.Group, part: dict, place: str, orders: dict[str, Order]) -> Iterator[tuple[Any, str]]:
     yield layer, f"{place}/vars"
     wrapped = inside(part).get("layer", {})
     if is_model(wrapped):
-        yield from _places(layer.layer, group, wrapped, f"{place}/layer/", unnamed)
+        yield from _places(layer.layer, group, wrapped, f"{place}/layer/", orders)
         return
     for inner, name in _inner(layer):
-        yield from _places_inside(inner, group, wrapped, f"{place}/{name}", unnamed)
+        yield from _places_inside(inner, group, wrapped, f"{place}/{name}", orders)
 
 
 def _inner(layer: Any) -> Iterator[tuple[Any, str]]:

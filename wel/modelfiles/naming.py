@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from typing import Any, Iterator, NamedTuple, Sequence
+from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
 from wel.modelfiles.conversion import in_file_order, refused
 
@@ -140,9 +140,17 @@ def leaf_layers(layer: Any) -> list[Any]:
     return list({id(leaf): leaf for part in inner for leaf in leaf_layers(part)}.values())
 
 
-def taken_in_order(layers: Sequence[str]) -> tuple[str, ...]:
-    """A sentence on the layers whose weights the file's names do not tell apart."""
-    if not layers:
-        return ()
-    shown = ", ".join(repr(name) for name in dict.fromkeys(layers[:6])) + (", …" if len(layers) > 6 else "")
-    return (f"Its file names the weights of {shown} otherwise than its layers: they were taken in the file's order.",)
+def notes_on(orders: Mapping[str, Order]) -> tuple[str, ...]:
+    """Sentences on how the weights of layers, by name, were found in a file."""
+    unnamed = [name for name, order in orders.items() if not order.is_named]
+    moved = [name for name, order in orders.items() if order.places != sorted(order.places)]
+    notes = []
+    if moved:
+        notes.append(f"Its file keeps the weights of {_listed(moved)} in another order than the layers: their names say whose they are.")
+    if unnamed:
+        notes.append(f"Its file names the weights of {_listed(unnamed)} otherwise than its layers: they were taken in the file's order.")
+    return tuple(notes)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:6])) + ", …" * (len(names) > 6)

@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, NamedTuple, Sequence
+from typing import Any, Sequence
 
 from wel.modelfiles import channels_first
 from wel.modelfiles.conversion import Converted, FileError, is_model, malformed_refused, name_of, parts, triples
 
 ADVICE = "`--input-shape` (`input_shape` in Python), such as 224,224,3"
 SAID = "batch_input_shape"
-
-
-class Place(NamedTuple):
-    """Where a configuration says the shape of its input, the batch included.
-
-    Attributes:
-        holder: a dictionary.
-        key: in it; nothing says the shape where it is not there.
-    """
-
-    holder: dict
-    key: str
 
 
 def with_input_shape(configuration: dict, given: Sequence[int] | None) -> Converted:
@@ -35,43 +23,60 @@ def with_input_shape(configuration: dict, given: Sequence[int] | None) -> Conver
         WelError: when no shape is said or sizes are open and none is given, or another one is said.
     """
     with malformed_refused("Keras"):
-        changed = copy.deepcopy(configuration)
-        place = _place(changed)
-        if place is None:
+        if configuration["class_name"] != "Sequential" and len(triples(configuration["config"]["input_layers"])) != 1:
             return Converted(configuration, ())
-        said = _said(place, configuration)
+        batch = _batch_shape(configuration)
+        said = None if batch is None else _turned(batch[1:], configuration, to_file=False)
         if given is None:
             _check_fixed(said)
-        if given is None or said == list(given):
+            return Converted(_put(configuration, batch) if _says_it_inside(configuration) else configuration, ())
+        if said == list(given) and not _says_it_inside(configuration):
             return Converted(configuration, ())
         if said is not None and not _fits(said, given):
             raise FileError(f"takes inputs of shape {_shown(said)}. Expected an `input_shape` that fits them. Received {_shown(given)}.")
-        batch = place.holder[place.key][0] if said is not None else None
-        place.holder[place.key] = [batch, *_turned(given, configuration, to_file=True)]
+        size = None if batch is None else batch[0]
         words = "no input shape" if said is None else f"inputs of shape {_shown(said)}"
-        return Converted(changed, (f"It says {words}: they were taken as {_shown(given)}, as given.",))
+        notes = (f"It says {words}: they were taken as {_shown(given)}, as given.",) if said != list(given) else ()
+        return Converted(_put(configuration, [size, *_turned(given, configuration, to_file=True)]), notes)
 
 
-def _place(model: dict) -> Place | None:
-    """Where the shape is said, or is to be said: in a new InputLayer then, that a Sequential begins with. None with several inputs."""
+def _batch_shape(model: dict) -> list | None:
+    """The shape of a model's input as it says it, the batch included; None where it says none."""
     layers, config = parts(model), model["config"]
     if model["class_name"] != "Sequential":
-        ends = triples(config["input_layers"])
-        return Place(next(layer for layer in layers if name_of(layer) == ends[0][0])["config"], SAID) if len(ends) == 1 else None
+        return _input_config(layers, config).get(SAID)
     first = layers[0]
     if not is_model(first) and SAID in first["config"]:
-        return Place(first["config"], SAID)
+        return first["config"][SAID]
     if isinstance(config, dict) and config.get("build_input_shape"):
-        return Place(config, "build_input_shape")
-    if is_model(first):
-        return _place(first)
-    layers.insert(0, {"class_name": "InputLayer", "config": {"name": f"{name_of(first)}_input"}})
-    return Place(layers[0]["config"], SAID)
+        return config["build_input_shape"]
+    return _batch_shape(first) if is_model(first) else None
 
 
-def _said(place: Place, configuration: dict) -> list | None:
-    said = place.holder.get(place.key)
-    return None if said is None else _turned(list(said)[1:], configuration, to_file=False)
+def _says_it_inside(model: dict) -> bool:
+    """Whether a Sequential begins with one that has the InputLayer, of which Keras 2.14 learns no shape."""
+    first, own = parts(model)[0], model["config"] if isinstance(model["config"], dict) else {}
+    return "Sequential" == model["class_name"] == first["class_name"] and not own.get("build_input_shape")
+
+
+def _put(configuration: dict, batch: list) -> dict:
+    """A copy of a model's configuration with another shape of its input."""
+    model = copy.deepcopy(configuration)
+    layers, config = parts(model), model["config"]
+    if model["class_name"] != "Sequential":
+        _input_config(layers, config)[SAID] = batch
+    elif not is_model(layers[0]) and SAID in layers[0]["config"]:
+        layers[0]["config"][SAID] = batch
+    else:
+        layers.insert(0, {"class_name": "InputLayer", "config": {"name": f"{name_of(layers[0])}_input", SAID: batch}})
+    if isinstance(config, dict):
+        config.pop("build_input_shape", None)
+    return model
+
+
+def _input_config(layers: list[dict], config: dict) -> dict:
+    name = triples(config["input_layers"])[0][0]
+    return next(layer["config"] for layer in layers if name_of(layer) == name)
 
 
 def _turned(shape: Sequence[Any], configuration: dict, to_file: bool) -> list:
