@@ -11,7 +11,20 @@ from typing import TYPE_CHECKING, Annotated, Optional, Sequence
 import typer
 
 from wel.cli.console import PLAIN, console, listed, print_left_out, printable, shown_method
-from wel.cli.flags import AllowTf32, Device, Images, InputShape, Labels, Methods, Preprocess, Seed, Semantics, Weights, completed_model
+from wel.cli.flags import (
+    AllowTf32,
+    Device,
+    Images,
+    InputShape,
+    Labels,
+    Methods,
+    OutputIndex,
+    Preprocess,
+    Seed,
+    Semantics,
+    Weights,
+    completed_model,
+)
 from wel.errors import WelError, invalid, one_of
 
 if TYPE_CHECKING:
@@ -38,6 +51,7 @@ def audit(
     seed: Seed = 0,
     weights: Weights = None,
     input_shape: InputShape = None,
+    output_index: OutputIndex = None,
     output: Annotated[Optional[str], typer.Option("--output", help="Which output of a model with several.")] = None,
     allow_code: Annotated[
         bool, typer.Option("--allow-code", help="Run code that the model file carries. Only for files that you trust.")
@@ -77,7 +91,7 @@ def audit(
 
     mode = MODES["full" if full else "quick"]
     given = {"output": output, "allow_code": allow_code, "custom_objects": custom_objects}
-    net = load(model, weights, input_shape=parse_shape(input_shape), **given)
+    net = load(model, weights, input_shape=parse_shape(input_shape), output_index=output_index, **given)
     pictures = load_images(net, images, labels, limit or mode.images_for(net), preprocess, keep_going=True)
     folder = out or Path("runs") / (f"audit-{net.name}-full" if full else f"audit-{net.name}")
     screen = console()

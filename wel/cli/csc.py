@@ -20,6 +20,7 @@ from wel.cli.flags import (
     Limit,
     Methods,
     Model,
+    OutputIndex,
     Preprocess,
     Seed,
     Semantics,
@@ -54,6 +55,7 @@ def csc(
     backend: Backend = "native",
     weights: Weights = None,
     input_shape: InputShape = None,
+    output_index: OutputIndex = None,
     out: Annotated[Optional[Path], typer.Option("--out", help="Run directory; runs/csc-<model> by default.")] = None,
     device: Device = "auto",
     allow_tf32: AllowTf32 = False,
@@ -67,7 +69,14 @@ def csc(
 
     names = chosen(methods, semantics, backend)
     at_once = None if memory is None else parse_bytes(memory)
-    given = {"images": images, "labels": labels, "limit": limit, "preprocess": preprocess, "input_shape": input_shape}
+    given = {
+        "images": images,
+        "labels": labels,
+        "limit": limit,
+        "preprocess": preprocess,
+        "input_shape": input_shape,
+        "output_index": output_index,
+    }
     inputs = opened(study="csc", model=model, weights=weights, seed=seed, out=out, **given)
     starts = inputs.net.start_layers(listed(start_layers))
     inputs.announce(f", {vectors} vectors, start layers {', '.join(map(inputs.net.shown, starts))}")

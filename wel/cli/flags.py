@@ -35,6 +35,10 @@ Model = Annotated[
     typer.Option("--model", help="Network of the zoo, or a .h5, .hdf5, .keras or .json file.", autocompletion=completed_model),
 ]
 Weights = Annotated[Optional[str], typer.Option("--weights", help="'random', or a weights file.")]
+OutputIndex = Annotated[
+    Optional[str],
+    typer.Option("--output-index", help="Of an output with places, such as a segmentation's: the place, such as 12,40, or 'mean'."),
+]
 InputShape = Annotated[
     Optional[str],
     typer.Option("--input-shape", help="Shape of one input, such as 224,224,3, for a file that says none or leaves sizes open."),

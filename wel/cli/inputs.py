@@ -66,13 +66,14 @@ def opened(
     limit: Optional[int] = None,
     preprocess: Optional[str] = None,
     input_shape: Optional[str] = None,
+    output_index: Optional[str] = None,
 ) -> Inputs:
     """Opens what a study works with; its run directory is runs/STUDY-MODEL unless `out` says otherwise.
 
     Raises:
         WelError: for a network or images that cannot be used.
     """
-    net = load(model, weights, input_shape=parse_shape(input_shape), seed=seed)
+    net = load(model, weights, input_shape=parse_shape(input_shape), output_index=output_index, seed=seed)
     pictures = load_images(net, images, labels, limit, preprocess)
     return Inputs(net, pictures, out or Path("runs") / f"{study}-{net.name}", console())
 

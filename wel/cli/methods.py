@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from wel.cli.console import PLAIN, console, number, printable, size
-from wel.cli.flags import AllowTf32, Device, Images, OneSemantics, Seed, Weights, completed_method, completed_model
+from wel.cli.flags import (
+    AllowTf32,
+    Device,
+    Images,
+    InputShape,
+    OneSemantics,
+    OutputIndex,
+    Seed,
+    Weights,
+    completed_method,
+    completed_model,
+)
 from wel.errors import invalid
 
 if TYPE_CHECKING:
@@ -32,6 +43,8 @@ def methods(
         typer.Option("--model", help="For this network: which methods apply, or a method's rules.", autocompletion=completed_model),
     ] = None,
     weights: Weights = None,
+    input_shape: InputShape = None,
+    output_index: OutputIndex = None,
     semantics: OneSemantics = "paper",
     leaks: Annotated[
         bool, typer.Option("--leaks", help="Where the method loses or makes relevance on its way through the network.")
@@ -49,7 +62,7 @@ def methods(
     check_semantics(semantics)
     if leaks and not (chosen and model):
         raise invalid("leaks", leaks, "a method and a model with it: wel methods METHOD --model MODEL --leaks")
-    net = _loaded(model, weights, seed) if model else None
+    net = _loaded(model, weights, seed, input_shape, output_index) if model else None
     if chosen is None:
         _show_registry(net)
         return
@@ -60,10 +73,11 @@ def methods(
         _show_rules(net, chosen, semantics)
 
 
-def _loaded(model: str, weights: str | None, seed: int) -> Network:
+def _loaded(model: str, weights: str | None, seed: int, input_shape: str | None, output_index: str | None) -> Network:
+    from wel.cli.inputs import parse_shape
     from wel.networks.loading import load
 
-    return load(model, weights, seed=seed)
+    return load(model, weights, input_shape=parse_shape(input_shape), output_index=output_index, seed=seed)
 
 
 def _show_registry(net: Network | None) -> None:

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from wel.cli.console import PLAIN, console, printable, size
-from wel.cli.flags import AllowTf32, BatchSize, Device, Limit, Model, OneSemantics, Seed, Weights, completed_model
+from wel.cli.flags import (
+    AllowTf32,
+    BatchSize,
+    Device,
+    InputShape,
+    Limit,
+    Model,
+    OneSemantics,
+    Seed,
+    Weights,
+    completed_model,
+)
 from wel.errors import invalid
 from wel.system.arithmetic import FASTEST_SUMS
 
@@ -46,6 +57,7 @@ def fit_patterns(
     images: Annotated[str, typer.Option("--images", help="Directory of images, or 'cifar10' for its training images.")],
     out: Annotated[Path, typer.Option("--out", help="The .npz file to write.")],
     weights: Weights = None,
+    input_shape: InputShape = None,
     limit: Limit = None,
     estimator: Annotated[str, typer.Option("--estimator", help="linear, relu.positive or relu.negative.")] = "relu.positive",
     semantics: OneSemantics = "paper",
@@ -56,6 +68,7 @@ def fit_patterns(
     allow_tf32: AllowTf32 = False,
 ) -> None:
     """Fit the patterns that PatternNet and PatternAttribution need."""
+    from wel.cli.inputs import parse_shape
     from wel.images.load import load_images
     from wel.methods import fitting
     from wel.networks.loading import load
@@ -63,7 +76,7 @@ def fit_patterns(
 
     if not out.parent.is_dir():
         raise invalid("out", str(out), "a file in an existing directory")
-    net = load(model, weights, seed=seed)
+    net = load(model, weights, input_shape=parse_shape(input_shape), seed=seed)
     inputs = _cifar10_training_images(net, limit) if images == "cifar10" else load_images(net, Path(images), limit=limit).inputs
     with bar_steps("fit-patterns") as steps:
         patterns = fitting.fit_patterns(net, inputs, estimator, semantics, batch_size, seed, steps)

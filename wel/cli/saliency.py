@@ -8,7 +8,21 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from wel.cli.console import PLAIN, listed, print_left_out, printable, shown_method
-from wel.cli.flags import AllowTf32, Backend, Device, Images, Labels, Methods, Model, Preprocess, Seed, Semantics, Weights
+from wel.cli.flags import (
+    AllowTf32,
+    Backend,
+    Device,
+    Images,
+    InputShape,
+    Labels,
+    Methods,
+    Model,
+    OutputIndex,
+    Preprocess,
+    Seed,
+    Semantics,
+    Weights,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -35,6 +49,8 @@ def saliency(
     semantics: Semantics = "paper",
     backend: Backend = "native",
     weights: Weights = None,
+    input_shape: InputShape = None,
+    output_index: OutputIndex = None,
     out: Annotated[Optional[Path], typer.Option("--out", help="Run directory; runs/saliency-<model> by default.")] = None,
     device: Device = "auto",
     allow_tf32: AllowTf32 = False,
@@ -48,7 +64,14 @@ def saliency(
 
     names = chosen(methods, semantics, backend, maps=True)
     compare = None if classes is None else parse_classes(classes)
-    given = {"images": images, "labels": labels, "limit": limit, "preprocess": preprocess}
+    given = {
+        "images": images,
+        "labels": labels,
+        "limit": limit,
+        "preprocess": preprocess,
+        "input_shape": input_shape,
+        "output_index": output_index,
+    }
     inputs = opened(study="saliency", model=model, weights=weights, seed=seed, out=out, **given)
     from wel.studies import saliency as study  # imports TensorFlow
 

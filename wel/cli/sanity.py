@@ -8,7 +8,22 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from wel.cli.console import PLAIN, listed, method_names, number, print_left_out, printable
-from wel.cli.flags import AllowTf32, Backend, Device, Images, Labels, Limit, Methods, Model, Preprocess, Seed, Semantics, Weights
+from wel.cli.flags import (
+    AllowTf32,
+    Backend,
+    Device,
+    Images,
+    InputShape,
+    Labels,
+    Limit,
+    Methods,
+    Model,
+    OutputIndex,
+    Preprocess,
+    Seed,
+    Semantics,
+    Weights,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +45,8 @@ def random_logit(
     semantics: Semantics = "paper",
     backend: Backend = "native",
     weights: Weights = None,
+    input_shape: InputShape = None,
+    output_index: OutputIndex = None,
     out: Annotated[Optional[Path], typer.Option("--out", help="Run directory; runs/random-logit-<model> by default.")] = None,
     device: Device = "auto",
     allow_tf32: AllowTf32 = False,
@@ -42,7 +59,14 @@ def random_logit(
     from wel.system.progress import bar_steps
 
     names = chosen(methods, semantics, backend, maps=True)
-    given = {"images": images, "labels": labels, "limit": limit, "preprocess": preprocess}
+    given = {
+        "images": images,
+        "labels": labels,
+        "limit": limit,
+        "preprocess": preprocess,
+        "input_shape": input_shape,
+        "output_index": output_index,
+    }
     inputs = opened(study="random-logit", model=model, weights=weights, seed=seed, out=out, **given)
     inputs.announce(known_classes(inputs.pictures))
     from wel.studies import random_logit as study  # imports TensorFlow
@@ -82,6 +106,8 @@ def cascading(
     semantics: Semantics = "paper",
     backend: Backend = "native",
     weights: Weights = None,
+    input_shape: InputShape = None,
+    output_index: OutputIndex = None,
     out: Annotated[Optional[Path], typer.Option("--out", help="Run directory; runs/cascading-<model> by default.")] = None,
     device: Device = "auto",
     allow_tf32: AllowTf32 = False,
@@ -94,7 +120,14 @@ def cascading(
     from wel.system.progress import bar_steps
 
     names = chosen(methods, semantics, backend, maps=True)
-    given = {"images": images, "labels": labels, "limit": limit, "preprocess": preprocess}
+    given = {
+        "images": images,
+        "labels": labels,
+        "limit": limit,
+        "preprocess": preprocess,
+        "input_shape": input_shape,
+        "output_index": output_index,
+    }
     inputs = opened(study="cascading", model=model, weights=weights, seed=seed, out=out, **given)
     from wel.studies import cascading as study  # imports TensorFlow
 

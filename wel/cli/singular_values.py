@@ -8,7 +8,21 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from wel.cli.console import PLAIN, listed, number, numeric_table, print_left_out, printable, shown_method
-from wel.cli.flags import AllowTf32, Device, Images, Limit, Methods, Model, Preprocess, Seed, Semantics, StartLayers, Weights
+from wel.cli.flags import (
+    AllowTf32,
+    Device,
+    Images,
+    InputShape,
+    Limit,
+    Methods,
+    Model,
+    OutputIndex,
+    Preprocess,
+    Seed,
+    Semantics,
+    StartLayers,
+    Weights,
+)
 from wel.errors import UnsupportedError, invalid
 
 if TYPE_CHECKING:
@@ -37,6 +51,8 @@ def singular_values(
     semantics: Semantics = "paper",
     patterns: Annotated[Optional[Path], typer.Option("--patterns", help="File of patterns (.npz); the bundled ones by default.")] = None,
     weights: Weights = None,
+    input_shape: InputShape = None,
+    output_index: OutputIndex = None,
     out: Annotated[Optional[Path], typer.Option("--out", help="Run directory; runs/singular-values-<model> by default.")] = None,
     device: Device = "auto",
     allow_tf32: AllowTf32 = False,
@@ -49,7 +65,7 @@ def singular_values(
     from wel.system.progress import bar_steps
 
     names = chosen(methods, semantics)
-    given = {"images": images, "limit": limit, "preprocess": preprocess}
+    given = {"images": images, "limit": limit, "preprocess": preprocess, "input_shape": input_shape, "output_index": output_index}
     inputs = opened(study="singular-values", model=model, weights=weights, seed=seed, out=out, **given)
     arrays = None if patterns is None else _checked_patterns(inputs.net, patterns)
     starts = inputs.net.start_layers(listed(start_layers))

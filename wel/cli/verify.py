@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from wel.cli.console import PLAIN, console, listed, number, print_left_out, printable
-from wel.cli.flags import AllowTf32, Device, Images, Methods, Model, OneSemantics, Seed, StartLayers, Weights
+from wel.cli.flags import (
+    AllowTf32,
+    Device,
+    Images,
+    InputShape,
+    Methods,
+    Model,
+    OneSemantics,
+    OutputIndex,
+    Seed,
+    StartLayers,
+    Weights,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +31,8 @@ def verify(
     *,
     model: Model = "cifar10",
     weights: Weights = None,
+    input_shape: InputShape = None,
+    output_index: OutputIndex = None,
     backends: Annotated[str, typer.Option("--backends", help="Who computes; the last one is compared with.")] = "native,wrapped",
     methods: Methods = "all",
     start_layers: StartLayers = None,
@@ -34,13 +48,14 @@ def verify(
     allow_tf32: AllowTf32 = False,
 ) -> None:
     """Compare backends with each other or with reference numbers; exit code 1 above tolerance."""
+    from wel.cli.inputs import parse_shape
     from wel.images.load import load_images
     from wel.networks.loading import load
     from wel.studies import verification as study
     from wel.system.files import written_whole
     from wel.system.progress import bar_steps
 
-    net = load(model, weights, seed=seed)
+    net = load(model, weights, input_shape=parse_shape(input_shape), output_index=output_index, seed=seed)
     with bar_steps("verify") as steps:
         found = study.verify(
             net,
