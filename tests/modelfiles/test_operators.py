@@ -6,12 +6,11 @@ import copy
 
 import numpy as np
 import pytest
-from legacy_files import FOLDER, arrays, broken, built, opened
+from legacy_files import broken, built, opened
 
 from wel.errors import WelError
 from wel.modelfiles import operators
 from wel.modelfiles.building import Building, Rules
-from wel.networks.loading import load
 
 FLOAT = {"T": {"type": "DT_FLOAT"}}
 
