@@ -14,7 +14,9 @@ from wel.cli.console import PLAIN, console, listed, print_left_out, printable, s
 from wel.cli.flags import (
     AllowTf32,
     Device,
+    Fixed,
     Images,
+    InputName,
     InputShape,
     Labels,
     Methods,
@@ -52,6 +54,8 @@ def audit(
     weights: Weights = None,
     input_shape: InputShape = None,
     output_index: OutputIndex = None,
+    input_name: InputName = None,
+    fixed: Fixed = None,
     output: Annotated[Optional[str], typer.Option("--output", help="Which output of a model with several.")] = None,
     allow_code: Annotated[
         bool, typer.Option("--allow-code", help="Run code that the model file carries. Only for files that you trust.")
@@ -91,7 +95,7 @@ def audit(
 
     mode = MODES["full" if full else "quick"]
     given = {"output": output, "allow_code": allow_code, "custom_objects": custom_objects}
-    net = load(model, weights, input_shape=parse_shape(input_shape), output_index=output_index, **given)
+    net = load(model, weights, input_shape=parse_shape(input_shape), output_index=output_index, input=input_name, fixed=fixed, **given)
     pictures = load_images(net, images, labels, limit or mode.images_for(net), preprocess, keep_going=True)
     folder = out or Path("runs") / (f"audit-{net.name}-full" if full else f"audit-{net.name}")
     screen = console()

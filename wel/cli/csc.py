@@ -14,7 +14,9 @@ from wel.cli.flags import (
     Backend,
     BatchSize,
     Device,
+    Fixed,
     Images,
+    InputName,
     InputShape,
     Labels,
     Limit,
@@ -56,6 +58,8 @@ def csc(
     weights: Weights = None,
     input_shape: InputShape = None,
     output_index: OutputIndex = None,
+    input_name: InputName = None,
+    fixed: Fixed = None,
     out: Annotated[Optional[Path], typer.Option("--out", help="Run directory; runs/csc-<model> by default.")] = None,
     device: Device = "auto",
     allow_tf32: AllowTf32 = False,
@@ -76,6 +80,8 @@ def csc(
         "preprocess": preprocess,
         "input_shape": input_shape,
         "output_index": output_index,
+        "input_name": input_name,
+        "fixed": fixed,
     }
     inputs = opened(study="csc", model=model, weights=weights, seed=seed, out=out, **given)
     starts = inputs.net.start_layers(listed(start_layers))

@@ -35,6 +35,13 @@ Model = Annotated[
     typer.Option("--model", help="Network of the zoo, or a .h5, .hdf5, .keras or .json file.", autocompletion=completed_model),
 ]
 Weights = Annotated[Optional[str], typer.Option("--weights", help="'random', or a weights file.")]
+InputName = Annotated[Optional[str], typer.Option("--input", help="Which input varies of a model with several; see --fixed.")]
+Fixed = Annotated[
+    Optional[Path],
+    typer.Option(
+        "--fixed", exists=True, dir_okay=False, help="An .npz with one array for every other input, by its name, without the batch."
+    ),
+]
 OutputIndex = Annotated[
     Optional[str],
     typer.Option("--output-index", help="Of an output with places, such as a segmentation's: the place, such as 12,40, or 'mean'."),

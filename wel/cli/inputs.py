@@ -67,13 +67,16 @@ def opened(
     preprocess: Optional[str] = None,
     input_shape: Optional[str] = None,
     output_index: Optional[str] = None,
+    input_name: Optional[str] = None,
+    fixed: Optional[Path] = None,
 ) -> Inputs:
     """Opens what a study works with; its run directory is runs/STUDY-MODEL unless `out` says otherwise.
 
     Raises:
         WelError: for a network or images that cannot be used.
     """
-    net = load(model, weights, input_shape=parse_shape(input_shape), output_index=output_index, seed=seed)
+    given = {"input_shape": parse_shape(input_shape), "output_index": output_index, "input": input_name, "fixed": fixed}
+    net = load(model, weights, seed=seed, **given)
     pictures = load_images(net, images, labels, limit, preprocess)
     return Inputs(net, pictures, out or Path("runs") / f"{study}-{net.name}", console())
 

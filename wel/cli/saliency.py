@@ -12,7 +12,9 @@ from wel.cli.flags import (
     AllowTf32,
     Backend,
     Device,
+    Fixed,
     Images,
+    InputName,
     InputShape,
     Labels,
     Methods,
@@ -51,6 +53,8 @@ def saliency(
     weights: Weights = None,
     input_shape: InputShape = None,
     output_index: OutputIndex = None,
+    input_name: InputName = None,
+    fixed: Fixed = None,
     out: Annotated[Optional[Path], typer.Option("--out", help="Run directory; runs/saliency-<model> by default.")] = None,
     device: Device = "auto",
     allow_tf32: AllowTf32 = False,
@@ -71,6 +75,8 @@ def saliency(
         "preprocess": preprocess,
         "input_shape": input_shape,
         "output_index": output_index,
+        "input_name": input_name,
+        "fixed": fixed,
     }
     inputs = opened(study="saliency", model=model, weights=weights, seed=seed, out=out, **given)
     from wel.studies import saliency as study  # imports TensorFlow

@@ -12,7 +12,9 @@ from wel.cli.flags import (
     AllowTf32,
     Backend,
     Device,
+    Fixed,
     Images,
+    InputName,
     InputShape,
     Labels,
     Limit,
@@ -47,6 +49,8 @@ def random_logit(
     weights: Weights = None,
     input_shape: InputShape = None,
     output_index: OutputIndex = None,
+    input_name: InputName = None,
+    fixed: Fixed = None,
     out: Annotated[Optional[Path], typer.Option("--out", help="Run directory; runs/random-logit-<model> by default.")] = None,
     device: Device = "auto",
     allow_tf32: AllowTf32 = False,
@@ -66,6 +70,8 @@ def random_logit(
         "preprocess": preprocess,
         "input_shape": input_shape,
         "output_index": output_index,
+        "input_name": input_name,
+        "fixed": fixed,
     }
     inputs = opened(study="random-logit", model=model, weights=weights, seed=seed, out=out, **given)
     inputs.announce(known_classes(inputs.pictures))
@@ -108,6 +114,8 @@ def cascading(
     weights: Weights = None,
     input_shape: InputShape = None,
     output_index: OutputIndex = None,
+    input_name: InputName = None,
+    fixed: Fixed = None,
     out: Annotated[Optional[Path], typer.Option("--out", help="Run directory; runs/cascading-<model> by default.")] = None,
     device: Device = "auto",
     allow_tf32: AllowTf32 = False,
@@ -127,6 +135,8 @@ def cascading(
         "preprocess": preprocess,
         "input_shape": input_shape,
         "output_index": output_index,
+        "input_name": input_name,
+        "fixed": fixed,
     }
     inputs = opened(study="cascading", model=model, weights=weights, seed=seed, out=out, **given)
     from wel.studies import cascading as study  # imports TensorFlow

@@ -11,7 +11,9 @@ from wel.cli.console import PLAIN, listed, number, numeric_table, print_left_out
 from wel.cli.flags import (
     AllowTf32,
     Device,
+    Fixed,
     Images,
+    InputName,
     InputShape,
     Limit,
     Methods,
@@ -53,6 +55,8 @@ def singular_values(
     weights: Weights = None,
     input_shape: InputShape = None,
     output_index: OutputIndex = None,
+    input_name: InputName = None,
+    fixed: Fixed = None,
     out: Annotated[Optional[Path], typer.Option("--out", help="Run directory; runs/singular-values-<model> by default.")] = None,
     device: Device = "auto",
     allow_tf32: AllowTf32 = False,
@@ -65,7 +69,15 @@ def singular_values(
     from wel.system.progress import bar_steps
 
     names = chosen(methods, semantics)
-    given = {"images": images, "limit": limit, "preprocess": preprocess, "input_shape": input_shape, "output_index": output_index}
+    given = {
+        "images": images,
+        "limit": limit,
+        "preprocess": preprocess,
+        "input_shape": input_shape,
+        "output_index": output_index,
+        "input_name": input_name,
+        "fixed": fixed,
+    }
     inputs = opened(study="singular-values", model=model, weights=weights, seed=seed, out=out, **given)
     arrays = None if patterns is None else _checked_patterns(inputs.net, patterns)
     starts = inputs.net.start_layers(listed(start_layers))

@@ -15,7 +15,7 @@ from wel.errors import UnsupportedError, invalid, one_of
 from wel.methods.registry import CSC_METHODS, DEEPLIFT, METHODS, PATTERN, Method
 from wel.networks.graph import Graph
 from wel.networks.kernels import folded_norms, why_no_pattern
-from wel.networks.kinds import MAX_POOLINGS, PATTERN_KINDS, SHAPES
+from wel.networks.kinds import CONSTANTS, MAX_POOLINGS, PATTERN_KINDS, SHAPES
 from wel.rules import deeplift, gradient, lrp, pattern
 from wel.rules.base import LinearRule, Relevance, Rule
 from wel.rules.deeplift import Contributions
@@ -23,7 +23,7 @@ from wel.rules.linear_kinds import LINEAR_KINDS
 from wel.rules.parts import ACTIVATION, LINEAR, Part, parts_of
 
 # layers whose gradient every method but DeepLIFT passes relevance by
-PASSING = SHAPES | {"Masking", "Multiply", "Maximum", "Minimum"} | MAX_POOLINGS
+PASSING = SHAPES | CONSTANTS | {"Masking", "Multiply", "Maximum", "Minimum"} | MAX_POOLINGS
 # what goes down is contributions, not relevance: rules have to be made for them
 CONTRIBUTING = frozenset(name for name in CSC_METHODS if METHODS[name].family == DEEPLIFT)
 # node -> its parts and their rules
@@ -304,6 +304,8 @@ def _deeplift(setting: _Setting, split: bool, crossing: bool) -> Callable:
             return deeplift.LinearDifference(split)
         if part.role == LINEAR or kind in SHAPES:
             return deeplift.PositiveDifference()
+        if kind in CONSTANTS:
+            return deeplift.PooledDifference(split, placeholder=False)
         return deeplift.PooledDifference(split, setting.paper) if kind in MAX_POOLINGS else None
 
     return choose

@@ -37,6 +37,8 @@ SHAPES = (
     | {"Flatten", "Reshape", "Permute", "RepeatVector", "Concatenate", SELECTION}
     | _ranked("Cropping", "UpSampling", "ZeroPadding")
 )
+# what does not depend on the network's input: relevance that comes to it stays there
+CONSTANTS = frozenset({"Fixed"})
 # Keras's preprocessing layers that are per-channel affine maps with fixed numbers
 RESCALINGS = frozenset({"Rescaling", "Normalization"})
 # layers whose weights are statistics of data, fixed before training

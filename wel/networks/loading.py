@@ -32,6 +32,7 @@ from wel.modelfiles.modelfile import (
 from wel.networks.graph import Graph
 from wel.networks.imagenet import imagenet_file, load_by_name
 from wel.networks.initialization import initialize
+from wel.networks.inputs import one_input
 from wel.networks.logits import logits_and_activation, one_vector, with_output
 from wel.networks.network import Network
 from wel.networks.zoo import ZOO, Architecture
@@ -59,6 +60,8 @@ def load(
     seed: int = 0,
     output: str | None = None,
     output_index: str | Sequence[int] | None = None,
+    input: str | None = None,
+    fixed: Mapping[str, Any] | str | Path | None = None,
     allow_code: bool = False,
     custom_objects: Mapping[str, Any] | str | None = None,
 ) -> Network:
@@ -78,6 +81,8 @@ def load(
         output: which output of a model with several: its name, its layer's name or its number.
         output_index: of an output (*places, classes), such as a segmentation's, the place whose logits count, "12,40" or (12, 40), or
             "mean" over all places.
+        input: which input varies of a model with several; its name.
+        fixed: the values of the other inputs, one array each without the batch dimension: {name: array}, or an .npz file.
         allow_code: runs Lambda layers and other code that a file carries, imports modules that it names, and loads SavedModels.
         custom_objects: classes and functions that a file names and the caller vouches for: {name: class}, or "module:Name,Other".
 
@@ -93,7 +98,8 @@ def load(
         with quiet():
             loaded = _loaded(model, weights, input_shape, classes, seed, rules)
             with loading_scope(rules.given, rules.allow_code):
-                return _network(loaded, output, output_index)
+                alone = replace(loaded, model=one_input(loaded.model, input, fixed))
+                return _network(alone, output, output_index, input)
 
 
 def _check_eager() -> None:
@@ -115,18 +121,20 @@ def _loaded(model: Any, weights, input_shape, classes, seed: int, rules: Rules) 
     return Loaded(model, getattr(model, "name", "model"), None)
 
 
-def _network(loaded: Loaded, output: str | None, index: str | Sequence[int] | None) -> Network:
+def _network(loaded: Loaded, output: str | None, index: str | Sequence[int] | None, varied: str | None) -> Network:
     model, activation = logits_and_activation(with_output(loaded.model, output))
     model = one_vector(model, index)
-    origin = loaded.origin and replace(loaded.origin, notes=loaded.origin.notes + _taken_off(output, index, activation))
+    origin = loaded.origin and replace(loaded.origin, notes=loaded.origin.notes + _changed(varied, output, index, activation))
     network = Network(model, loaded.name, loaded.architecture, origin, activation)
     if origin:
         check_activations(network.graph)
     return network
 
 
-def _taken_off(output: str | None, index: str | Sequence[int] | None, activation: str | None) -> tuple[str, ...]:
+def _changed(varied: str | None, output: str | None, index: str | Sequence[int] | None, activation: str | None) -> tuple[str, ...]:
     notes = []
+    if varied is not None:
+        notes.append(f"Of its inputs, {varied!r} varies; the others are held at values that were given.")
     if output is not None:
         notes.append(f"Of its outputs, {output!r} was taken.")
     if index is not None:

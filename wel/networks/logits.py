@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Sequence
+from typing import Any, Mapping, Sequence
 
 from wel.errors import WelError, invalid, one_of
 
@@ -86,22 +86,35 @@ def logits_and_activation(model: Any) -> tuple[Any, str | None]:
     """
     if not getattr(model, "_is_graph_network", False) or len(model.outputs) != 1:
         return model, None
-    from keras.src.saving.serialization_lib import SafeModeScope
-    from tensorflow import keras
-
     config = copy.deepcopy(model.get_config())
     activation = _remove_activation(config, output=0)
     if activation is None:
         return model, None
+    linear = copied(model, config, {}, "take its last activation off")
+    linear.set_weights(model.get_weights())
+    return linear, activation
+
+
+def copied(model: Any, config: dict[str, Any], classes: Mapping[str, type], why: str) -> Any:
+    """A model with fresh weights, of a configuration that was made of the one of a live model.
+
+    Args:
+        classes: what the configuration names beside the model's own classes.
+        why: what it is copied for, for the error.
+
+    Raises:
+        WelError: when the configuration does not suffice.
+    """
+    from keras.src.saving.serialization_lib import SafeModeScope
+    from tensorflow import keras
+
     kind = keras.Sequential if isinstance(model, keras.Sequential) else keras.Model
     try:
         with SafeModeScope(safe_mode=False):  # the functions in it are the live model's own
-            linear = kind.from_config(config, custom_objects=_classes(model))
+            return kind.from_config(config, custom_objects={**_classes(model), **classes})
     except Exception as error:  # whatever a layer raises for a configuration that does not suffice to rebuild it
-        message = f"Invalid value for `model`: '{model.name}' cannot be copied to take its last activation off."
-        raise WelError(f"{message} Expected layers that their configuration rebuilds, or a model that ends in logits.") from error
-    linear.set_weights(model.get_weights())
-    return linear, activation
+        message = f"Invalid value for `model`: '{model.name}' cannot be copied to {why}."
+        raise WelError(f"{message} Expected layers that their configuration rebuilds, or a model that needs no copy.") from error
 
 
 def _classes(model) -> dict[str, type]:

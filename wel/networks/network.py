@@ -12,6 +12,7 @@ from scipy.special import expit, softmax
 from wel.errors import WelError, invalid, one_of
 from wel.modelfiles.modelfile import Origin
 from wel.networks.graph import Graph, build_graph
+from wel.networks.kinds import CONSTANTS
 from wel.networks.zoo import Architecture
 
 
@@ -176,11 +177,14 @@ class Network:
         return expit(logits) if self.final_activation == "sigmoid" else softmax(logits, axis=-1)
 
     def weights_hash(self) -> str:
-        """sha256 over all weights as they are now, in layer order."""
+        """sha256 over all weights as they are now, in layer order, and over the values of inputs that do not vary."""
         digest = hashlib.sha256()
         for key, array in self.graph.flat_weights().items():
             digest.update(key.encode() + str(array.shape).encode())
             digest.update(array.tobytes())
+        for node in self.graph.nodes:
+            if node.kind in CONSTANTS:
+                digest.update(repr((node.name, node.layer.get_config()["values"])).encode())
         return digest.hexdigest()
 
     def weight_hashes(self) -> dict[str, str]:
