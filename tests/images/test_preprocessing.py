@@ -174,7 +174,8 @@ def test_preprocess_input_inside_the_model(module, reached):
     guessed(
         ops(getattr(applications, module).preprocess_input),
         "none",
-        "begins with Rescaling, ",
+        "begins with ",
+        "Rescaling",
         f"makes {reached} of pixels",
         "nearly certain",
     )
