@@ -9,8 +9,9 @@ import sys
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
-from hostile import CASES, Files
+from hostile import CASES, LEFT_OUT, Files
 
 from wel.errors import WelError
 from wel.networks.loading import load
@@ -59,6 +60,17 @@ def test_one_sentence_and_no_code(case, base, tmp_path):
     message = str(caught.value)
     assert message.startswith("Invalid ") and "\n" not in message and len(message) < 1200
     assert not files.trap.exists() and sorted(os.listdir(tmp_path)) == before
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+@pytest.mark.parametrize("case", LEFT_OUT)
+def test_training_matters_are_left_out_and_nothing_runs(case, suffix, base, tmp_path):
+    change, words = LEFT_OUT[case]
+    path = Files(base, tmp_path).configured(suffix, change)
+    net, plain = load(path), load(base / "net.h5")
+    assert net.origin.notes[0] == f"Left out, as it matters in training only: {words}."
+    for found, expected in zip(net.model.get_weights(), plain.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 # --- through the command line -----------------------------------------------------------------------------------------

@@ -368,7 +368,7 @@ def arithmetic():
 
     source = image()
     x = layers.Conv2D(3, 3, padding="same")(source)
-    return randomized(Model(source, x * 2.0 + source))
+    return randomized(Model(source, x**2.0 + source))
 
 
 def concatenated():
@@ -387,6 +387,19 @@ def test_operations_are_applied_but_not_rebuilt(build, images):
     np.testing.assert_allclose(replayed(graph, images)[graph.output], model.predict(images, verbose=0), atol=1e-6)
     with pytest.raises(WelError, match=r"^Layer 'tf\..*' is a bare TensorFlow operation\. Expected Keras layers only"):
         graph.flat_config()
+
+
+def test_operations_that_are_layers_are_rebuilt(images):
+    """2x − 1 on both sides of a ReLU, a sum and a mean, none of them a Keras layer in the model."""
+    import tensorflow as tf
+    from tensorflow.keras import Model, layers
+
+    source = image()
+    x = layers.Conv2D(3, 3, padding="same")(2 * source - 1)
+    model = randomized(Model(source, tf.reduce_mean(tf.nn.relu(x) + source, axis=[1, 2])))
+    graph = build_graph(model)
+    for found in (replayed(graph, images)[graph.output], rebuilt(graph).predict(images, verbose=0)):
+        np.testing.assert_allclose(found, model.predict(images, verbose=0), atol=1e-6)
 
 
 def test_equal_inputs_keep_their_places():

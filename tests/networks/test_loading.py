@@ -192,7 +192,7 @@ def test_seed_that_does_not_do(seed):
     refused(f"^Invalid value for `seed`: {seed!r}. Expected a whole number from 0 on", "cifar10", weights="random", seed=seed)
 
 
-@pytest.mark.parametrize("kwargs", [{"input_shape": (8, 8, 3)}, {"classes": 4}, {"weights": "random"}])
+@pytest.mark.parametrize("kwargs", [{"classes": 4}, {"weights": "random"}])
 def test_settings_of_the_zoo_are_refused_for_other_networks(kwargs, functional, tmp_path):
     functional.save(tmp_path / "net.keras")
     for model in (functional, tmp_path / "net.keras"):

@@ -69,10 +69,12 @@ class Building:
         for rewritten in (operators.converted, in_single):
             self._converted, more = rewritten(self._converted)
             self._notes += more
+        shaped: tuple[str, ...] = ()
         if _is_plain(self._converted):
-            self._converted, more = with_input_shape(self._converted, rules.input_shape)
-            self._notes += more
-        with _shape_told(rules.input_shape if more else None):
+            self._check(self._converted)
+            self._converted, shaped = with_input_shape(self._converted, rules.input_shape)
+            self._notes += shaped
+        with _shape_told(rules.input_shape if shaped else None):
             self._model = self._built(self._converted)
 
     def loaded(self, weights: Weights) -> tuple[Any, tuple[str, ...]]:
@@ -93,12 +95,17 @@ class Building:
         channels_first.copy_weights(self._model, model)
         return model, notes + more
 
-    def _built(self, configuration: dict) -> Any:
-        from tensorflow import keras
-
+    def _check(self, configuration: dict) -> dict[str, Any]:
+        """Raises WelError for what is no model's or names what the rules forbid; returns what Keras finds by name."""
         given = given_objects(configuration, self._rules.given)
         check_model(configuration, given)
         check_own(configuration, self._rules.given, self._rules.allow_code)
+        return given
+
+    def _built(self, configuration: dict) -> Any:
+        from tensorflow import keras
+
+        given = self._check(configuration)
         with loading_scope(given, self._rules.allow_code), variables_within(self._numbers), _code_told(configuration):
             model = keras.models.model_from_json(json.dumps(configuration))
         if not isinstance(model, keras.Model):

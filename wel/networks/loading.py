@@ -93,8 +93,7 @@ def load(
     """
     _check_eager()
     with _random_state_kept():
-        input_shape = _checked_shape(input_shape)
-        rules = Rules(custom_objects_of(custom_objects), bool(allow_code), input_shape)
+        rules = Rules(custom_objects_of(custom_objects), bool(allow_code))
         with quiet():
             loaded = _loaded(model, weights, input_shape, classes, seed, rules)
             with loading_scope(rules.given, rules.allow_code):
@@ -116,7 +115,7 @@ def _loaded(model: Any, weights, input_shape, classes, seed: int, rules: Rules) 
         return _from_zoo(ZOO[str(model)], weights, input_shape, classes, seed)
     _refuse_settings(classes=classes)
     if isinstance(model, (str, Path)):
-        return _from_file(Path(model), weights, rules)
+        return _from_file(Path(model), weights, replace(rules, input_shape=_checked_shape(input_shape)))
     _refuse_settings(weights=weights, input_shape=input_shape)
     return Loaded(model, getattr(model, "name", "model"), None)
 

@@ -1,0 +1,22 @@
+"""wel.cli.inputs: what almost every command begins with."""
+
+from __future__ import annotations
+
+import pytest
+
+from wel.cli.inputs import parse_shape
+from wel.errors import WelError
+
+
+@pytest.mark.parametrize(
+    "text, shape",
+    [(None, None), ("224,224,3", (224, 224, 3)), ("224x200x3", (224, 200, 3)), ("(100,)", (100,)), (" 8, 8 ,1", (8, 8, 1)), ("7", (7,))],
+)
+def test_shapes(text, shape):
+    assert parse_shape(text) == shape
+
+
+@pytest.mark.parametrize("text", ["", "a", "8,0", "8,-1", "8,,3", "1.5,2", "8;8", "10000000000"])
+def test_no_shapes(text):
+    with pytest.raises(WelError, match="Invalid value for `input-shape`: .* Expected whole numbers from 1 on, such as 224,224,3"):
+        parse_shape(text)
