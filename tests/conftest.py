@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+from functools import lru_cache
 
 # before numpy and TensorFlow: the workers of pytest-xdist share the cores, and threads that wait for one another burn them
 for setting in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
@@ -60,6 +61,12 @@ def _weight(rng: np.random.Generator, name: str, shape) -> np.ndarray:
     if len(shape) > 1:
         return (rng.standard_normal(shape) / np.sqrt(np.prod(shape[:-1]))).astype("float32")
     return (0.1 * rng.standard_normal(shape)).astype("float32")
+
+
+@lru_cache(maxsize=None)
+def loaded(model):
+    """The Network of one of the models below, the same one every time: a compiled sweep is found again only for the same object."""
+    return wel.load(model)
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import loaded
 from interruption import Interrupting
 
 import wel
@@ -79,7 +80,7 @@ def test_what_an_interrupted_audit_left_is_found_by_method(cifar10, pictures, tm
 
 
 def test_a_finished_audit_is_not_taken_for_one_with_an_expectation(images, functional, tmp_path):
-    net = wel.load(functional)
+    net = loaded(functional)
     np.savez(tmp_path / "images.npz", inputs=images)
     wel.audit(net, wel.load_images(net, tmp_path / "images.npz"), tmp_path / "run", methods=["gradient"])
     with pytest.raises(WelError, match="other settings"):
@@ -125,7 +126,7 @@ def test_methods_that_do_not_apply_are_left_out_with_the_reason(tmp_path):
 
 
 def test_the_record_of_a_live_model(images, functional, tmp_path):
-    net = wel.load(functional)
+    net = loaded(functional)
     np.savez(tmp_path / "images.npz", inputs=images)
     pictures = wel.load_images(net, tmp_path / "images.npz")
     record = wel.audit(net, pictures, tmp_path / "run", methods=["gradient"]).record
@@ -145,7 +146,7 @@ def expectation(tmp_path, net, images, **changed):
 
 
 def test_expected_predictions(images, functional, tmp_path):
-    net = wel.load(functional)
+    net = loaded(functional)
     np.savez(tmp_path / "images.npz", inputs=images)
     settings = {"methods": ["gradient"], "expect": expectation(tmp_path, net, images)}
     record = wel.audit(net, wel.load_images(net, tmp_path / "images.npz"), tmp_path / "good", **settings).record
@@ -168,7 +169,7 @@ def test_expected_predictions(images, functional, tmp_path):
     ],
 )
 def test_expectations_that_cannot_be_used(arrays, words, images, functional, tmp_path):
-    net = wel.load(functional)
+    net = loaded(functional)
     np.savez(tmp_path / "expect.npz", **arrays)
     np.savez(tmp_path / "images.npz", inputs=images)
     pictures = wel.load_images(net, tmp_path / "images.npz")
@@ -177,7 +178,7 @@ def test_expectations_that_cannot_be_used(arrays, words, images, functional, tmp
 
 
 def test_the_forward_pass_is_checked(images, functional, tmp_path, monkeypatch):
-    net = wel.load(functional)
+    net = loaded(functional)
     np.savez(tmp_path / "images.npz", inputs=images)
     monkeypatch.setattr("wel.backends.native.backend.NativeNetwork.output", lambda self, batch: np.ones((len(batch), 4)))
     record = wel.audit(net, wel.load_images(net, tmp_path / "images.npz"), tmp_path / "run", methods=["gradient"]).record
