@@ -5,8 +5,10 @@ They live as long as the test session: a test that changes weights builds its ow
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
+from functools import lru_cache
 
 # before numpy and TensorFlow: the workers of pytest-xdist share the cores, and threads that wait for one another burn them
 for setting in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
@@ -40,6 +42,12 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.xdist_group("wrapped" if wrapped else str(item.path)))
 
 
+def pytest_collection_finish():
+    """What is there now stays, and compiling graphs makes many objects: a garbage collection of all of them every time takes an eighth."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+
+
 def randomized(model, seed: int = 0):
     """The model with weights that depend on the seed only: kernels of unit gain, positive variances, no zeros."""
     rng = np.random.default_rng(seed)
@@ -53,6 +61,12 @@ def _weight(rng: np.random.Generator, name: str, shape) -> np.ndarray:
     if len(shape) > 1:
         return (rng.standard_normal(shape) / np.sqrt(np.prod(shape[:-1]))).astype("float32")
     return (0.1 * rng.standard_normal(shape)).astype("float32")
+
+
+@lru_cache(maxsize=None)
+def loaded(model):
+    """The Network of one of the models below, the same one every time: a compiled sweep is found again only for the same object."""
+    return wel.load(model)
 
 
 @pytest.fixture(scope="session")

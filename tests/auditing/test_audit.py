@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import loaded
 from interruption import Interrupting
 
 import wel
@@ -22,13 +23,15 @@ TWO = "gradient,lrp_alpha1_beta0"
 
 
 @pytest.fixture(scope="module")
-def cifar10():
-    return wel.load("cifar10")
+def net(functional):
+    return loaded(functional)
 
 
 @pytest.fixture(scope="module")
-def pictures(cifar10):
-    return wel.load_images(cifar10, limit=6)
+def pictures(net, images, tmp_path_factory):
+    path = tmp_path_factory.mktemp("images") / "images.npz"
+    np.savez(path, inputs=images)
+    return wel.load_images(net, path)
 
 
 def run(*arguments):
@@ -55,36 +58,33 @@ def test_verdicts_on_the_bundled_networks(name, tmp_path):
     assert result.record["checks"][0]["passed"] and result.record["checks"][0]["value"] < 1e-6
 
 
-def test_an_interrupted_audit_goes_on(cifar10, pictures, tmp_path):
+def test_an_interrupted_audit_goes_on(net, pictures, tmp_path):
     settings = {"methods": ["gradient", "guided_backprop", "lrp_z"], "semantics": "paper", "limit": 3}
     with pytest.raises(KeyboardInterrupt):
-        wel.audit(cifar10, pictures, tmp_path / "parts", **settings, steps=Interrupting(2))
+        wel.audit(net, pictures, tmp_path / "parts", **settings, steps=Interrupting(2))
     assert not (tmp_path / "parts" / "audit.json").exists()
     steps = Interrupting()
-    parts = wel.audit(cifar10, pictures, tmp_path / "parts", **settings, steps=steps)
+    parts = wel.audit(net, pictures, tmp_path / "parts", **settings, steps=steps)
     assert steps.done == steps.total == 3
-    whole = wel.audit(cifar10, pictures, tmp_path / "whole", **settings)
+    whole = wel.audit(net, pictures, tmp_path / "whole", **settings)
     assert without_times(parts.record) == without_times(whole.record)
-    again = wel.audit(cifar10, pictures, tmp_path / "whole", **settings)
+    again = wel.audit(net, pictures, tmp_path / "whole", **settings)
     assert again.record == whole.record
     assert sorted(path.name for path in (tmp_path / "parts").iterdir()) == ["audit.json", "report.html", "run.json"]
 
 
-def test_what_an_interrupted_audit_left_is_found_by_method(cifar10, pictures, tmp_path):
+def test_what_an_interrupted_audit_left_is_found_by_method(net, pictures, tmp_path):
     settings = {"methods": ["gradient", "guided_backprop"], "semantics": "paper", "limit": 3}
     with pytest.raises(KeyboardInterrupt):
-        wel.audit(cifar10, pictures, tmp_path / "parts", **settings, steps=Interrupting(1))
-    parts = wel.audit(cifar10, pictures, tmp_path / "parts", **settings, first=["guided_backprop"])
-    assert without_times(parts.record) == without_times(wel.audit(cifar10, pictures, tmp_path / "whole", **settings).record)
+        wel.audit(net, pictures, tmp_path / "parts", **settings, steps=Interrupting(1))
+    parts = wel.audit(net, pictures, tmp_path / "parts", **settings, first=["guided_backprop"])
+    assert without_times(parts.record) == without_times(wel.audit(net, pictures, tmp_path / "whole", **settings).record)
 
 
-def test_a_finished_audit_is_not_taken_for_one_with_an_expectation(images, functional, tmp_path):
-    net = wel.load(functional)
-    np.savez(tmp_path / "images.npz", inputs=images)
-    wel.audit(net, wel.load_images(net, tmp_path / "images.npz"), tmp_path / "run", methods=["gradient"])
+def test_a_finished_audit_is_not_taken_for_one_with_an_expectation(net, pictures, images, tmp_path):
+    wel.audit(net, pictures, tmp_path / "run", methods=["gradient"])
     with pytest.raises(WelError, match="other settings"):
-        expect = expectation(tmp_path, net, images)
-        wel.audit(net, wel.load_images(net, tmp_path / "images.npz"), tmp_path / "run", methods=["gradient"], expect=expect)
+        wel.audit(net, pictures, tmp_path / "run", methods=["gradient"], expect=expectation(tmp_path, net, images))
 
 
 def test_arrays_of_any_number_of_channels_end_in_a_report(tmp_path):
@@ -94,15 +94,15 @@ def test_arrays_of_any_number_of_channels_end_in_a_report(tmp_path):
     assert (tmp_path / "run" / "report.html").exists()
 
 
-def test_semantics_are_measured_apart_only_where_rules_differ(cifar10, pictures, tmp_path):
-    result = wel.audit(cifar10, pictures, tmp_path / "run", methods=TWO.split(","), limit=2)
+def test_semantics_are_measured_apart_only_where_rules_differ(net, pictures, tmp_path):
+    result = wel.audit(net, pictures, tmp_path / "run", methods=TWO.split(","), limit=2)
     found = [(entry["method"], entry["semantics"]) for entry in result.record["methods"]]
     assert found == [("gradient", "both"), ("lrp_alpha1_beta0", "paper"), ("lrp_alpha1_beta0", "corrected")]
 
 
-def test_no_method_is_begun_when_time_is_up(cifar10, pictures, tmp_path):
+def test_no_method_is_begun_when_time_is_up(net, pictures, tmp_path):
     settings = {"methods": ["gradient", "guided_backprop"], "limit": 2, "seconds": 0.0, "first": ["guided_backprop"]}
-    result = wel.audit(cifar10, pictures, tmp_path / "run", **settings)
+    result = wel.audit(net, pictures, tmp_path / "run", **settings)
     assert [entry["method"] for entry in result.record["methods"]] == ["guided_backprop"]
     (missing,) = result.record["not_measured"]
     assert missing["method"] == "gradient"
@@ -124,10 +124,7 @@ def test_methods_that_do_not_apply_are_left_out_with_the_reason(tmp_path):
     assert "guided_backprop" in reasons and all(reasons.values())
 
 
-def test_the_record_of_a_live_model(images, functional, tmp_path):
-    net = wel.load(functional)
-    np.savez(tmp_path / "images.npz", inputs=images)
-    pictures = wel.load_images(net, tmp_path / "images.npz")
+def test_the_record_of_a_live_model(net, pictures, images, functional, tmp_path):
     record = wel.audit(net, pictures, tmp_path / "run", methods=["gradient"]).record
     model = record["model"]
     assert model["file"] is None and model["classes"] == 4 and model["parameters"] == functional.count_params()
@@ -144,18 +141,15 @@ def expectation(tmp_path, net, images, **changed):
     return tmp_path / "expect.npz"
 
 
-def test_expected_predictions(images, functional, tmp_path):
-    net = wel.load(functional)
-    np.savez(tmp_path / "images.npz", inputs=images)
+def test_expected_predictions(net, pictures, images, functional, tmp_path):
     settings = {"methods": ["gradient"], "expect": expectation(tmp_path, net, images)}
-    record = wel.audit(net, wel.load_images(net, tmp_path / "images.npz"), tmp_path / "good", **settings).record
+    record = wel.audit(net, pictures, tmp_path / "good", **settings).record
     assert [check["passed"] for check in record["checks"]] == [True, True] and record["finished"]
     np.savez(tmp_path / "alone.npz", predictions=functional.predict(images, verbose=0))
-    again = wel.load_images(net, tmp_path / "images.npz")
-    record = wel.audit(net, again, tmp_path / "alone", **{**settings, "expect": tmp_path / "alone.npz"}).record
+    record = wel.audit(net, pictures, tmp_path / "alone", **{**settings, "expect": tmp_path / "alone.npz"}).record
     assert record["checks"][1]["passed"]
     expectation(tmp_path, net, images, predictions=np.zeros((len(images), 4)))
-    record = wel.audit(net, wel.load_images(net, tmp_path / "images.npz"), tmp_path / "bad", **settings).record
+    record = wel.audit(net, pictures, tmp_path / "bad", **settings).record
     assert not record["finished"] and record["methods"] == [] and "differs from the stored predictions" in record["stopped"]
     assert "differs from the stored predictions" in (tmp_path / "bad" / "report.html").read_text()
 
@@ -167,20 +161,15 @@ def test_expected_predictions(images, functional, tmp_path):
         ({"inputs": np.zeros((2, 8, 8, 3)), "predictions": np.zeros((2, 3))}, "shape"),
     ],
 )
-def test_expectations_that_cannot_be_used(arrays, words, images, functional, tmp_path):
-    net = wel.load(functional)
+def test_expectations_that_cannot_be_used(arrays, words, net, pictures, tmp_path):
     np.savez(tmp_path / "expect.npz", **arrays)
-    np.savez(tmp_path / "images.npz", inputs=images)
-    pictures = wel.load_images(net, tmp_path / "images.npz")
     with pytest.raises(WelError, match=words):
         wel.audit(net, pictures, tmp_path / "run", methods=["gradient"], expect=tmp_path / "expect.npz")
 
 
-def test_the_forward_pass_is_checked(images, functional, tmp_path, monkeypatch):
-    net = wel.load(functional)
-    np.savez(tmp_path / "images.npz", inputs=images)
+def test_the_forward_pass_is_checked(net, pictures, tmp_path, monkeypatch):
     monkeypatch.setattr("wel.backends.native.backend.NativeNetwork.output", lambda self, batch: np.ones((len(batch), 4)))
-    record = wel.audit(net, wel.load_images(net, tmp_path / "images.npz"), tmp_path / "run", methods=["gradient"]).record
+    record = wel.audit(net, pictures, tmp_path / "run", methods=["gradient"]).record
     assert not record["finished"] and "forward pass of wel's layer graph differs" in record["stopped"]
 
 

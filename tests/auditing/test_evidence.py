@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import randomized
+from conftest import loaded, randomized
 
 import wel
 from wel.auditing.evidence import Examiner
@@ -21,7 +21,7 @@ SEED, VECTORS = 3, 4
 
 @pytest.fixture(scope="module")
 def net(functional):
-    return wel.load(functional)
+    return loaded(functional)
 
 
 def plan(net, images, starts=None, **more):

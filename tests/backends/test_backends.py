@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import loaded
 from replicas import METHODS, Replica, relative
 
 import wel
@@ -121,7 +122,7 @@ def test_every_start_layer_equals_the_naive_replica(varied, pictures, matrices):
 
 @pytest.mark.parametrize("method", ["gradient", "guided_backprop", "deconvnet", "rectgrad"])
 def test_gradient_methods_are_the_same_in_both_semantics(functional, images, method):
-    net = wel.load(functional)
+    net = loaded(functional)
     vectors = vectors_for(net, "dense", images=3)
     paper, corrected = (relevance(net, method, images, vectors=vectors, semantics=one) for one in SEMANTICS)
     for name in paper:
@@ -251,7 +252,7 @@ def test_relevance_is_conserved_without_biases(unbiased, nonnegative, method):
 
 @pytest.mark.parametrize("method", ["gradient", "guided_backprop", "lrp_z", "lrp_alpha2_beta1"])
 def test_what_is_injected_inside_a_branch_leaves_the_other_branch_alone(residual, images, method):
-    net = wel.load(residual)
+    net = loaded(residual)
     both = relevance(net, method, images, "add", vectors_for(net, "add", images=3), at=["bn3", "bn_skip", "relu1", "input"])
     main = relevance(net, method, images, "bn3", both["bn3"], at=["relu1", "input"])
     skip = relevance(net, method, images, "bn_skip", both["bn_skip"], at=["relu1", "input"])
@@ -263,7 +264,7 @@ def test_what_is_injected_inside_a_branch_leaves_the_other_branch_alone(residual
 
 @pytest.mark.parametrize("method", METHODS)
 def test_residual_networks_have_finite_relevance_everywhere(residual, images, method):
-    net = wel.load(residual)
+    net = loaded(residual)
     for semantics in SEMANTICS:
         found = relevance(net, method, images, vectors=vectors_for(net, "dense", images=3), semantics=semantics)
         assert len(found) == 14 and all(np.isfinite(array).all() for array in found.values())
@@ -397,7 +398,7 @@ def test_one_process_serves_all_calls(functional, images):
     folder = worker.folder
     before = sorted(folder.iterdir())
     for method in ("gradient", "lrp_z"):
-        relevance(wel.load(functional), method, images, vectors=np.ones((3, 1, 4)))
+        relevance(loaded(functional), method, images, vectors=np.ones((3, 1, 4)))
         assert worker.folder == folder and sorted(folder.iterdir()) == before  # no network, no job is left behind
 
 
@@ -586,7 +587,7 @@ def test_the_process_ends_and_cleans_up_when_its_parent_is_killed(tmp_path, seco
 
 
 def test_the_original_stack_is_refused_in_one_sentence_before_any_work(sequential, images, monkeypatch, tmp_path):
-    net, pictures = wel.load(sequential), images
+    net, pictures = loaded(sequential), images
     monkeypatch.setenv("WEL_ORIGINAL_PYTHON", str(tmp_path / "none"))
     with pytest.raises(WelError, match="The original stack is not installed: .*make original"):
         wel.csc(net, pictures, ["gradient"], backend="original", out=tmp_path / "run")

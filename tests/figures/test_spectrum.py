@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import loaded
 
 import wel
 from wel.errors import WelError
@@ -75,7 +76,7 @@ def test_what_is_not_in_the_table_is_refused():
 
 
 def test_singular_values_are_drawn_in_a_panel_for_each_kind(functional):
-    net = wel.load(functional)
+    net = loaded(functional)
     rng = np.random.default_rng(0)
     patterns = [rng.standard_normal(weight.shape) for weight in functional.weights if len(weight.shape) > 1]
     table = wel.singular_values(net, patterns).table
@@ -90,12 +91,12 @@ def test_singular_values_are_drawn_in_a_panel_for_each_kind(functional):
 
 
 def test_a_branched_network_without_patterns_has_two_panels_and_one_line(residual):
-    figure = singular_values_figure(wel.singular_values(wel.load(residual)).table)
+    figure = singular_values_figure(wel.singular_values(loaded(residual)).table)
     assert [len(lines(axes, 5)) for axes in figure.axes] == [1, 1]
 
 
 def test_files_are_the_same_twice(functional, tmp_path):
-    table = wel.singular_values(wel.load(functional)).table
+    table = wel.singular_values(loaded(functional)).table
     for folder in ("a", "b"):
         written = write_singular_values_figure(table, tmp_path / folder) + write_effective_rank_figures(ranks(), METHODS, tmp_path / folder)
     names = ("singular_values", "effective_rank_top")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from conftest import loaded
 from tensorflow.keras import Model, Sequential, layers
 
 import wel
@@ -32,7 +33,7 @@ def test_every_composite_is_some_methods_and_every_method_has_one_or_is_made_of_
 @pytest.mark.parametrize("semantics", ["paper", "corrected"])
 @pytest.mark.parametrize("method", CSC_METHODS)
 def test_every_method_has_a_rule_for_every_layer_of_residual_relu_networks(residual, functional, method, semantics):
-    for net in (wel.load(residual), wel.load(functional)):
+    for net in (loaded(residual), loaded(functional)):
         found = names(net, method, semantics)
         assert list(found) == net.graph.names[1:] and all(found.values())
 
@@ -58,12 +59,12 @@ def test_every_method_has_a_rule_for_every_layer_of_residual_relu_networks(resid
     ],
 )
 def test_rules_of_a_residual_network(residual, method, semantics, expected):
-    found = names(wel.load(residual), method, semantics)
+    found = names(loaded(residual), method, semantics)
     assert [found[name][0] for name in ("conv1", "bn1", "relu1", "add")] == expected
 
 
 def test_dense_layers_of_cmp_and_poolings_have_rules_of_their_own(residual):
-    net = wel.load(residual)
+    net = loaded(residual)
     found = rules_for(net.graph, "lrp_cmp_alpha2_beta1", "paper", {})
     kinds = {name: [type(rule).__name__ for _, rule in found[name]] for name in ("conv1", "avgpool", "dense")}
     assert kinds == {"conv1": ["AlphaBeta"], "avgpool": ["Z"], "dense": ["Epsilon"]}
@@ -72,7 +73,7 @@ def test_dense_layers_of_cmp_and_poolings_have_rules_of_their_own(residual):
 
 
 def test_a_fused_activation_is_a_part_of_its_own(functional):
-    net = wel.load(functional)
+    net = loaded(functional)
     assert names(net, "guided_backprop", "paper")["conv1"] == ["Transposed", "Guided"]
     assert names(net, "deep_taylor", "paper")["conv2"] == ["AlphaBeta", "Unchanged"]
     assert names(net, "gradient", "paper")["dense"] == ["Transposed"]
@@ -88,7 +89,7 @@ def test_bounded_rules_stand_at_the_input_only():
 
 
 def test_flows(residual, functional):
-    net = wel.load(functional)
+    net = loaded(functional)
     for method, split in (("deeplift_reveal_cancel", True), ("deeplift_rescale", False), ("deeplift_ablation", False)):
         flow, bottlenecks = flow_of(net.graph, method, "paper")
         assert flow == Contributions(split) and not bottlenecks

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import CLASSES, INPUT_SHAPE, randomized
+from conftest import CLASSES, INPUT_SHAPE, loaded, randomized
 from replicas import Replica
 
 import wel
@@ -179,21 +179,21 @@ class TestDropout:
         np.testing.assert_allclose(fit_patterns(net, images, "linear", "paper").arrays[0][:, 0], (0.294, 0.706), atol=0.03)
 
     def test_seed(self, sequential, pictures):
-        net = wel.load(sequential)
+        net = loaded(sequential)
         first, again, other = (fit_patterns(net, pictures, "linear", seed=seed).arrays for seed in (0, 0, 1))
         np.testing.assert_array_equal(first[1], again[1])
         assert relative(first[1], other[1]) > 0.01
         np.testing.assert_array_equal(first[0], other[0])  # in front of Dropout
 
     def test_corrected_has_none(self, sequential, pictures):
-        net = wel.load(sequential)
+        net = loaded(sequential)
         first, other = (fit_patterns(net, pictures, semantics="corrected", seed=seed).arrays for seed in (0, 1))
         np.testing.assert_array_equal(first[1], other[1])
 
 
 class TestIndependence:
     def test_batch_size(self, sequential, pictures):
-        net = wel.load(sequential)
+        net = loaded(sequential)
         whole = fit_patterns(net, pictures, batch_size=12)
         for size in (1, 5):
             for array, expected in zip(fit_patterns(net, pictures, batch_size=size).arrays, whole.arrays):
@@ -220,16 +220,16 @@ class TestIndependence:
                 self.done += count
 
         images, steps = Lazy(), Counted()
-        found = fit_patterns(wel.load(sequential), images, batch_size=5, steps=steps)
+        found = fit_patterns(loaded(sequential), images, batch_size=5, steps=steps)
         assert (images.read, steps.total, steps.done) == ([5, 5, 2], 12, 12)
-        expected = fit_patterns(wel.load(sequential), pictures)
+        expected = fit_patterns(loaded(sequential), pictures)
         assert found.about == expected.about
 
     def test_scaling_by_batch_normalization(self, residual, pictures):
         """a belongs to w' = sw: with γ and β twice as large y is twice as large, its sign the same, and a half as large."""
         from tensorflow import keras
 
-        net = wel.load(residual)
+        net = loaded(residual)
         larger = keras.models.clone_model(residual)
         larger.set_weights(residual.get_weights())
         norm = larger.get_layer("bn2")
@@ -239,7 +239,7 @@ class TestIndependence:
         np.testing.assert_allclose(after, before / 2, rtol=1e-5)
 
     def test_a_reused_layer_has_a_pattern_per_call(self, shared_layer, pictures):
-        found = fit_patterns(wel.load(shared_layer), pictures)
+        found = fit_patterns(loaded(shared_layer), pictures)
         assert found.about["layers"] == ["conv", "conv#2", "dense"]
         assert relative(found.arrays[1], found.arrays[0]) > 0.1
 
@@ -248,7 +248,7 @@ class TestResult:
     @pytest.mark.parametrize("model", ["sequential", "functional", "residual", "nested"])
     def test_the_signal_of_every_unit_is_its_output(self, request, pictures, model):
         """w·a = 1, or a = 0 for a unit that is never on."""
-        net = wel.load(request.getfixturevalue(model))
+        net = loaded(request.getfixturevalue(model))
         found = fit_patterns(net, pictures, semantics="corrected")
         found.check(net)
         for layer, array in zip(kernel_layers(net.graph), found.arrays):
@@ -257,13 +257,13 @@ class TestResult:
 
     def test_the_activation_behind_a_layer(self, residual, strided):
         for net, expected in (
-            (wel.load(residual), {"conv1": "relu1", "conv2": "relu2", "conv3": "relu3", "skip": "relu3", "dense": None}),
+            (loaded(residual), {"conv1": "relu1", "conv2": "relu2", "conv3": "relu3", "skip": "relu3", "dense": None}),
             (strided, {"same": "same", "valid": "relu", "folded": "activation", "hidden": "hidden", "dense": None}),
         ):
             assert {layer.node.name: activation_behind(net.graph, layer) for layer in kernel_layers(net.graph)} == expected
 
     def test_refused(self, sequential, pictures):
-        net = wel.load(sequential)
+        net = loaded(sequential)
         for settings, words in (
             ({"estimator": "relu"}, "Invalid value for `estimator`: 'relu'. Expected one of linear, relu.positive, relu.negative"),
             ({"semantics": "both"}, "Invalid value for `semantics`"),

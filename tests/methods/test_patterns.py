@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import INPUT_SHAPE, randomized
+from conftest import INPUT_SHAPE, loaded, randomized
 
 import wel
 from wel.errors import UnsupportedError, WelError
@@ -49,7 +49,7 @@ def dense_net(weights: np.ndarray, bias: np.ndarray):
 
 @pytest.fixture
 def net(functional):
-    return wel.load(functional)
+    return loaded(functional)
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ class TestRelevance:
 
     @pytest.mark.parametrize("model", ["functional", "sequential"])
     def test_with_the_kernels_as_patterns_it_is_the_gradient(self, backend, request, images, model):
-        net = wel.load(request.getfixturevalue(model))
+        net = loaded(request.getfixturevalue(model))
         found = input_relevance(net, "pattern_net", images, semantics="corrected", backend=backend, patterns=kernels(net))
         assert relative(found, input_relevance(net, "gradient", images, backend=backend)) < 1e-6
 
@@ -88,7 +88,7 @@ class TestRelevance:
         assert relative(found, input_relevance(net, "gradient", images, backend=backend)) < 1e-6
 
     def test_batch_normalization_is_folded_into_the_layer_before_it(self, backend, residual, images):
-        net = wel.load(residual)
+        net = loaded(residual)
         assert {layer.node.name: layer.norm and layer.norm.name for layer in kernel_layers(net.graph)} == {
             "conv1": "bn1", "conv2": "bn2", "conv3": "bn3", "skip": "bn_skip", "dense": None,
         }  # fmt: skip
@@ -130,7 +130,7 @@ class TestRelevance:
 
     def test_paper_leaves_vectors_and_what_lies_beside_other_branches_as_it_is(self, backend, residual, images):
         """Of the residual block only its input and its sum are bottlenecks; at conv3 and bn_skip R stays what the sum passed on."""
-        net = wel.load(residual)
+        net = loaded(residual)
         vectors = 5 * vectors_at(net, "add", images)
         found = wel.relevance(net, "pattern_net", images, "add", vectors, semantics="paper", backend=backend, patterns=kernels(net))
         np.testing.assert_array_equal(found["bn3"], vectors)
@@ -225,7 +225,7 @@ class TestBelonging:
 
         other = keras.models.clone_model(functional)
         other.set_weights([2 * array if i == 4 else array for i, array in enumerate(functional.get_weights())])
-        Patterns(fitted.arrays).check(wel.load(functional))
+        Patterns(fitted.arrays).check(loaded(functional))
         with pytest.raises(WelError, match="first layer that differs is 'hidden'"):
             Patterns(fitted.arrays).check(wel.load(other))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import loaded
 
 import wel
 from wel.errors import UnsupportedError, WelError
@@ -239,7 +240,7 @@ def test_deeplift_takes_a_rule_of_its_own_kind():
 
 
 def test_methods_that_only_have_maps_have_the_rules_of_the_one_behind_them(residual):
-    graph = wel.load(residual).graph
+    graph = loaded(residual).graph
 
     def rules(method: str, **options) -> list:
         return [rule for pairs in rules_for(graph, method, "paper", {**METHODS[method].defaults, **options}).values() for _, rule in pairs]

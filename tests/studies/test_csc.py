@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import loaded
 from interruption import Interrupting
 from replicas import METHODS
 
@@ -22,7 +23,7 @@ NOISY = ("lrp_z", "lrp_epsilon", "rectgrad")  # they divide by sums near zero, o
 
 @pytest.fixture(scope="module")
 def net(functional):
-    return wel.load(functional)
+    return loaded(functional)
 
 
 def linear(*kernels):
@@ -207,7 +208,7 @@ def test_a_run_with_other_settings_is_kept(net, images, tmp_path, change):
 
 
 def test_both_semantics_side_by_side(residual, images):
-    net = wel.load(residual)
+    net = loaded(residual)
     both = wel.csc(net, images, ["gradient", "lrp_alpha1_beta0"], semantics="both", vectors=3).table
     order = both[["method", "semantics"]].drop_duplicates().to_numpy().tolist()
     assert order == [[method, one] for method in ("gradient", "lrp_alpha1_beta0") for one in ("paper", "corrected")]
@@ -222,7 +223,7 @@ def test_both_semantics_side_by_side(residual, images):
 def test_only_places_where_nothing_arrives_are_dropped(residual, images):
     from tensorflow.keras import Model
 
-    table = wel.csc(wel.load(residual), images, "gradient", vectors=3).table.set_index("layer")
+    table = wel.csc(loaded(residual), images, "gradient", vectors=3).table.set_index("layer")
     relu1 = Model(residual.input, residual.get_layer("relu1").output)(images).numpy()
     silent = (relu1 == 0).all(axis=-1).mean()  # where all channels are off no gradient passes
     assert 0 < silent < 1 and table.loc["bn1", "nan_fraction"] == pytest.approx(silent, abs=1e-12)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import loaded
 from interruption import Interrupting
 from replicas import ratio
 
@@ -23,7 +24,7 @@ COLUMNS = (
 
 @pytest.fixture(scope="module")
 def net(functional):
-    return wel.load(functional)
+    return loaded(functional)
 
 
 def chain(*kernels):
@@ -102,7 +103,7 @@ def test_vectors_given_by_hand():
 )
 @pytest.mark.parametrize("method", ["gradient", "guided_backprop", "lrp_alpha2_beta1", "deeplift_rescale"])
 def test_every_layer_is_what_numpy_makes_of_the_relevance(fixture, starts, method, request, images):
-    net = wel.load(request.getfixturevalue(fixture))
+    net = loaded(request.getfixturevalue(fixture))
     table = wel.effective_rank(net, images, method, start=starts, vectors=4, seed=3).table
     assert list(table.columns) == COLUMNS
     rows = table.set_index(["start", "layer"])
@@ -140,8 +141,8 @@ def test_linearity_and_bounds(net, residual, images):
     assert names == ["hidden"]
     assert found["bound_layer"][["hidden", "flatten"]].tolist() == [4, 54] and found["bound_location"]["input"] == 3
     # only `paper` clips at Add
-    assert "input" in linear(wel.load(residual), "lrp_alpha1_beta0")[0]
-    paper = linear(wel.load(residual), "lrp_alpha1_beta0", "paper")[0]
+    assert "input" in linear(loaded(residual), "lrp_alpha1_beta0")[0]
+    paper = linear(loaded(residual), "lrp_alpha1_beta0", "paper")[0]
     assert "add" in paper and "bn3" not in paper
 
 

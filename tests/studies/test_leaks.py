@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import randomized
+from conftest import loaded, randomized
 from PIL import Image
 
 import wel
@@ -117,7 +117,7 @@ def test_nothing_leaks_without_biases(images, method):
 
 
 def test_with_biases_it_is_the_layers_that_have_one_that_leak(functional, images):
-    found = wel.leaks(wel.load(functional), "lrp_z", images).iloc[:-1]
+    found = wel.leaks(loaded(functional), "lrp_z", images).iloc[:-1]
     leaking = found[found["relative"].abs() > 1e-4]
     assert leaking["layer"].tolist() == ["dense", "hidden", "conv2", "conv1"]
     assert found["relative"].drop(leaking.index).abs().max() < 1e-6
@@ -125,14 +125,14 @@ def test_with_biases_it_is_the_layers_that_have_one_that_leak(functional, images
 
 @pytest.mark.parametrize("method", ["deeplift_rescale", "deeplift_reveal_cancel"])
 def test_the_contributions_of_deeplift_add_up(residual, images, method):
-    found = wel.leaks(wel.load(residual), method, images, semantics="corrected").iloc[:-1]
+    found = wel.leaks(loaded(residual), method, images, semantics="corrected").iloc[:-1]
     assert found["relative"].abs().max() < 1e-5
     logits = residual.predict(np.concatenate([images, np.zeros_like(images[:1])]), verbose=0)
     assert found["arrived"].iloc[0] == pytest.approx((logits[:-1].max(axis=1) - logits[-1][logits[:-1].argmax(axis=1)]).mean(), rel=1e-4)
 
 
 def test_the_placeholders_of_deeplifts_pooling_show(functional, images):
-    found = wel.leaks(wel.load(functional), "deeplift_rescale", images)
+    found = wel.leaks(loaded(functional), "deeplift_rescale", images)
     assert row(found, "pool")["arrived"] == 0 and row(found, "flatten")["arrived"] == 0
     assert row(found, "hidden")["relative"] == pytest.approx(-1)
 
@@ -140,14 +140,14 @@ def test_the_placeholders_of_deeplifts_pooling_show(functional, images):
 @pytest.mark.parametrize("semantics", ["paper", "corrected"])
 @pytest.mark.parametrize("method", METHODS)
 def test_all_leaks_are_what_the_input_has_more_than_the_output(residual, images, method, semantics):
-    found = wel.leaks(wel.load(residual), method, images, semantics=semantics)
+    found = wel.leaks(loaded(residual), method, images, semantics=semantics)
     assert found["leak"].sum() == pytest.approx(found["arrived"].iloc[-1] - found["arrived"].iloc[0], rel=1e-5, abs=1e-5)
 
 
 @pytest.mark.parametrize("model", ["residual", "nested", "shared_layer", "functional"])
 @pytest.mark.parametrize("method", [*METHODS, "deeplift_reveal_cancel"])
 def test_as_relevance_read_one_layer_at_a_time(request, images, method, model):
-    net = wel.load(request.getfixturevalue(model))
+    net = loaded(request.getfixturevalue(model))
     found = wel.leaks(net, method, images).set_index("layer")
     heads = class_vectors(net, find_method(method), images, None)
     read = wel.relevance(net, method, images, "output", heads[:, None])
@@ -162,7 +162,7 @@ def test_as_relevance_read_one_layer_at_a_time(request, images, method, model):
 
 
 def test_at_a_branch_all_consumers_count(residual, images):
-    found = wel.leaks(wel.load(residual), "lrp_alpha2_beta1", images)
+    found = wel.leaks(loaded(residual), "lrp_alpha2_beta1", images)
     # relu1 feeds conv2 and skip
     handed = row(found, "conv2")["handed_down"] + row(found, "skip")["handed_down"]
     assert row(found, "relu1")["arrived"] == pytest.approx(handed, rel=1e-6)
@@ -172,7 +172,7 @@ def test_at_a_branch_all_consumers_count(residual, images):
 
 
 def test_means_over_images_whatever_fits_into_memory(residual, images, monkeypatch):
-    net = wel.load(residual)
+    net = loaded(residual)
     together = wel.leaks(net, "lrp_z", images)
     alone = [wel.leaks(net, "lrp_z", images[i : i + 1]) for i in range(3)]
     for column in ("arrived", "handed_down"):
@@ -182,7 +182,7 @@ def test_means_over_images_whatever_fits_into_memory(residual, images, monkeypat
 
 
 def test_the_class_is_the_predicted_one_or_as_given(functional, images):
-    net = wel.load(functional)
+    net = loaded(functional)
     logits = functional.predict(images, verbose=0)
     assert wel.leaks(net, "lrp_z", images)["arrived"].iloc[0] == pytest.approx(logits.max(axis=1).mean(), rel=1e-5)
     assert wel.leaks(net, "lrp_z", images, classes=1)["arrived"].iloc[0] == pytest.approx(logits[:, 1].mean(), rel=1e-5)
@@ -202,7 +202,7 @@ def test_registered_rules_are_watched_too(images):
 
 def test_patterns_are_options(sequential, images):
     patterns = [layer.get_weights()[0] for layer in sequential.layers if layer.get_weights()]
-    net = wel.load(sequential)
+    net = loaded(sequential)
     gradient = wel.leaks(net, "gradient", images)
     # with the kernels as patterns PatternNet is the gradient, times the logit
     pattern = wel.leaks(net, "pattern_net", images[:1], semantics="corrected", patterns=patterns)
@@ -212,7 +212,7 @@ def test_patterns_are_options(sequential, images):
 
 
 def test_refusals(functional, images):
-    net = wel.load(functional)
+    net = loaded(functional)
     with pytest.raises(WelError, match="`method`: 'smoothgrad', which has maps of the input only"):
         wel.leaks(net, "smoothgrad", images)
     with pytest.raises(WelError, match="`semantics`: 'both'. Expected 'paper' or 'corrected'"):
@@ -237,7 +237,7 @@ def test_the_command_prints_the_table(functional, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert not ended.value.code and "tiny, paper, means over 4 images" in printed
     rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in printed.splitlines() if line.startswith("│")]
-    table = wel.leaks(wel.load(functional), "lrp_alpha1_beta0", pixels[:4].astype("float32") / 255)
+    table = wel.leaks(loaded(functional), "lrp_alpha1_beta0", pixels[:4].astype("float32") / 255)
     assert [cells[0] for cells in rows] == table["layer"].tolist() and [cells[1] for cells in rows] == table["rule"].tolist()
     assert rows[0][2] == f"{table['arrived'].iloc[0]:.4g}" and rows[-1][3:] == ["", ""]
     expected = row(table, "hidden")["relative"]

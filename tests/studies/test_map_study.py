@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from conftest import randomized
+from conftest import loaded, randomized
 from scipy import stats
 
 import wel
@@ -19,7 +19,7 @@ from wel.studies.map_study import true_classes
 
 @pytest.fixture(scope="module")
 def net(functional):
-    return wel.load(functional)
+    return loaded(functional)
 
 
 # --- the median and its interval

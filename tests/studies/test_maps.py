@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import loaded
 
 import wel
 from wel.errors import UnsupportedError, WelError
@@ -32,7 +33,7 @@ def tiny_vgg():
 
 @pytest.fixture(scope="module")
 def net(functional):
-    return wel.load(functional)
+    return loaded(functional)
 
 
 @pytest.fixture(scope="module")

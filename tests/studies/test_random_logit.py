@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import loaded
 from interruption import Interrupting
 from scipy import stats
 
@@ -22,7 +23,7 @@ IMAGE_COLUMNS = "method semantics image true_class class_from other_class ssim".
 
 @pytest.fixture(scope="module")
 def net(functional):
-    return wel.load(functional)
+    return loaded(functional)
 
 
 # --- the other class
@@ -123,7 +124,7 @@ def test_an_image_does_not_depend_on_the_others(net, images):
 
 
 def test_both_semantics_are_each_alone(residual, images):
-    net, methods = wel.load(residual), ["gradient", "lrp_alpha1_beta0"]
+    net, methods = loaded(residual), ["gradient", "lrp_alpha1_beta0"]
     both = wel.random_logit(net, images, methods, semantics="both")
     order = both.table[["method", "semantics"]].to_numpy().tolist()
     assert order == [[method, one] for method in methods for one in ("paper", "corrected")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from conftest import loaded
 
 import wel
 from wel.backends.process import Worker
@@ -23,7 +24,7 @@ def no_worker(monkeypatch):
 
 @pytest.fixture(scope="module")
 def net(functional):
-    return wel.load(functional)
+    return loaded(functional)
 
 
 def vectors(*shape: int) -> np.ndarray:
@@ -126,7 +127,7 @@ def test_a_wrong_argument_is_one_sentence_and_starts_nothing(net, images, argume
 @pytest.mark.usefixtures("no_worker")
 def test_a_layer_of_another_branch_is_not_below(residual, images):
     with pytest.raises(WelError, match="^Invalid value for `at`: 'bn_skip'. Expected a layer below 'conv3'.$"):
-        wel.relevance(wel.load(residual), "gradient", images, "conv3", vectors(3, 1, 4, 4, 6), at="bn_skip")
+        wel.relevance(loaded(residual), "gradient", images, "conv3", vectors(3, 1, 4, 4, 6), at="bn_skip")
 
 
 @pytest.mark.usefixtures("no_worker")

@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import loaded
 from conftest import randomized as randomly_weighted
 from interruption import Interrupting
 from PIL import Image
@@ -27,7 +28,7 @@ from wel.studies.saliency import SaliencyResult, check_compared, saliency
 
 @pytest.fixture(scope="module")
 def net(functional):
-    return wel.load(functional)
+    return loaded(functional)
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import loaded
 from interruption import Interrupting
 
 import wel
@@ -32,7 +33,7 @@ def small(monkeypatch):
 
 @pytest.fixture(scope="module")
 def net(functional):
-    return wel.load(functional)
+    return loaded(functional)
 
 
 def some_patterns(net) -> list[np.ndarray]:
@@ -100,7 +101,7 @@ def test_networks_without_a_single_path_of_matrices_have_no_taps(residual):
     from tensorflow.keras import Sequential, layers
 
     with pytest.raises(UnsupportedError, match=r"layer 'add' \(Add\) has 2 inputs"):
-        weight_taps(wel.load(residual))
+        weight_taps(loaded(residual))
     separate = [layers.Input((4, 4, 2)), layers.DepthwiseConv2D(3, name="each"), layers.Flatten(), layers.Dense(2, name="out")]
     with pytest.raises(UnsupportedError, match=r"'each' \(DepthwiseConv2D\) has no matrix"):
         weight_taps(wel.load(Sequential(separate)))
@@ -248,7 +249,7 @@ def test_what_a_network_lacks_is_left_out_with_a_reason(net, residual):
     assert simulate(net, samples=1, rows=2).skipped == {"pattern_attribution": "There are no patterns for the weights of functional."}
     found = simulate(net, samples=1, rows=2, patterns=some_patterns(net))
     assert found.skipped == {} and set(found.table["chain"]) == set(CHAINS)
-    branched = simulate(wel.load(residual), samples=1, rows=2).skipped
+    branched = simulate(loaded(residual), samples=1, rows=2).skipped
     assert branched["learned_relu"] == "No chain of matrices: layer 'add' (Add) has 2 inputs."
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from conftest import loaded
 
 import wel
 from wel.errors import UnsupportedError, WelError
@@ -74,7 +75,7 @@ def test_the_layers_and_what_is_between_them_make_up_the_product(functional):
 
 
 def test_a_networks_rows(functional):
-    net = wel.load(functional)
+    net = loaded(functional)
     patterns = some_patterns(net)
     table = wel.singular_values(net, patterns).table
     taps = {"weights": weight_taps(net), "pattern_weights": pattern_taps(net, patterns), "patterns": array_taps(net.graph, patterns)}
@@ -96,7 +97,7 @@ def test_a_single_singular_value_has_no_ratio():
 
 
 def test_branched_networks_have_layers_but_nothing_between_them(residual):
-    found = wel.singular_values(wel.load(residual))
+    found = wel.singular_values(loaded(residual))
     assert found.missing == {
         "patterns": "There are no patterns for the weights of residual.",
         "between": "No chain of matrices: layer 'add' (Add) has 2 inputs.",
@@ -116,7 +117,7 @@ def test_what_has_no_matrix_or_other_patterns_is_refused(functional):
     with pytest.raises(UnsupportedError, match=r"'each' \(DepthwiseConv2D\) has no matrix"):
         wel.singular_values(wel.load(Sequential(each)))
     with pytest.raises(WelError, match="`patterns`: 1 arrays"):
-        wel.singular_values(wel.load(functional), [np.ones((2, 2))])
+        wel.singular_values(loaded(functional), [np.ones((2, 2))])
 
 
 def test_the_bundled_patterns_have_a_dominant_direction_where_the_weights_have_none():

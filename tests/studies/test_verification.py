@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
+from conftest import loaded
 
-import wel
 from wel.errors import WelError
 from wel.studies.reference import Reference
 from wel.studies.verification import COLUMNS, csc_median, relative_l2, verify
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.xdist_group("wrapped")
 
 @pytest.fixture(scope="module")
 def net(functional):
-    return wel.load(functional)
+    return loaded(functional)
 
 
 @pytest.fixture
@@ -84,4 +84,4 @@ def test_one_backend_and_no_file_is_refused(net, images):
 
 def test_a_file_of_other_weights_is_refused(file, sequential):
     with pytest.raises(WelError, match="made with other weights"):
-        verify(wel.load(sequential), backends=["wrapped"], original=file)
+        verify(loaded(sequential), backends=["wrapped"], original=file)

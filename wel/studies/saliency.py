@@ -133,7 +133,7 @@ def check_compared(compare: Sequence[int], count: int | None = None, argument: s
         WelError: for anything else; it names the argument.
     """
     found = list(compare) if isinstance(compare, (Sequence, np.ndarray)) and not isinstance(compare, str) else [compare]
-    fits = all(isinstance(one, Integral) and 0 <= one and (count is None or one < count) for one in found)  # pyright: ignore[reportOperatorIssue]
+    fits = all(isinstance(one, Integral) and 0 <= one and (count is None or one < count) for one in found)
     if not fits or len(found) != 2 or found[0] == found[1]:
         expected = "two different classes, whole numbers from 0" + (f" to {count - 1}" if count else " on")
         raise invalid(argument, compare, expected)
