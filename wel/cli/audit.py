@@ -10,23 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Optional, Sequence
 
 import typer
 
+from wel.cli import flags
 from wel.cli.console import PLAIN, console, listed, print_left_out, printable, shown_method
-from wel.cli.flags import (
-    AllowTf32,
-    Device,
-    Fixed,
-    Images,
-    InputName,
-    InputShape,
-    Labels,
-    Methods,
-    OutputIndex,
-    Preprocess,
-    Seed,
-    Semantics,
-    Weights,
-    completed_model,
-)
 from wel.errors import WelError, invalid, one_of
 
 if TYPE_CHECKING:
@@ -40,22 +25,23 @@ def audit(
     model: Annotated[
         str,
         typer.Argument(
-            help="A .h5, .hdf5, .keras or .json file, a SavedModel directory, or a network of the zoo.", autocompletion=completed_model
+            help="A .h5, .hdf5, .keras or .json file, a SavedModel directory, or a network of the zoo.",
+            autocompletion=flags.completed_model,
         ),
     ],
-    images: Images = None,
-    labels: Labels = None,
+    images: flags.Images = None,
+    labels: flags.Labels = None,
     limit: Annotated[Optional[int], typer.Option("--limit", min=1, help="Use so many images; up to 24 by default.")] = None,
-    preprocess: Preprocess = None,
+    preprocess: flags.Preprocess = None,
     full: Annotated[bool, typer.Option("--full/--quick", help="All methods and depths, or what two minutes allow.")] = False,
-    methods: Methods = "all",
-    semantics: Semantics = "both",
-    seed: Seed = 0,
-    weights: Weights = None,
-    input_shape: InputShape = None,
-    output_index: OutputIndex = None,
-    input_name: InputName = None,
-    fixed: Fixed = None,
+    methods: flags.Methods = "all",
+    semantics: flags.Semantics = "both",
+    seed: flags.Seed = 0,
+    weights: flags.Weights = None,
+    input_shape: flags.InputShape = None,
+    output_index: flags.OutputIndex = None,
+    input_name: flags.InputName = None,
+    fixed: flags.Fixed = None,
     output: Annotated[Optional[str], typer.Option("--output", help="Which output of a model with several.")] = None,
     allow_code: Annotated[
         bool, typer.Option("--allow-code", help="Run code that the model file carries. Only for files that you trust.")
@@ -73,8 +59,8 @@ def audit(
         Optional[str], typer.Option("--fail-on", help="Exit code 1 for VERDICT:METHOD, such as insensitive:lrp_alpha1_beta0.")
     ] = None,
     out: Annotated[Optional[Path], typer.Option("--out", help="Run directory; runs/audit-<model> by default.")] = None,
-    device: Device = "auto",
-    allow_tf32: AllowTf32 = False,
+    device: flags.Device = "auto",
+    allow_tf32: flags.AllowTf32 = False,
 ) -> None:
     """Audit a stranger's model: which heat maps show what it decides from? One report with a verdict for every method.
 

@@ -8,27 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from wel.cli import flags
 from wel.cli.console import PLAIN, listed, method_names, number, numeric_table, print_left_out
-from wel.cli.flags import (
-    AllowTf32,
-    Backend,
-    BatchSize,
-    Device,
-    Fixed,
-    Images,
-    InputName,
-    InputShape,
-    Labels,
-    Limit,
-    Methods,
-    Model,
-    OutputIndex,
-    Preprocess,
-    Seed,
-    Semantics,
-    StartLayers,
-    Weights,
-)
 from wel.errors import invalid
 
 if TYPE_CHECKING:
@@ -39,30 +20,30 @@ if TYPE_CHECKING:
 
 def csc(
     *,
-    model: Model = "cifar10",
-    images: Images = None,
-    labels: Labels = None,
-    limit: Limit = None,
-    preprocess: Preprocess = None,
-    methods: Methods = "all",
-    start_layers: StartLayers = None,
+    model: flags.Model = "cifar10",
+    images: flags.Images = None,
+    labels: flags.Labels = None,
+    limit: flags.Limit = None,
+    preprocess: flags.Preprocess = None,
+    methods: flags.Methods = "all",
+    start_layers: flags.StartLayers = None,
     vectors: Annotated[int, typer.Option("--vectors", min=2, help="Random vectors per image and start layer.")] = 5,
-    seed: Seed = 0,
-    batch_size: BatchSize = None,
+    seed: flags.Seed = 0,
+    batch_size: flags.BatchSize = None,
     memory: Annotated[
         Optional[str], typer.Option("--memory", help="What a batch may take, such as 4GiB; a part of what is free by default.")
     ] = None,
     dtype: Annotated[str, typer.Option("--dtype", help="float32, or float64 to resolve 1 - |cos| below 1e-14.")] = "float32",
-    semantics: Semantics = "paper",
-    backend: Backend = "native",
-    weights: Weights = None,
-    input_shape: InputShape = None,
-    output_index: OutputIndex = None,
-    input_name: InputName = None,
-    fixed: Fixed = None,
+    semantics: flags.Semantics = "paper",
+    backend: flags.Backend = "native",
+    weights: flags.Weights = None,
+    input_shape: flags.InputShape = None,
+    output_index: flags.OutputIndex = None,
+    input_name: flags.InputName = None,
+    fixed: flags.Fixed = None,
     out: Annotated[Optional[Path], typer.Option("--out", help="Run directory; runs/csc-<model> by default.")] = None,
-    device: Device = "auto",
-    allow_tf32: AllowTf32 = False,
+    device: flags.Device = "auto",
+    allow_tf32: flags.AllowTf32 = False,
 ) -> None:
     """Measure cosine similarity convergence: table, histograms and figures.
 

@@ -7,19 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from wel.cli import flags
 from wel.cli.console import PLAIN, console, number, printable, size
-from wel.cli.flags import (
-    AllowTf32,
-    Device,
-    Images,
-    InputShape,
-    OneSemantics,
-    OutputIndex,
-    Seed,
-    Weights,
-    completed_method,
-    completed_model,
-)
 from wel.errors import invalid
 
 if TYPE_CHECKING:
@@ -36,24 +25,24 @@ def methods(
     *,
     method: Annotated[
         Optional[str],
-        typer.Argument(help="One method: what it is and, with --model, the rule of every layer.", autocompletion=completed_method),
+        typer.Argument(help="One method: what it is and, with --model, the rule of every layer.", autocompletion=flags.completed_method),
     ] = None,
     model: Annotated[
         Optional[str],
-        typer.Option("--model", help="For this network: which methods apply, or a method's rules.", autocompletion=completed_model),
+        typer.Option("--model", help="For this network: which methods apply, or a method's rules.", autocompletion=flags.completed_model),
     ] = None,
-    weights: Weights = None,
-    input_shape: InputShape = None,
-    output_index: OutputIndex = None,
-    semantics: OneSemantics = "paper",
+    weights: flags.Weights = None,
+    input_shape: flags.InputShape = None,
+    output_index: flags.OutputIndex = None,
+    semantics: flags.OneSemantics = "paper",
     leaks: Annotated[
         bool, typer.Option("--leaks", help="Where the method loses or makes relevance on its way through the network.")
     ] = False,
-    images: Images = None,
+    images: flags.Images = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Use at most so many images for --leaks.")] = 4,
-    seed: Seed = 0,
-    device: Device = "auto",
-    allow_tf32: AllowTf32 = False,
+    seed: flags.Seed = 0,
+    device: flags.Device = "auto",
+    allow_tf32: flags.AllowTf32 = False,
 ) -> None:
     """List the attribution methods, or show one: its rules for a network and where it leaks relevance."""
     from wel.methods.registry import check_semantics, find_method

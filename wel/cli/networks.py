@@ -8,19 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from wel.cli import flags
 from wel.cli.console import PLAIN, console, printable, size
-from wel.cli.flags import (
-    AllowTf32,
-    BatchSize,
-    Device,
-    InputShape,
-    Limit,
-    Model,
-    OneSemantics,
-    Seed,
-    Weights,
-    completed_model,
-)
 from wel.errors import invalid
 from wel.system.arithmetic import FASTEST_SUMS
 
@@ -32,14 +21,14 @@ if TYPE_CHECKING:
 
 def train(
     *,
-    model: Annotated[str, typer.Argument(help="A network of the zoo that is trained on CIFAR-10.", autocompletion=completed_model)],
+    model: Annotated[str, typer.Argument(help="A network of the zoo that is trained on CIFAR-10.", autocompletion=flags.completed_model)],
     out: Annotated[
         Optional[Path], typer.Option("--out", help="Directory for checkpoints, weights and card; runs/train-<model> by default.")
     ] = None,
-    seed: Seed = 0,
+    seed: flags.Seed = 0,
     epochs: Annotated[Optional[int], typer.Option("--epochs", help="Length of the schedule; the recipe's by default.")] = None,
-    device: Device = "auto",
-    allow_tf32: AllowTf32 = False,
+    device: flags.Device = "auto",
+    allow_tf32: flags.AllowTf32 = False,
 ) -> None:
     """Train a bundled network on CIFAR-10; goes on after the last finished epoch."""
     os.environ.update(FASTEST_SUMS)
@@ -53,19 +42,19 @@ def train(
 
 def fit_patterns(
     *,
-    model: Model = "cifar10",
+    model: flags.Model = "cifar10",
     images: Annotated[str, typer.Option("--images", help="Directory of images, or 'cifar10' for its training images.")],
     out: Annotated[Path, typer.Option("--out", help="The .npz file to write.")],
-    weights: Weights = None,
-    input_shape: InputShape = None,
-    limit: Limit = None,
+    weights: flags.Weights = None,
+    input_shape: flags.InputShape = None,
+    limit: flags.Limit = None,
     estimator: Annotated[str, typer.Option("--estimator", help="linear, relu.positive or relu.negative.")] = "relu.positive",
-    semantics: OneSemantics = "paper",
-    batch_size: BatchSize = None,
-    seed: Seed = 0,
+    semantics: flags.OneSemantics = "paper",
+    batch_size: flags.BatchSize = None,
+    seed: flags.Seed = 0,
     half: Annotated[bool, typer.Option("--half", help="Store float16 where it is precise enough.")] = False,
-    device: Device = "auto",
-    allow_tf32: AllowTf32 = False,
+    device: flags.Device = "auto",
+    allow_tf32: flags.AllowTf32 = False,
 ) -> None:
     """Fit the patterns that PatternNet and PatternAttribution need."""
     from wel.cli.inputs import parse_shape

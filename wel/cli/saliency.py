@@ -7,24 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from wel.cli import flags
 from wel.cli.console import PLAIN, listed, print_left_out, printable, shown_method
-from wel.cli.flags import (
-    AllowTf32,
-    Backend,
-    Device,
-    Fixed,
-    Images,
-    InputName,
-    InputShape,
-    Labels,
-    Methods,
-    Model,
-    OutputIndex,
-    Preprocess,
-    Seed,
-    Semantics,
-    Weights,
-)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -34,12 +18,12 @@ if TYPE_CHECKING:
 
 def saliency(
     *,
-    model: Model = "cifar10",
-    images: Images = None,
-    labels: Labels = None,
+    model: flags.Model = "cifar10",
+    images: flags.Images = None,
+    labels: flags.Labels = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Use at most so many images.")] = 8,
-    preprocess: Preprocess = None,
-    methods: Methods = "all",
+    preprocess: flags.Preprocess = None,
+    methods: flags.Methods = "all",
     classes: Annotated[Optional[str], typer.Option("--classes", help="Two classes whose maps are compared, such as 283,156.")] = None,
     stages: Annotated[
         Optional[str],
@@ -47,17 +31,17 @@ def saliency(
             "--stages", help="Randomise the network too, down to these layers: 'paper', 'all' with weights, or names with commas."
         ),
     ] = None,
-    seed: Seed = 0,
-    semantics: Semantics = "paper",
-    backend: Backend = "native",
-    weights: Weights = None,
-    input_shape: InputShape = None,
-    output_index: OutputIndex = None,
-    input_name: InputName = None,
-    fixed: Fixed = None,
+    seed: flags.Seed = 0,
+    semantics: flags.Semantics = "paper",
+    backend: flags.Backend = "native",
+    weights: flags.Weights = None,
+    input_shape: flags.InputShape = None,
+    output_index: flags.OutputIndex = None,
+    input_name: flags.InputName = None,
+    fixed: flags.Fixed = None,
     out: Annotated[Optional[Path], typer.Option("--out", help="Run directory; runs/saliency-<model> by default.")] = None,
-    device: Device = "auto",
-    allow_tf32: AllowTf32 = False,
+    device: flags.Device = "auto",
+    allow_tf32: flags.AllowTf32 = False,
 ) -> None:
     """Draw saliency maps: images × methods, of two classes, and under randomisation; as .npz and .png.
 

@@ -7,25 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from wel.cli import flags
 from wel.cli.console import PLAIN, listed, method_names, number, print_left_out, printable
-from wel.cli.flags import (
-    AllowTf32,
-    Backend,
-    Device,
-    Fixed,
-    Images,
-    InputName,
-    InputShape,
-    Labels,
-    Limit,
-    Methods,
-    Model,
-    OutputIndex,
-    Preprocess,
-    Seed,
-    Semantics,
-    Weights,
-)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,23 +20,23 @@ if TYPE_CHECKING:
 
 def random_logit(
     *,
-    model: Model = "cifar10",
-    images: Images = None,
-    labels: Labels = None,
-    limit: Limit = None,
-    preprocess: Preprocess = None,
-    methods: Methods = "all",
-    seed: Seed = 0,
-    semantics: Semantics = "paper",
-    backend: Backend = "native",
-    weights: Weights = None,
-    input_shape: InputShape = None,
-    output_index: OutputIndex = None,
-    input_name: InputName = None,
-    fixed: Fixed = None,
+    model: flags.Model = "cifar10",
+    images: flags.Images = None,
+    labels: flags.Labels = None,
+    limit: flags.Limit = None,
+    preprocess: flags.Preprocess = None,
+    methods: flags.Methods = "all",
+    seed: flags.Seed = 0,
+    semantics: flags.Semantics = "paper",
+    backend: flags.Backend = "native",
+    weights: flags.Weights = None,
+    input_shape: flags.InputShape = None,
+    output_index: flags.OutputIndex = None,
+    input_name: flags.InputName = None,
+    fixed: flags.Fixed = None,
     out: Annotated[Optional[Path], typer.Option("--out", help="Run directory; runs/random-logit-<model> by default.")] = None,
-    device: Device = "auto",
-    allow_tf32: AllowTf32 = False,
+    device: flags.Device = "auto",
+    allow_tf32: flags.AllowTf32 = False,
 ) -> None:
     """Compare the map of the true class with that of a random other class: tables and a box plot.
 
@@ -99,26 +82,26 @@ def random_logit(
 
 def cascading(
     *,
-    model: Model = "cifar10",
-    images: Images = None,
-    labels: Labels = None,
-    limit: Limit = None,
-    preprocess: Preprocess = None,
-    methods: Methods = "all",
+    model: flags.Model = "cifar10",
+    images: flags.Images = None,
+    labels: flags.Labels = None,
+    limit: flags.Limit = None,
+    preprocess: flags.Preprocess = None,
+    methods: flags.Methods = "all",
     layers: Annotated[
         Optional[str], typer.Option("--layers", help="'all' with weights, or names with commas; the paper's by default.")
     ] = None,
-    seed: Seed = 0,
-    semantics: Semantics = "paper",
-    backend: Backend = "native",
-    weights: Weights = None,
-    input_shape: InputShape = None,
-    output_index: OutputIndex = None,
-    input_name: InputName = None,
-    fixed: Fixed = None,
+    seed: flags.Seed = 0,
+    semantics: flags.Semantics = "paper",
+    backend: flags.Backend = "native",
+    weights: flags.Weights = None,
+    input_shape: flags.InputShape = None,
+    output_index: flags.OutputIndex = None,
+    input_name: flags.InputName = None,
+    fixed: flags.Fixed = None,
     out: Annotated[Optional[Path], typer.Option("--out", help="Run directory; runs/cascading-<model> by default.")] = None,
-    device: Device = "auto",
-    allow_tf32: AllowTf32 = False,
+    device: flags.Device = "auto",
+    allow_tf32: flags.AllowTf32 = False,
 ) -> None:
     """Randomise the network from the last layer down and compare its maps with the untouched network's: tables and curves.
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from wel.cli import flags
 from wel.cli.console import PLAIN, console, print_left_out, printable
-from wel.cli.flags import AllowTf32, Device, Model, Seed, Weights
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 def simulate(
     *,
-    model: Model = "cifar10",
-    weights: Weights = None,
+    model: flags.Model = "cifar10",
+    weights: flags.Weights = None,
     samples: Annotated[int, typer.Option("--samples", min=1, help="How many times each chain is drawn.")] = 20,
     rows: Annotated[int, typer.Option("--rows", min=2, help="Random rows that are multiplied down a chain.")] = 32,
-    seed: Seed = 0,
+    seed: flags.Seed = 0,
     out: Annotated[Optional[Path], typer.Option("--out", help="Run directory; runs/simulate by default.")] = None,
-    device: Device = "auto",
-    allow_tf32: AllowTf32 = False,
+    device: flags.Device = "auto",
+    allow_tf32: flags.AllowTf32 = False,
 ) -> None:
     """Multiply chains of random matrices with VGG-16's shapes, and of the network's weights: which make all directions parallel?"""
     from wel.networks.loading import load

@@ -7,24 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from wel.cli import flags
 from wel.cli.console import PLAIN, listed, number, numeric_table, print_left_out, printable, shown_method
-from wel.cli.flags import (
-    AllowTf32,
-    Device,
-    Fixed,
-    Images,
-    InputName,
-    InputShape,
-    Limit,
-    Methods,
-    Model,
-    OutputIndex,
-    Preprocess,
-    Seed,
-    Semantics,
-    StartLayers,
-    Weights,
-)
 from wel.errors import UnsupportedError, invalid
 
 if TYPE_CHECKING:
@@ -40,26 +24,26 @@ if TYPE_CHECKING:
 
 def singular_values(
     *,
-    model: Model = "cifar10",
-    images: Images = None,
-    limit: Limit = None,
-    preprocess: Preprocess = None,
-    methods: Methods = "all",
-    start_layers: StartLayers = None,
+    model: flags.Model = "cifar10",
+    images: flags.Images = None,
+    limit: flags.Limit = None,
+    preprocess: flags.Preprocess = None,
+    methods: flags.Methods = "all",
+    start_layers: flags.StartLayers = None,
     vectors: Annotated[
         int, typer.Option("--vectors", min=3, help="Random vectors per image and start layer; errors fall as 1 over it.")
     ] = 16,
-    seed: Seed = 0,
-    semantics: Semantics = "paper",
+    seed: flags.Seed = 0,
+    semantics: flags.Semantics = "paper",
     patterns: Annotated[Optional[Path], typer.Option("--patterns", help="File of patterns (.npz); the bundled ones by default.")] = None,
-    weights: Weights = None,
-    input_shape: InputShape = None,
-    output_index: OutputIndex = None,
-    input_name: InputName = None,
-    fixed: Fixed = None,
+    weights: flags.Weights = None,
+    input_shape: flags.InputShape = None,
+    output_index: flags.OutputIndex = None,
+    input_name: flags.InputName = None,
+    fixed: flags.Fixed = None,
     out: Annotated[Optional[Path], typer.Option("--out", help="Run directory; runs/singular-values-<model> by default.")] = None,
-    device: Device = "auto",
-    allow_tf32: AllowTf32 = False,
+    device: flags.Device = "auto",
+    allow_tf32: flags.AllowTf32 = False,
 ) -> None:
     """Measure how many directions are left: σ₁/σ₂ of weights and patterns, and the effective rank of any method's relevance.
 

@@ -7,20 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from wel.cli import flags
 from wel.cli.console import PLAIN, console, listed, number, print_left_out, printable
-from wel.cli.flags import (
-    AllowTf32,
-    Device,
-    Images,
-    InputShape,
-    Methods,
-    Model,
-    OneSemantics,
-    OutputIndex,
-    Seed,
-    StartLayers,
-    Weights,
-)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,23 +17,23 @@ if TYPE_CHECKING:
 
 def verify(
     *,
-    model: Model = "cifar10",
-    weights: Weights = None,
-    input_shape: InputShape = None,
-    output_index: OutputIndex = None,
+    model: flags.Model = "cifar10",
+    weights: flags.Weights = None,
+    input_shape: flags.InputShape = None,
+    output_index: flags.OutputIndex = None,
     backends: Annotated[str, typer.Option("--backends", help="Who computes; the last one is compared with.")] = "native,wrapped",
-    methods: Methods = "all",
-    start_layers: StartLayers = None,
-    images: Images = None,
+    methods: flags.Methods = "all",
+    start_layers: flags.StartLayers = None,
+    images: flags.Images = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Use at most so many images.")] = 2,
     vectors: Annotated[int, typer.Option("--vectors", min=2, help="Random vectors per image and start layer.")] = 3,
-    seed: Seed = 0,
-    semantics: OneSemantics = "paper",
+    seed: flags.Seed = 0,
+    semantics: flags.OneSemantics = "paper",
     original: Annotated[Optional[Path], typer.Option("--original", help="Compare with this file of reference numbers.")] = None,
     save: Annotated[Optional[Path], typer.Option("--save", help="Write the first backend's numbers to this .npz.")] = None,
     out: Annotated[Path, typer.Option("--out", help="Table of differences.")] = Path("verify.csv"),
-    device: Device = "auto",
-    allow_tf32: AllowTf32 = False,
+    device: flags.Device = "auto",
+    allow_tf32: flags.AllowTf32 = False,
 ) -> None:
     """Compare backends with each other or with reference numbers; exit code 1 above tolerance."""
     from wel.cli.inputs import parse_shape
