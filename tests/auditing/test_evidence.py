@@ -8,8 +8,9 @@ import tensorflow as tf
 from conftest import loaded, randomized
 
 import wel
+from wel.auditing.depths import choose_depths, choose_layers
 from wel.auditing.evidence import Examiner
-from wel.auditing.plan import Plan, choose_depths, choose_layers
+from wel.auditing.plan import Plan
 from wel.auditing.verdicts import CONVERGED, INSENSITIVE, SAME, UNDEFINED, Thresholds, judge
 from wel.backends.request import Request
 from wel.methods.registry import METHODS

@@ -12,7 +12,8 @@ from scipy import stats
 import wel
 from wel.errors import UnsupportedError, WelError
 from wel.measures.cosine import chance_level
-from wel.measures.similarity import median_interval, similarity, ssim, summary
+from wel.measures.intervals import median_interval, summary
+from wel.measures.similarity import similarity, ssim
 from wel.methods.registry import PAPER_METHODS, choose_map_methods
 from wel.studies.map_study import true_classes
 

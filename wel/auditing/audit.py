@@ -11,8 +11,9 @@ from typing import Any, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from wel.auditing.checks import checked
+from wel.auditing.depths import choose_depths, choose_layers
 from wel.auditing.evidence import Evidence, Examiner, others_of
-from wel.auditing.plan import MODES, Mode, Plan, by_priority, choose_depths, choose_layers, expected_seconds
+from wel.auditing.plan import MODES, Mode, Plan, by_priority, expected_seconds
 from wel.auditing.record import Circumstances, Finding, Missing, recorded
 from wel.auditing.report import RECORD, Examples, write_report
 from wel.auditing.verdicts import VERDICTS, Measurement

@@ -15,8 +15,9 @@ from wel.errors import UnsupportedError
 from wel.measures.cosine import chance_level
 from wel.measures.counting import Cosines
 from wel.measures.counts import CosineCounts
+from wel.measures.intervals import summary
 from wel.measures.participation import Participation
-from wel.measures.similarity import is_picture, reduce_channels, similarity, summary, whole_cosines
+from wel.measures.similarity import is_picture, reduce_channels, similarity, whole_cosines
 from wel.measures.vectors import random_vectors
 from wel.methods.registry import Method
 from wel.networks.network import Network

@@ -1,4 +1,4 @@
-"""How alike two maps are, maps for the eye, and medians over images with their intervals."""
+"""How alike two maps are, and maps for the eye."""
 
 from __future__ import annotations
 
@@ -102,10 +102,6 @@ def _cut(heatmap: np.ndarray, scale: float) -> np.ndarray:
     return np.clip(heatmap.astype("float64") / scale, -1, 1) if scale > 0 else np.sign(heatmap)
 
 
-RESAMPLES, LEVEL = 10_000, 0.99
-RESAMPLES_AT_ONCE = 500
-
-
 def similarity(one: np.ndarray, other: np.ndarray, reduction: str, percentile: float, semantics: str) -> np.ndarray:
     """SSIM (n,) of maps (n, height, width, channels), image by image, their channels reduced (`reduce_channels`); NaN where undefined."""
     pairs = zip(reduce_channels(one, reduction), reduce_channels(other, reduction))
@@ -128,32 +124,3 @@ def rank_correlations(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """|ρ| (n,), Spearman's rank correlation of the values of maps (n, ...), image by image; NaN where a map is constant or not finite."""
     ranks = [stats.rankdata(maps.reshape(len(maps), -1), axis=1, nan_policy="propagate") for maps in (one, other)]
     return whole_cosines(*(rank - rank.mean(axis=1, keepdims=True) for rank in ranks))
-
-
-def median_interval(values: np.ndarray, seed: int) -> tuple[float, float]:
-    """The bootstrap interval of the median: 0.5 % and 99.5 % quantiles over 10,000 resamples with replacement (percentile method).
-
-    NaN for fewer than two values.
-    """
-    if len(values) < 2:
-        return np.nan, np.nan
-    found = stats.bootstrap(
-        (values,),
-        np.median,
-        n_resamples=RESAMPLES,
-        batch=RESAMPLES_AT_ONCE,
-        confidence_level=LEVEL,
-        method="percentile",
-        random_state=np.random.default_rng(seed),
-    )
-    low, high = found.confidence_interval
-    return float(low), float(high)
-
-
-def summary(values: np.ndarray, seed: int) -> dict[str, float]:
-    """images, values (those that are numbers), nan_fraction, median, mean, and the median's ci_low, ci_high; NaN without values."""
-    kept = values[~np.isnan(values)]
-    low, high = median_interval(kept, seed)
-    median, mean = (float(np.median(kept)), float(np.mean(kept))) if len(kept) else (np.nan, np.nan)
-    counts = {"images": len(values), "values": len(kept), "nan_fraction": 1 - len(kept) / len(values)}
-    return {**counts, "median": median, "mean": mean, "ci_low": low, "ci_high": high}

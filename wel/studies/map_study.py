@@ -13,7 +13,8 @@ import pandas as pd
 
 from wel.errors import invalid
 from wel.measures.cosine import chance_level
-from wel.measures.similarity import is_picture, rank_correlations, similarity, summary, whole_cosines
+from wel.measures.intervals import summary
+from wel.measures.similarity import is_picture, rank_correlations, similarity, whole_cosines
 from wel.networks.network import Network, classes_told
 from wel.studies.maps import class_vectors, maps_of
 from wel.studies.study import Arrays, Cell, Piece, Settings, Study, run_study

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import wel
-from wel.auditing.plan import choose_depths, choose_layers
+from wel.auditing.depths import choose_depths, choose_layers
 
 layers = tf.keras.layers
 

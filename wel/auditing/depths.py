@@ -1,0 +1,52 @@
+"""Where a network is cut, and where relevance is looked at."""
+
+from __future__ import annotations
+
+from typing import Sequence, TypeVar
+
+from wel.networks.graph import Graph
+from wel.networks.kinds import REGULARIZERS, mixes_inputs
+from wel.networks.network import Network
+
+Item = TypeVar("Item")
+# they change no value, so a cut is named after the layer below them
+UNCHANGING = REGULARIZERS | {"Flatten", "Reshape"}
+
+
+def choose_depths(net: Network, count: int) -> list[str]:
+    """Up to `count` layers, from the output down, at which a network is cut: all above one can be made random, all below stays.
+
+    Of every stretch between two layers with a kernel that all paths go through, the last such layer counts, so the activation or
+    pooling and not the convolution before it. The first is the one that the last layer with a kernel is computed from, the others
+    lie evenly between it and the first layer with a kernel.
+
+    Returns:
+        Keras names; none for a network without two layers with kernels, one after the other.
+    """
+    return _evenly(_cuts(net.graph), count)
+
+
+def choose_layers(net: Network, count: int) -> list[str]:
+    """Up to `count` layers, and the input, at which relevance is looked at on its way down; Keras names in execution order."""
+    return [net.graph.input, *reversed(choose_depths(net, count))]
+
+
+def _cuts(graph: Graph) -> list[str]:
+    """The last bottleneck of every stretch between two layers with a kernel, from the output down."""
+    everywhere = graph.bottlenecks()
+    last: dict[int, str] = {}
+    kernels = 0
+    for node in graph.nodes:
+        kernels += mixes_inputs(node.layer)
+        if node.name in everywhere and node.kind not in UNCHANGING:
+            last[kernels] = node.name
+    return [last[number] for number in sorted(last, reverse=True) if 0 < number < kernels]
+
+
+def _evenly(items: Sequence[Item], count: int) -> list[Item]:
+    """The first item, the last, and those between them that lie evenly, `count` in all."""
+    if len(items) <= count:
+        return list(items)
+    if count == 1:
+        return [items[0]]
+    return [items[round(step * (len(items) - 1) / (count - 1))] for step in range(count)]
