@@ -9,6 +9,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -164,10 +165,15 @@ def strange_files(folder):
     any_size = layers.Input((None, None, 3))
     pooled = layers.GlobalAveragePooling2D()(layers.Conv2D(2, 3)(any_size))
     tf.keras.Model(any_size, layers.Dense(3)(pooled)).save(folder / "any.h5", include_optimizer=False)
+    tf.keras.Sequential([layers.InputLayer((8, 8, 1)), *above]).save(folder / "shapeless.h5", include_optimizer=False)
+    with h5py.File(folder / "shapeless.h5", "r+") as file:  # as Keras 2.2.4 writes it: without its first layer
+        configuration = json.loads(file.attrs["model_config"])
+        del configuration["config"]["layers"][0]
+        file.attrs["model_config"] = json.dumps(configuration)
     other = layers.Input((8, 8, 1))
     tf.keras.Model([image, other], layers.Dense(3)(layers.Flatten()(layers.Add()([image, other])))).save(folder / "inputs.h5")
     tf.keras.Model(image, layers.Conv2D(3, 1)(image)).save(folder / "pixels.h5", include_optimizer=False)
-    return [folder / name for name in ("lambda.h5", "custom.h5", "saved", "two.h5", "any.h5", "inputs.h5", "pixels.h5")]
+    return [folder / name for name in ("lambda.h5", "custom.h5", "saved", "two.h5", "any.h5", "shapeless.h5", "inputs.h5", "pixels.h5")]
 
 
 @pytest.mark.filterwarnings("ignore:.*HDF5 file via `model.save:UserWarning")
