@@ -85,6 +85,11 @@ def test_dropout_of_packages():
     assert first(model(layer("FixedDropout", rate=0.2)), FixedDropout=object) == (layer("FixedDropout", rate=0.2), ())
 
 
+def test_another_versions_own_goes_untold():
+    orthogonal = {"module": "keras.initializers", "class_name": "OrthogonalInitializer", "config": {}, "registered_name": None}
+    assert first(model(layer("Dense", units=2, kernel_initializer=orthogonal))) == (layer("Dense", units=2), ())
+
+
 def test_the_same_is_told_once():
     mine = {"class_name": "Mine", "config": {}}
     configuration = model(layer("Dense", kernel_initializer=mine, bias_initializer=mine), layer("Dense", kernel_initializer=mine))

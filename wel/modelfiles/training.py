@@ -40,7 +40,7 @@ def _rewritten(part: Any, given: Mapping[str, Any], found: list[str]) -> Any:
             return _dropout(part)
         if kind in known_classes():
             foreign = {key: words for key, value in config.items() if (words := _foreign(key, value, given))}
-            found.extend(foreign.values())
+            found.extend(words for key, words in foreign.items() if not _is_of_keras(config[key]))
             part = {**part, "config": {key: value for key, value in config.items() if key not in foreign}}
     return {key: _rewritten(value, given, found) for key, value in part.items()}
 
@@ -56,6 +56,11 @@ def _foreign(key: str, value: Any, given: Mapping[str, Any]) -> str | None:
     if isinstance(value, dict):
         name = value.get("config") if value.get("class_name") == "function" else value.get("class_name")
     return f"the {WORDS[role[1]]} {str(name)[:80]}"
+
+
+def _is_of_keras(value: Any) -> bool:
+    """Whether it is one that only another version of Keras has, which is nothing of the user's."""
+    return isinstance(value, dict) and str(value.get("module")).split(".")[0] == "keras"
 
 
 def _dropout(layer: dict) -> dict:
