@@ -58,7 +58,7 @@ class DeepLiftReplica(Replica):
         else:
             up, down = _parts(self.affine(node).weights)
             # a layer with weights of its own looks at its input's Δ, the others at its Δ⁺ and Δ⁻
-            plus, minus = _parts(x.total) if has_kernel(node.layer) or node.kind == "Add" else (x.positive, x.negative)
+            plus, minus = _parts(x.total) if has_kernel(node.layer) or node.kind in ("Add", "Subtract") else (x.positive, x.negative)
             both = plus @ up + minus @ down, minus @ up + plus @ down
         return Differences(value, reference, *both)
 
@@ -67,10 +67,10 @@ class DeepLiftReplica(Replica):
             matrix = self._matrix(node, x.value)
             return plus @ matrix.T, minus @ matrix.T
         up, down = _parts(self.affine(node).weights)
-        if not has_kernel(node.layer) and node.kind != "Add":
+        if not has_kernel(node.layer) and node.kind not in ("Add", "Subtract"):
             return plus @ up.T + minus @ down.T, minus @ up.T + plus @ down.T
         above, below, equal = x.total > 0, x.total < 0, x.total == 0
-        if self._method == "deeplift_ablation" and node.kind != "Add":
+        if self._method == "deeplift_ablation" and node.kind not in ("Add", "Subtract"):
             m = above * (plus @ up.T) + below * (minus @ up.T)
         else:
             m = above * (plus @ up.T + minus @ down.T) + below * (plus @ down.T + minus @ up.T)

@@ -22,7 +22,13 @@ ALPHA_BETA = {
     "lrp_cmp_alpha2_beta1": (2, 1),
 }
 CMP_EPSILON = 1e-10
-PASSED_UNCHANGED = ("ReLU", "Activation", "LeakyReLU", "PReLU", "ELU", "Dropout")
+# layers that innvestigate passes relevance by their gradient, and activation functions all the same
+GRADIENT_LAYERS = ("ReLU", "LeakyReLU", "PReLU", "ELU", "ThresholdedReLU")
+NOISE = ("Dropout", "SpatialDropout2D", "AlphaDropout", "GaussianDropout", "GaussianNoise", "ActivityRegularization", "Identity")
+PASSED_UNCHANGED = ("Activation", *GRADIENT_LAYERS, *NOISE)
+# what only moves values or rescales each by itself: what innvestigate 1.0.8 looks through for the first kernel, and all of it
+PAPER_MOVING = ("Flatten", "Reshape", "Permute", "Rescaling", "Normalization")
+MOVING = (*PAPER_MOVING, *NOISE, "Cropping2D", "ZeroPadding2D", "UpSampling2D", "Concatenate", "BatchNormalization", "RepeatVector")
 METHODS = ("gradient", "guided_backprop", "deconvnet", "rectgrad", "deep_taylor", "lrp_z", "lrp_epsilon", *ALPHA_BETA)
 
 
@@ -111,6 +117,8 @@ def activation_of(layer, shape) -> tuple[Callable, Callable]:
         return lambda x: np.where(x > 0, x, slope * x), lambda x: np.where(x > 0, 1, slope)
     if kind == "ELU":
         return FUNCTIONS["elu"]
+    if kind == "ThresholdedReLU":
+        return lambda x: np.where(x > layer.theta, x, 0), lambda x: 1.0 * (x > layer.theta)
     if kind == "ReLU":
         limit = np.inf if layer.max_value is None else layer.max_value
         slope = float(layer.negative_slope or 0)
@@ -149,10 +157,19 @@ def epsilon_rule(x, layer: Affine, R, epsilon: float):
     return x * (R / (z + epsilon * np.where(z >= 0, 1, -1)) @ layer.weights.T)
 
 
-def alpha_beta_rule(x, layer: Affine, R, alpha: float, beta: float, semantics: str):
-    """R_i = Σ_j (α (x_i w_ij)⁺ / z_j⁺ − β (x_i w_ij)⁻ / z_j⁻) R_j; z_j± holds b_j in `paper` and b_j± in `corrected`."""
-    products = x[:, None] * layer.weights
-    up, down = np.maximum(products, 0), np.minimum(products, 0)
+def by_sign(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """w⁺ and w⁻."""
+    return np.maximum(weights, 0), np.minimum(weights, 0)
+
+
+def alpha_beta_rule(x, layer: Affine, R, alpha: float, beta: float, semantics: str, signs=None):
+    """R_i = Σ_j (α (x_i w_ij)⁺ / z_j⁺ − β (x_i w_ij)⁻ / z_j⁻) R_j; z_j± holds b_j in `paper` and b_j± in `corrected`.
+
+    (x w)⁺ = x⁺w⁺ + x⁻w⁻ and (x w)⁻ = x⁺w⁻ + x⁻w⁺; `signs` stand in place of w⁺ and w⁻.
+    """
+    positive, negative = signs or by_sign(layer.weights)
+    above, below = np.maximum(x, 0)[:, None], np.minimum(x, 0)[:, None]
+    up, down = above * positive + below * negative, above * negative + below * positive
     paper = semantics == "paper"
     bias_up, bias_down = (layer.bias, layer.bias) if paper else (np.maximum(layer.bias, 0), np.minimum(layer.bias, 0))
     activators = R @ (up / _safe(up.sum(0) + bias_up)).T
@@ -160,10 +177,10 @@ def alpha_beta_rule(x, layer: Affine, R, alpha: float, beta: float, semantics: s
     return alpha * activators - beta * inhibitors
 
 
-def bounded_rule(x, layer: Affine, R, low: float, high: float):
-    """zᴮ: R_i = Σ_j (x_i w_ij − l w_ij⁺ − h w_ij⁻) R_j / Σ_i (…)."""
-    weights = layer.weights
-    shares = x[:, None] * weights - low * np.maximum(weights, 0) - high * np.minimum(weights, 0)
+def bounded_rule(x, layer: Affine, R, low, high, signs=None):
+    """zᴮ: R_i = Σ_j (x_i w_ij − l_i w_ij⁺ − h_i w_ij⁻) R_j / Σ_i (…); `signs` stand in place of w⁺ and w⁻."""
+    positive, negative = signs or by_sign(layer.weights)
+    shares = x[:, None] * layer.weights - low[:, None] * positive - high[:, None] * negative
     return R @ (shares / _safe(shares.sum(0))).T
 
 
@@ -284,30 +301,62 @@ class Replica:
     def _deep_taylor(self, node, x, y, R):
         corrected = self._semantics == "corrected"
         if has_kernel(node.layer):
-            layer = self.affine(node)
-            if node.inputs == (self._graph.input,):
-                return bounded_rule(x, layer, R, self._options["low"], self._options["high"])
-            return alpha_beta_rule(x, layer._replace(bias=0 * layer.bias) if corrected else layer, R, 1, 0, "paper")
-        if node.kind == "BatchNormalization":
+            layer, ends = self.affine(node), self._ends(node.inputs[0])
+            if ends is not None:
+                return bounded_rule(x, layer, R, *ends, self._signs(node))
+            return alpha_beta_rule(x, layer._replace(bias=0 * layer.bias) if corrected else layer, R, 1, 0, "paper", self._signs(node))
+        if node.kind in ("BatchNormalization", "Rescaling", "Normalization"):
             return R
-        if node.kind == "Add" and corrected:
+        if node.kind in ("Add", "Subtract") and corrected:
             return add_rule(x, self.affine(node), R, 1, 0, "corrected")
         return R * self._derivative(node, x) if node.kind in PASSED_UNCHANGED else None
 
+    def _ends(self, name: str):
+        """The least and the largest value of every input of a node, if they are the network's moved or rescaled; else None."""
+        node = self._graph[name]
+        if name == self._graph.input:
+            return tuple(np.full(int(np.prod(node.shape)), self._options[end], np.float64) for end in ("low", "high"))
+        linear = node.kind == "Activation" and node.layer.activation.__name__ == "linear" and self._semantics == "corrected"
+        if node.kind not in (PAPER_MOVING if self._semantics == "paper" else MOVING) and not linear:
+            return None
+        sources = [self._ends(source) for source in node.inputs]
+        if None in sources:
+            return None
+        one, other = (self.affine(node)(np.concatenate(several)) for several in zip(*sources))
+        return np.minimum(one, other), np.maximum(one, other)
+
+    def _signs(self, node):
+        """w⁺ and w⁻ of a kernel; in `paper`, of two kernels in a row, the product of the positive and of the negative parts of both."""
+        if self._semantics == "corrected" or "Separable" not in node.kind:
+            return by_sign(self.affine(node).weights)
+        shapes = [self._graph[source].shape for source in node.inputs]
+        depthwise, pointwise, *bias = node.layer.get_weights()
+        return tuple(
+            affine_of(node.layer, shapes, [keep(depthwise, 0), keep(pointwise, 0), *bias]).weights for keep in (np.maximum, np.minimum)
+        )
+
     def _lrp(self, node, x, y, R):
+        paper = self._semantics == "paper"
+        if paper and node.kind in GRADIENT_LAYERS:
+            return R * self._derivative(node, x)
+        if paper and node.kind in ("Average", "Subtract"):
+            return None
         if "Average" in node.kind:
             return z_rule(x, self.affine(node), R)
         if node.kind in PASSED_UNCHANGED:
             return R
-        if has_kernel(node.layer) or node.kind in ("Add", "BatchNormalization"):
+        if node.kind == "Multiply" and not paper:
+            return np.tile(R, len(node.inputs)) / len(node.inputs)
+        if has_kernel(node.layer) or node.kind in ("Add", "Subtract", "BatchNormalization"):
             return self._alpha_beta(node, x, R) if self._method in ALPHA_BETA else self._linear(node, x, R)
         return None
 
     def _alpha_beta(self, node, x, R):
         if "cmp" in self._method and node.kind == "Dense":
             return epsilon_rule(x, self.affine(node), R, CMP_EPSILON)
-        rule = add_rule if node.kind == "Add" else alpha_beta_rule
-        return rule(x, self.affine(node), R, *ALPHA_BETA[self._method], self._semantics)
+        if node.kind == "Add":
+            return add_rule(x, self.affine(node), R, *ALPHA_BETA[self._method], self._semantics)
+        return alpha_beta_rule(x, self.affine(node), R, *ALPHA_BETA[self._method], self._semantics, self._signs(node))
 
     def _linear(self, node, x, R):
         paper = self._semantics == "paper"
@@ -320,12 +369,14 @@ class Replica:
 
 def is_relu(layer) -> bool:
     """Whether a layer is, or ends in, a ReLU, which may have a maximum."""
-    return type(layer).__name__ == "ReLU" or getattr(getattr(layer, "activation", None), "__name__", "") in ("relu", "relu6")
+    if type(layer).__name__ == "ReLU":
+        return not layer.negative_slope and not layer.threshold
+    return getattr(getattr(layer, "activation", None), "__name__", "") in ("relu", "relu6")
 
 
 def has_kernel(layer) -> bool:
-    """Whether a layer is dense or a convolution."""
-    return type(layer).__name__ == "Dense" or "Conv" in type(layer).__name__
+    """Whether a layer is dense, a convolution or locally connected."""
+    return any(word in type(layer).__name__ for word in ("Dense", "Conv", "LocallyConnected"))
 
 
 class PatternReplica(Replica):

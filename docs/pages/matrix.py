@@ -11,7 +11,7 @@ SIGNS = {
     "Gradient": "∇", "Transposed": "Wᵀ", "Derivative": "f′", "Unchanged": "=", "Z": "z", "Epsilon": "ε", "AlphaBeta": "αβ",
     "Clipped": "[αβ]", "Bounded": "zᴮ", "PaperBatchNorm": "BN", "Guided": "G", "Deconvolved": "V", "Rectified": "%", "Pattern": "A",
     "LinearDifference": "Δw", "PositiveDifference": "Δ", "ScaledDifference": "Δs", "PooledDifference": "Δmax", "Rescale": "Δy/Δx",
-    "RevealCancel": "Δ±",
+    "RevealCancel": "Δ±", "Gamma": "γ", "Gated": "×", "Centred": "−μ", "Summed": "Σ",
 }  # fmt: skip
 NONE = "·"
 
@@ -27,9 +27,9 @@ def _cell(pair: list[str | None]) -> str:
     paper, corrected = pair
     if paper is None and corrected is None:
         return NONE
-    title = paper if paper == corrected else f"paper: {paper}; corrected: {corrected}"
+    title = paper if paper == corrected else f"paper: {paper or 'none'}; corrected: {corrected or 'none'}"
     mark = "" if paper == corrected else "*"
-    return f'<span title="{title}">{_sign(paper)}{mark}</span>'
+    return f'<span title="{title}">{_sign(paper or corrected)}{mark}</span>'
 
 
 def matrix() -> str:
@@ -41,7 +41,8 @@ def matrix() -> str:
 
 def signs() -> str:
     """What the signs stand for."""
-    used = {rule.split("(")[0].split()[0] for row in rows() for pair in row["rules"].values() for rule in pair if rule}
+    shown = {paper or corrected for row in rows() for paper, corrected in row["rules"].values()} - {None}
+    used = {rule.split("(")[0].split()[0] for rule in shown}
     lines = [
         (SIGNS.get(name, name), linked(name), rule_classes()[name][1]) for name in (*SIGNS, *sorted(used - SIGNS.keys())) if name in used
     ]

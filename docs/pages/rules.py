@@ -19,7 +19,8 @@ OF_TWO = MERGING | {"Subtract", "Dot"}
 WITHOUT_A_ROW = {"Activation", "InputLayer"}
 # what a layer cannot be made without, by its class's name or the end of it
 ARGUMENTS: dict[str, tuple] = {
-    "Conv1D": (2, 3), "Conv2D": (2, 3), "Conv3D": (2, 3), "Transpose": (2, 3), "DepthwiseConv2D": (3,),
+    "Conv1D": (2, 3), "Conv2D": (2, 3), "Conv3D": (2, 3), "Transpose": (2, 3), "DepthwiseConv1D": (3,), "DepthwiseConv2D": (3,),
+    "LocallyConnected1D": (2, 3), "LocallyConnected2D": (2, 3),
     "ActivityRegularization": (0.1,), "Brightness": (0.1,), "Contrast": (0.1,), "Dense": (2,), "Dot": (-1,), "Dropout": (0.1,),
     "Embedding": (5, 2), "GaussianNoise": (0.1,), "LSTM": (2,), "Permute": ((3, 1, 2),), "Rotation": (0.1,), "Translation": (0.1, 0.1),
     "Zoom": (0.1,), "RepeatVector": (2,), "Rescaling": (0.1,), "Reshape": ((-1,),), "SpatialDropout1D": (0.1,),

@@ -14,6 +14,7 @@ ONE_TERM = (
     *GRADIENTS,
     "lrp_z",
     "lrp_epsilon",
+    "lrp_gamma",
     "lrp_alpha1_beta0",
     "deep_taylor",
     "lrp_cmp_alpha1_beta0",

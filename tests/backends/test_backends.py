@@ -363,7 +363,7 @@ def test_methods_that_split_kernels_by_sign_refuse_separable_convolutions(pictur
 
     net = wel.load(Sequential([layers.Input(SHAPE), layers.SeparableConv2D(4, 3, name="separable"), layers.Flatten(), layers.Dense(2)]))
     with pytest.raises(UnsupportedError, match="layer 'separable'"):
-        relevance(net, method, pictures, vectors=np.ones((2, 1, 2)))
+        relevance(net, method, pictures, vectors=np.ones((2, 1, 2)), semantics="corrected")
 
 
 def test_an_activation_that_is_a_layer_is_no_relu():

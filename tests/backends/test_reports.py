@@ -7,9 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import randomized
+from replicas import relative
 from tensorflow import keras
 
 import wel
+from wel.studies.maps import attribution
 
 pytestmark = pytest.mark.xdist_group("wrapped")
 
@@ -46,7 +49,24 @@ def add_case():
     return model, "lrp.alpha_1_beta_0", np.array([[1.0, 2.0]])
 
 
-CASES = {"bias": bias_case, "norm": norm_case, "negative_norm": negative_norm_case, "add": add_case}
+def activations_case():
+    """Activation functions of every kind, as layers and within them, under LRP-z."""
+    functions = [L.LeakyReLU(0.3), L.ELU(), L.PReLU(), L.ThresholdedReLU(0.1), L.ReLU(), L.Activation("tanh"), L.Activation("elu")]
+    stack = [layer for function in functions for layer in (L.Dense(6), function)]
+    model = keras.Sequential([L.Input((6,)), *stack, L.Dense(5, "softplus"), L.Dense(3)])
+    return randomized(model, seed=1), "lrp.z", np.random.default_rng(2).standard_normal((3, 6))
+
+
+def path_case():
+    """Integrated gradients of a network with one logit."""
+    model = keras.Sequential([L.Input((6,)), L.Dense(9, "tanh"), L.Dense(7, "softplus"), L.Dense(1)])
+    return randomized(model, seed=1), "integrated_gradients", np.random.default_rng(2).standard_normal((3, 6))
+
+
+CASES = {
+    **{"bias": bias_case, "norm": norm_case, "negative_norm": negative_norm_case, "add": add_case},
+    **{"activations": activations_case, "path": path_case},
+}
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +121,32 @@ def test_326_add_under_alpha_beta(plain, semantics):
     # plain: z of Add = R, so up takes (3, 6) and down (−1, −4): for `down` W⁺x = 0, its relevance is divided by 1e-7 or lost
     np.testing.assert_allclose(mended(add_case, semantics), [[2, 2]], rtol=1e-5)
     assert np.abs(plain["add"] - [[2, 2]]).max() > 0.5
+
+
+@pytest.mark.parametrize("backend", ["native", "wrapped"])
+def test_plain_activation_layers_follow_their_gradient_under_lrp(plain, backend):
+    model, _, image = activations_case()
+    vectors = model.predict(image, verbose=0)[:, None]
+    found = {
+        semantics: wel.relevance(wel.load(model), "lrp_z", image, vectors=vectors, at="input", semantics=semantics, backend=backend)[
+            "input"
+        ]
+        for semantics in ("paper", "corrected")
+    }
+    assert relative(found["paper"][:, 0], plain["activations"]) <= 1e-4
+    assert relative(found["corrected"][:, 0], plain["activations"]) > 0.1
+
+
+def test_plain_integrated_gradients_are_the_left_rule_from_the_reference_on(plain):
+    model, _, image = path_case()
+    found = {
+        (semantics, rule): attribution(wel.load(model), "integrated_gradients", image, 0, semantics=semantics, rule=rule)
+        for semantics in ("paper", "corrected")
+        for rule in ("left", "midpoint", "trapezoid")
+    }
+    off = {which: relative(one, plain["path"]) for which, one in found.items()}
+    assert off.pop(("corrected", "left")) <= 1e-6 and min(off.values()) > 1e-4
+    np.testing.assert_array_equal(attribution(wel.load(model), "integrated_gradients", image, 0), found["paper", "left"])
 
 
 def test_alpha1_beta0_is_never_negative_on_a_residual_network_with_batch_normalization():

@@ -81,10 +81,16 @@ def test_every_kind_of_layer_stands_once_in_a_methods_rules(name):
     assert expanded(text) == sorted(kind for row in methods.rows() for kind in row["kinds"])
 
 
+EPSILON_DIFFERS = (
+    "`Add`, `Average`, `BatchNormalization`, `BatchNormalization behind a kernel`, `Dot`, `Multiply`, `ELU`, `LeakyReLU`, `PReLU`, "
+    "`ThresholdedReLU`, `ReLU`, `LayerNormalization`, `Subtract`"
+)
+
+
 @pytest.mark.parametrize(
     ("name", "where"),
     [
-        ("lrp_epsilon", "`Add`, `BatchNormalization`, `BatchNormalization behind a kernel`"),
+        ("lrp_epsilon", EPSILON_DIFFERS),
         ("deeplift_rescale", "`GlobalMaxPooling1D–3D`, `MaxPooling1D–3D`"),
     ],
 )
@@ -134,7 +140,8 @@ def test_the_matrix_has_all_methods_and_all_kinds():
     by_kind = {row[0]: dict(zip(CSC_METHODS, row[1:])) for row in rows}
     assert by_kind["`Add`"]["lrp_z"] == '<span title="Z">z</span>'
     assert ">[αβ]*<" in by_kind["`Add`"]["lrp_alpha1_beta0"]
-    assert by_kind["`Conv3DTranspose`, `SeparableConv1D`"]["lrp_z"] == matrix.NONE
+    assert by_kind["`LSTM`"]["lrp_z"] == matrix.NONE
+    assert by_kind["`LayerNormalization`"]["lrp_z"] == '<span title="paper: none; corrected: Centred">−μ*</span>'
 
 
 def test_every_sign_of_the_matrix_is_explained():

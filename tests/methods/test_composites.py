@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+import tensorflow as tf
 from conftest import loaded
+from tensorflow import keras
 from tensorflow.keras import Model, Sequential, layers
 
 import wel
@@ -11,8 +14,11 @@ from wel.backends import find_backend
 from wel.errors import UnsupportedError
 from wel.methods.composites import COMPOSITES, flow_of, register_rule, rules_for, why_not
 from wel.methods.registry import CSC_METHODS, METHODS
+from wel.networks.kernels import kernel_layers
 from wel.rules.deeplift import Contributions
+from wel.rules.gradient import Unchanged
 from wel.rules.lrp import Epsilon
+from wel.studies.maps import attribution
 
 OPTIONS = {"deep_taylor": {"low": 0.0, "high": 1.0}}
 
@@ -48,11 +54,11 @@ def test_every_method_has_a_rule_for_every_layer_of_residual_relu_networks(resid
         ("deep_taylor", "paper", ["Bounded", "Unchanged", "Derivative", "Transposed"]),
         ("deep_taylor", "corrected", ["Bounded", "Unchanged", "Derivative", "AlphaBeta"]),
         ("pattern_net", "paper", ["Pattern", "Unchanged", "Derivative", "Transposed"]),
-        ("lrp_z", "paper", ["Z", "PaperBatchNorm", "Unchanged", "Z"]),
+        ("lrp_z", "paper", ["Z", "PaperBatchNorm", "Derivative", "Z"]),
         ("lrp_z", "corrected", ["Z", "Z", "Unchanged", "Z"]),
-        ("lrp_epsilon", "paper", ["Epsilon", "PaperBatchNorm", "Unchanged", "Z"]),
+        ("lrp_epsilon", "paper", ["Epsilon", "PaperBatchNorm", "Derivative", "Z"]),
         ("lrp_epsilon", "corrected", ["Epsilon", "Epsilon", "Unchanged", "Epsilon"]),
-        ("lrp_alpha1_beta0", "paper", ["AlphaBeta", "AlphaBeta", "Unchanged", "Clipped"]),
+        ("lrp_alpha1_beta0", "paper", ["AlphaBeta", "AlphaBeta", "Derivative", "Clipped"]),
         ("lrp_alpha1_beta0", "corrected", ["AlphaBeta", "AlphaBeta", "Unchanged", "AlphaBeta"]),
         ("deeplift_reveal_cancel", "paper", ["LinearDifference", "ScaledDifference", "RevealCancel", "LinearDifference"]),
         ("deeplift_rescale", "paper", ["LinearDifference", "ScaledDifference", "Rescale", "LinearDifference"]),
@@ -142,3 +148,119 @@ def test_wrapped_backends_have_no_rule_for_preprocessing(kind):
         find_backend("native", METHODS[method]).check(METHODS[method], "paper", net.graph)
         with pytest.raises(UnsupportedError, match="no rule for layer 'own'"):
             find_backend(backend, METHODS[method]).check(METHODS[method], "paper", net.graph)
+
+
+# --- what methods see through
+
+
+def hiding(name: str):
+    """A layer in which an activation function or a kernel may hide."""
+    return {
+        "time_distributed": lambda: layers.TimeDistributed(layers.Dense(2, activation="relu"), name="odd"),
+        "lstm": lambda: layers.LSTM(3, return_sequences=True, name="odd"),
+        "gru": lambda: layers.GRU(3, return_sequences=True, name="odd"),
+        "bidirectional": lambda: layers.Bidirectional(layers.SimpleRNN(3, return_sequences=True), name="odd"),
+        "cell": lambda: layers.RNN(layers.LSTMCell(2), return_sequences=True, name="odd"),
+        "attention": lambda: layers.Lambda(lambda x: layers.Attention()([x, x]), name="odd"),
+        "operator": lambda: layers.Lambda(tf.abs, name="odd"),
+        "own": lambda: Own(name="odd"),
+    }[name]()
+
+
+class Own(layers.Layer):
+    """y = |x|: who knows."""
+
+    def call(self, x):
+        return tf.abs(x)
+
+
+HIDING = ("time_distributed", "lstm", "gru", "bidirectional", "cell", "attention", "operator", "own")
+
+
+@pytest.mark.parametrize("name", HIDING)
+@pytest.mark.parametrize(
+    "method", ["guided_backprop", "deconvnet", "rectgrad", "deep_taylor", "pattern_net", "pattern_attribution", "lrp_z"]
+)
+def test_methods_refuse_what_they_cannot_see_through_by_name(method, name):
+    net = wel.load(Sequential([layers.Input((4, 3)), hiding(name), layers.Flatten(), layers.Dense(2)]))
+    assert f"layer 'odd' ({net.graph['odd'].kind})" in why_not(METHODS[method], net.graph)
+    assert why_not(METHODS["gradient"], net.graph) is None
+    register_rule(net.graph["odd"].kind, Unchanged())
+    try:
+        assert why_not(METHODS[method], net.graph) is None
+    finally:
+        register_rule(net.graph["odd"].kind, None)
+
+
+@pytest.mark.parametrize("method", ["guided_backprop", "deconvnet", "rectgrad", "pattern_net"])
+@pytest.mark.parametrize("name", ["time_distributed", "lstm"])
+def test_wrapped_backends_refuse_them_too(method, name):
+    net = wel.load(Sequential([layers.Input((4, 3)), hiding(name), layers.Flatten(), layers.Dense(2)]))
+    with pytest.raises(UnsupportedError, match="layer 'odd'"):
+        find_backend("wrapped", METHODS[method]).check(METHODS[method], "paper", net.graph)
+
+
+def test_patterns_are_not_fitted_past_kernels_out_of_sight():
+    net = wel.load(Sequential([layers.Input((4, 3)), hiding("lstm"), layers.Flatten(), layers.Dense(2)]))
+    with pytest.raises(UnsupportedError, match=r"^Layer 'odd' \(LSTM\) has no pattern\."):
+        kernel_layers(net.graph)
+
+
+@pytest.mark.parametrize("relu", [tf.nn.relu, keras.activations.relu, keras.backend.relu, tf.nn.relu6, lambda x: tf.maximum(x, 0.0)])
+def test_a_relu_operator_is_a_relu(relu):
+    image = layers.Input((4, 3))
+    net = wel.load(Model(image, layers.Dense(2)(layers.Flatten()(relu(layers.Dense(5)(image))))))
+    for method, rule in (
+        ("guided_backprop", "Guided"),
+        ("deconvnet", "Deconvolved"),
+        ("rectgrad", "Rectified"),
+        ("deep_taylor", "Derivative"),
+    ):
+        found = names(net, method, "paper")
+        assert [rules for name, rules in found.items() if name.startswith("tf.")] == [[rule]]
+    assert why_not(METHODS["pattern_net"], net.graph) is None
+
+
+@pytest.mark.parametrize("kind", ["SeparableConv1D", "Conv1DTranspose", "LocallyConnected1D", "DepthwiseConv1D"])
+def test_a_relu_within_any_kernel_layer_is_seen(kind):
+    arguments = (3,) if kind == "DepthwiseConv1D" else (2, 3)
+    net = wel.load(Sequential([layers.Input((6, 3)), getattr(layers, kind)(*arguments, activation="relu", name="kernel")]))
+    assert names(net, "guided_backprop", "paper")["kernel"] == ["Transposed", "Guided"]
+    assert names(net, "deep_taylor", "paper")["kernel"] == ["Bounded", "Unchanged"]
+
+
+# --- which layers need a rule
+
+
+def recurrent_ends() -> wel.networks.network.Network:
+    """An LSTM at the input and one at the output, between them what every method has rules for."""
+    stack = [layers.LSTM(3, return_sequences=True, name="first"), layers.Conv1D(4, 2, name="conv"), layers.ReLU(name="relu")]
+    stack += [layers.Conv1D(3, 2, name="top"), layers.LSTM(2, name="last")]
+    return wel.load(Sequential([layers.Input((6, 3)), *stack]))
+
+
+@pytest.mark.parametrize("method", ["lrp_z", "guided_backprop", "deep_taylor", "lrp_gamma"])
+def test_layers_that_relevance_does_not_pass_need_no_rule(method):
+    net = recurrent_ends()
+    images, vectors = np.ones((1, 6, 3), "float32"), np.ones((1, 1, 4, 3), "float32")
+    found = wel.relevance(net, method, images, "top", vectors, at=["conv", "first"])
+    assert found["first"].shape == (1, 1, 6, 3) and np.isfinite(found["first"]).all()
+    with pytest.raises(UnsupportedError, match=r"layer 'first' \(LSTM\)"):
+        wel.relevance(net, method, images, "top", vectors, at=["input"])
+    with pytest.raises(UnsupportedError, match=r"layer 'last' \(LSTM\)"):
+        wel.relevance(net, method, images, "last", np.ones((1, 1, 2)), at=["top"])
+
+
+def test_contributions_go_up_through_all_layers_below():
+    net = recurrent_ends()
+    with pytest.raises(UnsupportedError, match=r"layer 'first' \(LSTM\)"):
+        wel.relevance(net, "deeplift_rescale", np.ones((1, 6, 3)), "top", np.ones((1, 1, 4, 3)), at=["conv"])
+
+
+@pytest.mark.parametrize("method", ["smoothgrad", "integrated_gradients"])
+def test_nothing_lies_between_words(method):
+    net = wel.load(Sequential([layers.Input((4,)), layers.Embedding(9, 3, name="words"), layers.Flatten(), layers.Dense(2)]))
+    message = rf"^Method '{method}' computes the network between its inputs, and layer 'words' \(Embedding\) looks whole numbers up"
+    with pytest.raises(UnsupportedError, match=message):
+        attribution(net, method, np.array([[1, 2, 3, 8]]))
+    assert why_not(METHODS["gradient"], net.graph) is why_not(METHODS["lrp_z"], net.graph) is None

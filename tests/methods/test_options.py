@@ -13,8 +13,8 @@ def settled(method, **given):
 
 
 def test_deep_taylor_takes_the_range_of_the_images_unless_it_is_given():
-    assert settled("deep_taylor") == {"low": -1.0, "high": 3.0}
-    assert settled("deep_taylor", low=-5) == {"low": -5.0, "high": 3.0}
+    assert settled("deep_taylor") == {"low": -1.0, "high": 3.0, "stabilizer": 0.0}
+    assert settled("deep_taylor", low=-5) == {"low": -5.0, "high": 3.0, "stabilizer": 0.0}
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,10 @@ def test_deep_taylor_takes_the_range_of_the_images_unless_it_is_given():
         ("rectgrad", {"percentile": 101}),
         ("rectgrad", {"percentile": "98"}),
         ("lrp_epsilon", {"epsilon": 0}),
+        ("lrp_alpha1_beta0", {"stabilizer": -1e-6}),
+        ("lrp_gamma", {"gamma": -0.1}),
+        ("lrp_gamma", {"bias": "none"}),
+        ("integrated_gradients", {"rule": "right"}),
         ("gradient", {"epsilon": 1.0}),
         ("deeplift_rescale", {"reference": "grey"}),
         ("deeplift_rescale", {"reference": [1.0, 2.0]}),

@@ -61,7 +61,7 @@ def test_no_method_is_refused():
     ("method", "given", "sentence"),
     [
         ("gradient", {"low": 0}, "^Invalid value for `options`: 'low'. Expected for gradient: none.$"),
-        ("deep_taylor", {"lo": 0}, "^Invalid value for `options`: 'lo'. Expected for deep_taylor: one of low, high.$"),
+        ("deep_taylor", {"lo": 0}, "^Invalid value for `options`: 'lo'. Expected for deep_taylor: one of low, high, stabilizer.$"),
         ("deep_taylor", {"low": np.nan}, "^Invalid value for `low`: nan. Expected a finite number.$"),
         ("deep_taylor", {"high": "1"}, "^Invalid value for `high`: '1'. Expected a finite number.$"),
         ("deep_taylor", {"low": 3}, "^Invalid value for `low`: 3.0. Expected at most `high`, 2.0.$"),

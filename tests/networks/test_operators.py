@@ -57,7 +57,10 @@ CASES = [
     (lambda x: x - tf.nn.relu(x), ["ReLU", "Subtract"]),
     (lambda x: x * tf.nn.relu(x), ["ReLU", "Multiply"]),
     (lambda x: tf.maximum(x, tf.minimum(x, tf.nn.relu(x))), ["ReLU", "Minimum", "Maximum"]),
+    (lambda x: tf.maximum(0.0, tf.maximum(x, 0)), ["ReLU", "ReLU"]),
     (lambda x: tf.maximum(x, 0.2), ["TFOpLambda"]),
+    (lambda x: x * tf.Variable(2.0), ["TFOpLambda"]),  # which may change
+    (lambda x: tf.keras.backend.batch_flatten(x), ["Reshape"]),
     (lambda x: x / tf.nn.relu6(x + 3), ["Rescaling", "ReLU", "TFOpLambda"]),
     (lambda x: tf.add_n([x, x, tf.nn.relu(x)]), ["ReLU", "Add"]),
     (lambda x: tf.concat([x, tf.nn.relu(x)], -1), ["ReLU", "Concatenate"]),
@@ -168,3 +171,9 @@ def test_methods_for_a_file_of_affine_operators(method):
     images, _ = arrays(name)
     found = wel.relevance(net, method, images, vectors=np.ones((3, 1, 3)), at=["input"])["input"]
     assert np.isfinite(found).all() and np.ptp(found) > 0
+
+
+def test_a_number_per_channel_may_come_with_all_axes():
+    source = Input(SHAPE)
+    node = build_graph(Model(source, source - np.float32(COLOURS).reshape(1, 1, 1, 3))).nodes[1]
+    np.testing.assert_allclose(node.layer.offset, [-colour for colour in COLOURS], rtol=1e-6)

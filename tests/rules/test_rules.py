@@ -42,7 +42,17 @@ def kernels(signed, positive):
     yield layers.Conv2DTranspose(3, 3, strides=2, padding="same", name="transposed")(signed)
     yield layers.Conv2DTranspose(2, 2, strides=2, activation="relu", name="transposed_positive")(positive)
     yield layers.Dense(3, name="everywhere")(signed)
+    yield layers.LocallyConnected2D(2, 2, strides=2, activation="relu", name="local")(signed)
     steps = layers.Reshape((8, 8))(signed)
+    yield layers.LocallyConnected1D(3, 2, implementation=2, name="local_steps")(steps)
+    yield layers.LocallyConnected1D(2, 3, implementation=3, name="local_sparse")(steps)
+    yield layers.SeparableConv1D(3, 2, depth_multiplier=2, strides=2, activation="relu", name="separable_1d")(steps)
+    yield layers.SeparableConv1D(3, 2, padding="causal", dilation_rate=2, name="separable_causal")(steps)
+    yield layers.DepthwiseConv1D(3, strides=2, padding="same", name="depthwise_1d")(steps)
+    yield layers.Conv1DTranspose(3, 3, strides=2, padding="same", name="transposed_1d")(steps)
+    room = layers.Reshape((2, 4, 4, 2))(signed)
+    yield layers.Conv3D(2, 2, name="room")(room)
+    yield layers.Conv3DTranspose(2, 2, strides=(1, 2, 1), activation="relu", name="transposed_3d")(room)
     yield layers.Conv1D(3, 3, strides=2, padding="same", name="strided_1d")(steps)
     yield layers.Conv1D(3, 2, padding="causal", dilation_rate=2, name="causal")(steps)
     yield layers.Dense(3, activation="relu", name="dense")(layers.Flatten(name="flattened")(positive))
@@ -58,6 +68,8 @@ def sums(signed, positive):
     yield layers.Add(name="add_three")([signed, positive, signed])
     yield layers.Add(name="add_broadcast")([signed, layers.GlobalAveragePooling2D(keepdims=True, name="kept")(signed)])
     yield layers.Average(name="average")([signed, positive])
+    yield layers.Subtract(name="difference")([positive, signed])
+    yield layers.Subtract(name="difference_broadcast")([layers.GlobalMaxPooling2D(keepdims=True)(signed), signed])
     yield layers.AveragePooling2D(3, strides=2, padding="same", name="average_same")(signed)
     yield layers.AveragePooling2D(2, name="average_valid")(positive)
     yield layers.GlobalAveragePooling2D(name="average_global")(signed)
@@ -85,6 +97,8 @@ def functions(signed, positive):
     yield layers.PReLU(shared_axes=[1, 2], name="prelu")(signed)
     yield layers.ELU(name="elu")(signed)
     yield layers.ReLU(0.5, name="relu_max")(signed)
+    yield layers.ReLU(negative_slope=0.3, name="relu_slope")(signed)
+    yield layers.ThresholdedReLU(0.1, name="relu_threshold")(signed)
     for name in ("sigmoid", "tanh", "softplus", "swish", "elu"):
         yield layers.Activation(name, name=f"{name}_layer")(signed)
         yield layers.Dense(3, activation=name, name=f"{name}_dense")(signed)
@@ -177,10 +191,20 @@ def test_layers_that_move_values_equal_the_replica(moving, images, method, seman
     assert_equals_replica(opened, method, semantics, images, matrices, **OPTIONS.get(method, {}))
 
 
-@pytest.mark.parametrize("method", ["gradient", "lrp_z", "lrp_alpha2_beta1", "deeplift_rescale", "deeplift_reveal_cancel"])
-def test_activation_functions_equal_the_replica(curved, images, method):
+@pytest.mark.parametrize(
+    "method, semantics",
+    [
+        ("gradient", "paper"),
+        ("lrp_z", "paper"),
+        ("lrp_z", "corrected"),
+        ("lrp_alpha2_beta1", "paper"),
+        ("deeplift_rescale", "paper"),
+        ("deeplift_reveal_cancel", "paper"),
+    ],
+)
+def test_activation_functions_equal_the_replica(curved, images, method, semantics):
     opened, matrices = curved
-    assert_equals_replica(opened, method, "paper", images, matrices, **OPTIONS.get(method, {}))
+    assert_equals_replica(opened, method, semantics, images, matrices, **OPTIONS.get(method, {}))
 
 
 def test_negative_inputs_of_a_kernel_are_seen_wherever_they_come_from(followed, images):

@@ -99,6 +99,33 @@ class TestGradients:
         found = {kind: attribution(net, "integrated_gradients", semantics=kind, **settings).item() for kind in ("corrected", "paper")}
         assert found == {"corrected": 0.5, "paper": 1.0}
 
+    @pytest.mark.parametrize(
+        "semantics, rule, expected",
+        [
+            # g(x) = relu(x − 1) + relu(x − 2), x = 3, r = 1, 2 steps
+            # from r: at 1, 2, 3 it is 0, 1, 3; at 1.5 and 2.5 it is 0.5 and 2
+            ("corrected", "left", 2 * (0 + 1) / 2),
+            ("corrected", "midpoint", 2 * (0.5 + 2) / 2),
+            ("corrected", "trapezoid", 2 * (0 / 2 + 1 + 3 / 2) / 2),
+            # from x: at 3, 4, 5 it is 3, 5, 7; at 3.5 and 4.5 it is 4 and 6
+            ("paper", "left", 2 * (3 + 5) / 2),
+            ("paper", "midpoint", 2 * (4 + 6) / 2),
+            ("paper", "trapezoid", 2 * (3 / 2 + 5 + 7 / 2) / 2),
+        ],
+    )
+    def test_the_rules_of_integrated_gradients_by_hand(self, semantics, rule, expected):
+        from tensorflow.keras import Model, layers
+
+        # ½ relu(x − 1)² + ½ relu(x − 2)²
+        x = layers.Input((1,))
+        unit = layers.Dense(2, "relu", name="unit")
+        u = unit(x)
+        model = Model(x, layers.Dense(1, use_bias=False, name="half")(layers.Multiply()([u, u])))
+        unit.set_weights([np.array([[1.0, 1.0]]), np.array([-1.0, -2.0])])
+        model.get_layer("half").set_weights([np.array([[0.5], [0.5]])])
+        settings = {"classes": 0, "steps": 2, "reference": [1.0], "rule": rule, "semantics": semantics}
+        assert attribution(wel.load(model), "integrated_gradients", np.array([[3.0]]), **settings).item() == pytest.approx(expected)
+
     def test_smoothgrad_without_noise_is_the_gradient(self, net, images):
         found = attribution(net, "smoothgrad", images, noise_scale=0, samples=2)
         assert relative(found, attribution(net, "gradient", images)) <= 1e-6

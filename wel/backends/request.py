@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Iterable, Mapping, NamedTuple, Protocol, Sequence
+from typing import Any, Collection, Iterable, Mapping, NamedTuple, Protocol, Sequence
 
 import numpy as np
 
@@ -103,8 +103,11 @@ class Backend(Protocol):
 
     name: str
 
-    def check(self, method: Method, semantics: str, graph: Graph) -> None:
-        """Raises UnsupportedError, saying why, for a method that cannot be computed for a network; before any work is done."""
+    def check(self, method: Method, semantics: str, graph: Graph, between: tuple[Collection[str], Collection[str]] | None = None) -> None:
+        """Raises UnsupportedError, saying why, for a method that cannot be computed for a network; before any work is done.
+
+        `between` are start layers, and layers at which relevance is read, by name; by default all of the network has to be passed.
+        """
         ...
 
     def open(self, net: Network, precision: Precision = Precision()) -> Opened:

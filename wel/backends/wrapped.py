@@ -8,17 +8,29 @@ import shutil
 import tempfile
 import weakref
 from pathlib import Path
-from typing import Any, Callable, Iterable, Mapping
+from typing import Any, Callable, Collection, Iterable, Mapping
 
 import numpy as np
 
 from wel.backends.process import Worker, write_network
 from wel.backends.request import Measure, Precision, Request
 from wel.errors import UnsupportedError
-from wel.methods.registry import RELEVANCE_FAMILIES, Method
+from wel.methods.registry import LRP, TAYLOR, Method
 from wel.networks.graph import Graph
 from wel.networks.kernels import why_no_pattern
-from wel.networks.kinds import ACTIVATION_LAYERS, AUGMENTATIONS, KERNELS, POOLINGS, SHAPES, TWO_KERNELS, activation_name, is_relu
+from wel.networks.kinds import (
+    ACTIVATION_LAYERS,
+    AUGMENTATIONS,
+    KERNELS,
+    LINEAR_LAYERS,
+    LOOKUPS,
+    POOLINGS,
+    SEEN_THROUGH,
+    SHAPES,
+    TWO_KERNELS,
+    activation_name,
+    is_relu,
+)
 from wel.networks.network import Network
 
 # what a wrapped package may hold at once, and how many copies of all layer outputs it makes for one row
@@ -45,9 +57,12 @@ class WrappedBackend:
             self._worker = self._start_worker()
         return self._worker
 
-    def check(self, method: Method, semantics: str, graph: Graph) -> None:
-        """Raises UnsupportedError for a method that the wrapped package cannot compute; the original stack tells only when it is asked."""
-        if self.name != "original" and (reason := why_not_wrapped(method, graph)):
+    def check(self, method: Method, semantics: str, graph: Graph, between: tuple[Collection[str], Collection[str]] | None = None) -> None:
+        """Raises UnsupportedError for a method that the wrapped package cannot compute; the original stack tells only when it is asked.
+
+        A package goes through the whole network, whatever it is to pass.
+        """
+        if self.name != "original" and (reason := why_not_wrapped(method, graph, semantics)):
             raise UnsupportedError(reason)
 
     def open(self, net: Network, precision: Precision = Precision()) -> OpenNetwork:
@@ -99,6 +114,8 @@ class OpenNetwork:
         """Relevance at the nodes `at` for vectors (n, V, *start shape): {node: (n, V, *shape)} float32."""
         rows = max(1, self._memory // self._row_bytes)
         plain, arrays = _separated(request.options)
+        if plain.pop("stabilizer", 0):
+            raise UnsupportedError(f"The option `stabilizer` of {request.method.name} is the native backend's alone. Expected 0.")
         asked = {"method": request.method.name, "semantics": request.semantics, "options": plain}
         job = {**self._job, **asked, "start": start, "at": at, "batch_rows": rows}
         answer = self._worker.run(job, {"images": images, "vectors": vectors, **arrays})
@@ -131,8 +148,10 @@ def _bytes_per_row(net: Network) -> int:
     return 4 * COPIES * sum(int(np.prod(node.shape)) for node in net.graph.nodes)
 
 
-# layers for which innvestigate's relevance methods have a rule
-INNVESTIGATE = ACTIVATION_LAYERS | KERNELS | POOLINGS | (SHAPES - AUGMENTATIONS) | {"Masking", "BatchNormalization", "Add"}
+# layers for which innvestigate's relevance methods have a rule, and those that it passes by their gradient
+INNVESTIGATE = ACTIVATION_LAYERS | KERNELS | POOLINGS | (SHAPES - AUGMENTATIONS)
+INNVESTIGATE |= {"Masking", "BatchNormalization", "Add", "Average", "Maximum", "Minimum"}
+INNVESTIGATE_PAPER = INNVESTIGATE | {"Subtract", "Multiply", "Dot"}
 DEEPLIFT_ACTIVATIONS = ("linear", "relu", "sigmoid", "tanh", "ReLU", "LeakyReLU", "PReLU")
 DEEPLIFT = (
     (SHAPES - AUGMENTATIONS)
@@ -141,7 +160,8 @@ DEEPLIFT = (
 ) - {"Cropping3D", "UpSampling3D", "ZeroPadding3D", "SpatialDropout3D"}
 
 
-def why_not_wrapped(method: Method, graph: Graph) -> str | None:
+def why_not_wrapped(method: Method, graph: Graph, semantics: str = "paper") -> str | None:
+    """Why no wrapped package computes a method for a network, in one sentence; None if one does."""
     if method.wrapped == "deeplift":
         for node in graph.nodes:
             if node.kind not in DEEPLIFT or activation_name(node.layer) not in DEEPLIFT_ACTIVATIONS or _is_limited(node.layer):
@@ -155,12 +175,25 @@ def why_not_wrapped(method: Method, graph: Graph) -> str | None:
             kind = why_no_pattern(node.layer)
             if kind:
                 return f"Method '{method.name}' has no pattern for layer '{node.name}' ({kind})."
-    if method.family in RELEVANCE_FAMILIES:
-        known = INNVESTIGATE if method.two_kernels else INNVESTIGATE - TWO_KERNELS
-        for node in graph.nodes:
-            if node.kind not in known:
-                return f"Method '{method.name}' has no rule for layer '{node.name}' ({node.kind})."
+    known = _known(method, semantics)
+    for node in graph.nodes:
+        # innvestigate has no gradient of a lookup, not even 0
+        if (known is not None and node.kind not in known) or (node.kind in LOOKUPS and method.family != LRP):
+            return f"Method '{method.name}' has no rule for layer '{node.name}' ({node.kind})."
     return None
+
+
+def _known(method: Method, semantics: str) -> frozenset[str] | None:
+    """The layers that innvestigate computes a method for as wel does; None: all but lookups."""
+    paper = semantics == "paper"
+    if method.family == LRP:
+        known = (INNVESTIGATE_PAPER if paper else INNVESTIGATE) | {"Embedding"}
+    elif method.family == TAYLOR:
+        known = INNVESTIGATE_PAPER if paper else INNVESTIGATE
+    else:
+        seen = method.relu_only or "patterns" in method.options
+        return SEEN_THROUGH | ACTIVATION_LAYERS | KERNELS | LINEAR_LAYERS if seen else None
+    return known if paper or method.two_kernels else known - TWO_KERNELS
 
 
 def _is_limited(layer) -> bool:

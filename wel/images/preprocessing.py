@@ -35,7 +35,7 @@ NUMBER = r"([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)"
 # layers that may come before a network's first own one: they change values, or they do not
 CHANGING = ("Rescaling", "Normalization", "Lambda", SELECTION, *OPERATIONS)
 PASSING = (
-    "CenterCrop Concatenate Dropout GaussianDropout GaussianNoise Permute RandomBrightness RandomContrast RandomCrop RandomFlip "
+    "CenterCrop Concatenate Dropout GaussianDropout GaussianNoise Identity Permute RandomBrightness RandomContrast RandomCrop RandomFlip "
     "RandomHeight RandomRotation RandomTranslation RandomWidth RandomZoom Reshape Resizing SpatialDropout2D"
 ).split()
 WIDEST = 300.0  # of what goes into a network's own layers: 255 for pixels as they are, 275 with a mean for each colour taken off
@@ -191,7 +191,8 @@ def _leading(net: Network) -> list[Node]:
 
 
 def _from_own_rescaling(net: Network, leading: list[Node]) -> tuple[str, str] | None:
-    changing = [node.layer.name if node.kind in (SELECTION, *OPERATIONS) else node.kind for node in leading if node.kind in CHANGING]
+    # the layer graph has layers in the place of operators, with their names
+    changing = [node.layer.name if node.layer.name.startswith("tf.") else node.kind for node in leading if node.kind in CHANGING]
     if not changing:
         return None
     black, white = (_through(leading, np.full((1, *net.input_shape), value, "float32")) for value in (0, 255))

@@ -6,7 +6,7 @@ A composite is a function of a part. Users add rules of their own with `register
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Dict, Iterable, Mapping, Sequence, Tuple
+from typing import Any, Callable, Collection, Dict, Iterable, Mapping, Optional, Sequence, Tuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -15,23 +15,28 @@ from wel.errors import UnsupportedError, invalid, one_of
 from wel.methods.registry import CSC_METHODS, DEEPLIFT, METHODS, PATTERN, Method
 from wel.networks.graph import Graph
 from wel.networks.kernels import folded_norms, why_no_pattern
-from wel.networks.kinds import CONSTANTS, MAX_POOLINGS, PATTERN_KINDS, SHAPES
+from wel.networks.kinds import AUGMENTATIONS, CONSTANTS, LOOKUPS, MAX_POOLINGS, PATTERN_KINDS, RESCALINGS, SEEN_THROUGH, SHAPES, TWO_KERNELS
 from wel.rules import deeplift, gradient, lrp, pattern
 from wel.rules.base import LinearRule, Relevance, Rule
 from wel.rules.deeplift import Contributions
 from wel.rules.linear_kinds import LINEAR_KINDS
-from wel.rules.parts import ACTIVATION, LINEAR, Part, parts_of
+from wel.rules.parts import ACTIVATION, LINEAR, OTHER, Part, parts_of
 
-# layers whose gradient every method but DeepLIFT passes relevance by
+# layers whose gradient LRP and Deep Taylor pass relevance by
 PASSING = SHAPES | CONSTANTS | {"Masking", "Multiply", "Maximum", "Minimum"} | MAX_POOLINGS
+# what innvestigate 1.0.8 looks through for the kernel at the input, and preprocessing layers, which it does not know
+PAPER_MOVED = AUGMENTATIONS | RESCALINGS | {"Flatten", "Permute", "Reshape"}
 # what goes down is contributions, not relevance: rules have to be made for them
 CONTRIBUTING = frozenset(name for name in CSC_METHODS if METHODS[name].family == DEEPLIFT)
-# node -> its parts and their rules
+# node -> its parts and their rules; where the method has none, None
 Rules = Dict[str, Tuple[Tuple[Part, Rule], ...]]
+Choices = Dict[str, Tuple[Tuple[Part, Optional[Rule]], ...]]
+# names of start layers, and of layers below them at which relevance is read
+Between = Tuple[Collection[str], Collection[str]]
 # (layer, method) -> rule; the method None stands for those that have no rule for the layer
 _registered: dict[tuple[str, str | None], Rule] = {}
 _registrations = 0
-_built: WeakKeyDictionary[Graph, dict[tuple, Rules]] = WeakKeyDictionary()
+_built: WeakKeyDictionary[Graph, dict[tuple, Choices]] = WeakKeyDictionary()
 
 
 def register_rule(layer: type | str, rule: Rule | None, methods: str | Iterable[str] | None = None) -> None:
@@ -90,18 +95,31 @@ def _checked_methods(methods: str | Iterable[str] | None) -> Sequence[str | None
     return names
 
 
-def rules_for(graph: Graph, method: str, semantics: str, options: Mapping[str, Any]) -> Rules:
+def rules_for(graph: Graph, method: str, semantics: str, options: Mapping[str, Any], between: Between | None = None) -> Rules:
     """The parts of every node and their rules, in execution order; of a method that only has maps, those of the method behind it.
 
     They are built once for a graph and what was asked for, until a rule is registered.
+
+    Args:
+        graph: the network's.
+        method: its name.
+        semantics: "paper" or "corrected".
+        options: the method's own, settled.
+        between: start layers, and layers at which relevance is read, by name; only what lies between them needs rules. By default all
+            layers do.
 
     Raises:
         UnsupportedError: naming the first layer that the method has no rule for, and the methods that have one for every layer.
     """
     known, key = _built.setdefault(graph, {}), (method, semantics, scalars(options))
     if key not in known:
-        known[key] = _build(graph, method, semantics, options)
-    return known[key]
+        known[key] = _choices(method, _Setting(semantics, dict(options), graph, parts_of(graph)))
+    chosen, needed = known[key], _needed(graph, method, between)
+    missing = _without_rule(chosen, needed)
+    if missing is not None:
+        raise _refusal(method, missing, _Setting(semantics, {}, graph, parts_of(graph)), needed)
+    # the base class computes a part's output, and that is all that is asked of the others
+    return {name: tuple((part, rule or Rule()) for part, rule in pairs) for name, pairs in chosen.items()}
 
 
 def scalars(options: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
@@ -109,16 +127,15 @@ def scalars(options: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     return tuple(sorted((name, value) for name, value in options.items() if not isinstance(value, (list, np.ndarray))))
 
 
-def _build(graph: Graph, method: str, semantics: str, options: Mapping[str, Any]) -> Rules:
-    setting = _Setting(semantics, dict(options), graph, parts_of(graph))
-    chosen = _choices(method, setting)
-    missing = _without_rule(chosen)
-    if missing is not None:
-        raise _refusal(method, missing, setting)
-    return chosen  # pyright: ignore[reportReturnType]
+def _needed(graph: Graph, method: str, between: Between | None) -> Collection[str]:
+    """The nodes that need a rule: those that relevance passes; where contributions go up too, all that a start layer is computed from."""
+    if between is None:
+        return graph.names
+    starts, at = between
+    return {name for start in starts for name in (start, *graph.below(start))} if method in CONTRIBUTING else graph.passed(starts, at)
 
 
-def _choices(method: str, setting: _Setting) -> dict[str, tuple[tuple[Part, Rule | None], ...]]:
+def _choices(method: str, setting: _Setting) -> Choices:
     behind = METHODS[setting.options.get("base") or METHODS[method].made_of or method]
     choose_by, numbers = behind.composite
     choose = COMPOSITES[choose_by](replace(setting, options={**behind.defaults, **setting.options}), **numbers)
@@ -139,13 +156,13 @@ def _registered_as(part: Part) -> str:
     return part.activation if part.role == ACTIVATION else part.kind
 
 
-def _without_rule(choices: Mapping[str, Iterable[tuple[Part, Rule | None]]]) -> Part | None:
-    return next((part for several in choices.values() for part, rule in several if rule is None), None)
+def _without_rule(choices: Choices, needed: Collection[str]) -> Part | None:
+    return next((part for name, pairs in choices.items() if name in needed for part, rule in pairs if rule is None), None)
 
 
-def _refusal(method: str, part: Part, setting: _Setting) -> UnsupportedError:
+def _refusal(method: str, part: Part, setting: _Setting, needed: Collection[str]) -> UnsupportedError:
     others = {name: replace(setting, options={}) for name in CSC_METHODS}
-    applying = [name for name, other in others.items() if _without_rule(_choices(name, other)) is None]
+    applying = [name for name, other in others.items() if _without_rule(_choices(name, other), needed) is None]
     kind = _registered_as(part)
     reason = f"Method '{method}' has no rule for layer '{part.node.name}' ({kind})."
     return UnsupportedError(reason, f"Expected {one_of(applying)}, or a rule of your own: wel.register_rule({kind!r}, rule).")
@@ -177,6 +194,10 @@ class _Setting:
     def paper(self) -> bool:
         return self.semantics == "paper"
 
+    @property
+    def stabilizer(self) -> float | None:
+        return self.options.get("stabilizer") or None
+
 
 def _as_gradient(part: Part) -> Rule:
     if part.role == LINEAR:
@@ -196,78 +217,119 @@ RECTIFIERS = {
 
 
 def _rectified(setting: _Setting, rule: str) -> Callable:
-    """The gradient with another rule at ReLUs; networks with other activation functions have none."""
+    """The gradient with another rule at ReLUs; none for other activation functions, nor for layers in which one may hide."""
     at_relu = RECTIFIERS[rule](setting.options)
 
     def choose(part: Part) -> Rule | None:
-        if part.role != ACTIVATION or part.activation == "linear":
-            return _as_gradient(part)
-        return at_relu if part.is_relu else None
+        if part.role == ACTIVATION and part.activation != "linear":
+            return at_relu if part.is_relu else None
+        return _as_gradient(part) if part.role != OTHER or part.node.kind in SEEN_THROUGH else None
 
     return choose
 
 
-def _relevance(kernel: Rule, batch_norm: Rule, add: Rule, dense: Rule | None = None) -> Callable:
-    """LRP: rules for kernels, BatchNormalization and Add; average pooling by the z rule; activations pass relevance unchanged.
+def _relevance(setting: _Setting, kernel: Rule, batch_norm: Rule, add: Rule, dense: Rule | None = None) -> Callable:
+    """LRP: rules for kernels, BatchNormalization and sums; average pooling by the z rule.
 
+    `paper` is innvestigate: activation functions within a layer and Activation layers pass relevance unchanged, ReLU, LeakyReLU, PReLU,
+    ELU and ThresholdedReLU layers by their gradient, Subtract, Average, Multiply and Dot too. `corrected`: all activation functions pass
+    it unchanged, Subtract has the rule of Add, Average the z rule, and of a product the signal takes all (`wel.rules.lrp.Gated`).
     Rescaling and Normalization get the rule of kernels, which is BatchNormalization's without what innvestigate 1.0.8 made of it:
     that version had no such layers, so `paper` has nothing of its own to repeat.
     """
 
     def choose(part: Part) -> Rule | None:
+        kind = part.node.kind
         if part.has_kernel:
-            return dense if dense and part.node.kind == "Dense" else kernel
+            return dense if dense and kind == "Dense" else kernel
         if part.rescales:
             return kernel
-        if part.node.kind == "BatchNormalization":
+        if kind == "BatchNormalization":
             return batch_norm
-        if part.node.kind == "Add":
+        if setting.paper and kind in ("Subtract", "Average"):
+            return gradient.Transposed()
+        if kind in ("Add", "Subtract"):
             return add
         if part.role == LINEAR:
             return lrp.Z()
         if part.role == ACTIVATION:
-            return gradient.Unchanged()
-        return gradient.Gradient() if part.node.kind in PASSING else None
+            return _as_gradient(part) if setting.paper and not part.fused and kind != "Activation" else gradient.Unchanged()
+        if kind == "Embedding":
+            return lrp.Summed()
+        if setting.paper:
+            return gradient.Gradient() if kind in PASSING or kind == "Dot" else None
+        return _corrected(part) or (gradient.Gradient() if kind in PASSING else None)
 
     return choose
 
 
+def _corrected(part: Part) -> Rule | None:
+    """LRP's rules, in `corrected`, for layers that are not linear."""
+    kind = part.node.kind
+    if kind == "Multiply" or (kind == "Dot" and not part.node.layer.normalize):
+        return lrp.Gated(_shares(part.gates))
+    return lrp.Centred() if kind == "LayerNormalization" else None
+
+
+def _shares(gates: tuple[bool, ...]) -> tuple[float, ...]:
+    """Of a product's inputs: none for gates, the same for the others; the same for all where that leaves none, or all."""
+    signals = [not gate for gate in gates] if any(gates) and not all(gates) else [True] * len(gates)
+    return tuple(signal / sum(signals) for signal in signals)
+
+
 def _alpha_beta(setting: _Setting, alpha: float, beta: float, dense_epsilon: float | None = None) -> Callable:
-    rule = lrp.AlphaBeta(alpha, beta, "both" if setting.paper else "split")
-    return _relevance(rule, rule, lrp.Clipped(rule) if setting.paper else rule, dense_epsilon and lrp.Epsilon(dense_epsilon))
+    rule = lrp.AlphaBeta(alpha, beta, "both" if setting.paper else "split", setting.stabilizer)
+    return _relevance(setting, rule, rule, lrp.Clipped(rule) if setting.paper else rule, dense_epsilon and lrp.Epsilon(dense_epsilon))
 
 
 def _z(setting: _Setting) -> Callable:
     rule = lrp.Z()
-    return _relevance(rule, lrp.PaperBatchNorm() if setting.paper else rule, rule)
+    return _relevance(setting, rule, lrp.PaperBatchNorm() if setting.paper else rule, rule)
 
 
 def _epsilon(setting: _Setting) -> Callable:
     rule = lrp.Epsilon(setting.options["epsilon"])
-    return _relevance(rule, lrp.PaperBatchNorm() if setting.paper else rule, lrp.Z() if setting.paper else rule)
+    return _relevance(setting, rule, lrp.PaperBatchNorm() if setting.paper else rule, lrp.Z() if setting.paper else rule)
+
+
+def _gamma(setting: _Setting) -> Callable:
+    rule = lrp.Gamma(setting.options["gamma"], setting.options["bias"], setting.stabilizer)
+    return _relevance(setting, rule, rule, rule)
 
 
 def _deep_taylor(setting: _Setting) -> Callable:
-    """zᴮ on a kernel at the input, α1β0 on the others, BatchNormalization unchanged; `paper` gives each input of Add the whole R.
+    """zᴮ on kernels at the input, α1β0 on the others, BatchNormalization unchanged; `paper` gives each input of Add the whole R.
 
-    Rescaling and Normalization are as BatchNormalization: the kernel behind them is not at the input.
+    A kernel is at the input where the layers before it only move the input's values or rescale each by itself: in `paper` Flatten,
+    Reshape and Permute, as in innvestigate 1.0.8, and preprocessing layers; in `corrected` cropping, padding, Dropout, noise,
+    BatchNormalization and the like too.
     """
-    rule = lrp.AlphaBeta(1, 0, "both" if setting.paper else "none")
+    rule = lrp.AlphaBeta(1, 0, "both" if setting.paper else "none", setting.stabilizer)
 
     def choose(part: Part) -> Rule | None:
         if part.has_kernel:
-            return lrp.Bounded(setting.options["low"], setting.options["high"]) if part.on_input else rule
+            return _bounded(part, setting) if _at_input(part, setting) else rule
         if part.node.kind == "BatchNormalization" or part.rescales:
             return gradient.Unchanged()
         if part.fused:
             return gradient.Unchanged() if _relu_or_linear(part) else None
         if part.role == LINEAR:
-            return gradient.Transposed() if setting.paper or part.node.kind != "Add" else rule
+            return gradient.Transposed() if setting.paper or part.node.kind not in ("Add", "Subtract") else rule
         if part.role == ACTIVATION:
             return _as_gradient(part) if _relu_or_linear(part) else None
         return gradient.Gradient() if part.node.kind in PASSING else None
 
     return choose
+
+
+def _at_input(part: Part, setting: _Setting) -> bool:
+    (moved,) = part.moved
+    return moved is not None and (not setting.paper or moved.through <= PAPER_MOVED)
+
+
+def _bounded(part: Part, setting: _Setting) -> Rule:
+    two_kernels = "each" if setting.paper and part.node.kind in TWO_KERNELS else None
+    return lrp.Bounded(setting.options["low"], setting.options["high"], two_kernels, setting.stabilizer)
 
 
 def _relu_or_linear(part: Part) -> bool:
@@ -285,7 +347,9 @@ def _pattern(setting: _Setting, attribution: bool) -> Callable:
         if part.role == LINEAR and part.node.kind in PATTERN_KINDS:
             norm = folded.get(part.node.name)
             return pattern.Pattern(attribution, setting.parts[norm][0] if norm else None)
-        return _as_gradient(part)
+        # whatever an activation function is, its gradient is what patterns need
+        seen = part.role != OTHER or part.node.kind in SEEN_THROUGH or part.node.kind == "Softmax"
+        return _as_gradient(part) if seen else None
 
     return choose
 
@@ -300,7 +364,7 @@ def _deeplift(setting: _Setting, split: bool, crossing: bool) -> Callable:
             return deeplift.LinearDifference(split, crossing)
         if kind == "BatchNormalization" or part.rescales:
             return deeplift.ScaledDifference()
-        if kind == "Add":
+        if kind in ("Add", "Subtract"):
             return deeplift.LinearDifference(split)
         if part.role == LINEAR or kind in SHAPES:
             return deeplift.PositiveDifference()
@@ -318,21 +382,36 @@ COMPOSITES = {
     "deep_taylor": _deep_taylor,
     "z": _z,
     "epsilon": _epsilon,
+    "gamma": _gamma,
     "alpha_beta": _alpha_beta,
     "pattern": _pattern,
     "deeplift": _deeplift,
 }
 
 
-def why_not(method: Method, graph: Graph) -> str | None:
+def why_not(method: Method, graph: Graph, semantics: str = "paper") -> str | None:
     """Why the native engine cannot compute a method for a network, in one sentence; None if it can."""
     try:
-        check_rules(method, graph)
+        check_rules(method, graph, semantics)
     except UnsupportedError as error:
         return error.reason
     return None
 
 
-def check_rules(method: Method, graph: Graph) -> None:
-    """Raises UnsupportedError, with the reason, when a method has no rule for a layer of a network."""
-    rules_for(graph, method.name, "paper", method.defaults)
+def check_rules(method: Method, graph: Graph, semantics: str = "paper", between: Between | None = None) -> None:
+    """Refuses a method for a network.
+
+    Args:
+        method: the method.
+        graph: the network's.
+        semantics: "paper" or "corrected".
+        between: as in `rules_for`.
+
+    Raises:
+        UnsupportedError: when it has no rule for a layer, or computes between the inputs of a network that looks whole numbers up.
+    """
+    lookup = next((node for node in graph.nodes if node.kind in LOOKUPS), None)
+    if method.between_inputs and lookup is not None:
+        reason = f"Method '{method.name}' computes the network between its inputs, and layer '{lookup.name}' ({lookup.kind}) "
+        raise UnsupportedError(f"{reason}looks whole numbers up, which have nothing between them.")
+    rules_for(graph, method.name, semantics, method.defaults, between)

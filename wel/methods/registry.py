@@ -20,6 +20,7 @@ CITATIONS = {
     "kim2019": "Kim, Seo, Jeon, Koo, Choe & Jeon 2019, Why are saliency maps noisy?, ICCV workshops",
     "kindermans2018": "Kindermans, Schütt, Alber, Müller, Erhan, Kim & Dähne 2018, Learning how to explain neural networks, ICLR",
     "lapuschkin2017": "Lapuschkin, Binder, Müller & Samek 2017, Age and gender classification (CMP), ICCV workshops",
+    "montavon2019": "Montavon, Binder, Lapuschkin, Samek & Müller 2019, Layer-wise relevance propagation: an overview, LNCS 11700",
     "montavon2017": "Montavon, Lapuschkin, Binder, Samek & Müller 2017, deep Taylor decomposition, Pattern Recognition 65",
     "shrikumar2016": "Shrikumar, Greenside, Shcherbina & Kundaje 2016, Not just a black box, arXiv 1605.01713",
     "shrikumar2017": "Shrikumar, Greenside & Kundaje 2017, Learning important features (DeepLIFT), ICML",
@@ -39,8 +40,6 @@ BLUE, ORANGE, GREEN, RED, PINK = "#0173b2", "#de8f05", "#029e73", "#d55e00", "#c
 BLACK = "#000000"
 
 GRADIENT, RECTIFIED, TAYLOR, LRP, PATTERN, DEEPLIFT = "gradient", "rectified gradient", "deep Taylor", "LRP", "patterns", "DeepLIFT"
-# of the families whose rules share the value of a unit out among its inputs
-RELEVANCE_FAMILIES = (TAYLOR, LRP)
 
 
 class Tolerance(NamedTuple):
@@ -83,6 +82,7 @@ class Method:
         wrapped: the package that computes it, "innvestigate" or "deeplift"; None where none does.
         options: its own parameters by name.
         tolerance: what `wel verify` allows.
+        between_inputs: whether it computes the network at inputs that nobody gave, such as those on the way from one to another.
         csc: whether it passes relevance from layer to layer, so that CSC is defined; the others have maps of the input only.
         paper: whether it is one of the paper's, and so of "all".
         relu_only: whether it is defined for ReLU networks only.
@@ -108,6 +108,7 @@ class Method:
     wrapped: str | None = "innvestigate"
     options: Mapping[str, Option] = field(default_factory=dict)
     tolerance: Tolerance = ONE_TERM
+    between_inputs: bool = False
     csc: bool = True
     paper: bool = True
     relu_only: bool = False
@@ -126,6 +127,13 @@ class Method:
         return {name: option.default for name, option in self.options.items()}
 
 
+# how integrated gradients sum up along their path; `paper` takes the left ends of the steps, `corrected` their middles
+QUADRATURES = ("left", "midpoint", "trapezoid")
+BY_SEMANTICS = "by semantics"
+# what is added, with its sign, to all denominators; 0: those that are exactly 0 become 1e-7, and the others stay as they are
+STABILIZED = MappingProxyType({"stabilizer": Number(0.0, 0)})
+
+
 def _rectified(name: str, *drawn: str, **facts: Any) -> Method:
     return Method(name, *drawn[:2], BLUE, RECTIFIED, *drawn[2:], relu_only=True, reduction="max_abs", **facts)
 
@@ -134,7 +142,7 @@ def _alpha_beta(alpha: int, beta: int, mark: str, **facts: Any) -> Method:
     name, label = f"lrp_alpha{alpha}_beta{beta}", f"LRP α{alpha}β{beta}"
     formula = f"R_in = {alpha} x·W⁺ᵀ(R/z⁺) − {beta} x·W⁻ᵀ(R/z⁻) for x ≥ 0" if beta else "R_in = x·W⁺ᵀ(R/z⁺) for x ≥ 0"
     chosen = composite("alpha_beta", alpha=alpha, beta=beta)
-    return Method(name, label, mark, GREEN, LRP, "bach2015", formula, chosen, two_kernels=False, **facts)
+    return Method(name, label, mark, GREEN, LRP, "bach2015", formula, chosen, options=STABILIZED, two_kernels=False, **facts)
 
 
 def _cmp(alpha: int, beta: int, mark: str, **facts: Any) -> Method:
@@ -142,7 +150,7 @@ def _cmp(alpha: int, beta: int, mark: str, **facts: Any) -> Method:
     formula = f"LRP α{alpha}β{beta} at convolutions, LRP-ε with ε = 1e-10 at dense layers"
     chosen = composite("alpha_beta", alpha=alpha, beta=beta, dense_epsilon=1e-10)
     facts = {"tolerance": NEAR_ZERO, "two_kernels": False, **facts}
-    return Method(name, label, mark, ORANGE, LRP, "lapuschkin2017", formula, chosen, **facts)
+    return Method(name, label, mark, ORANGE, LRP, "lapuschkin2017", formula, chosen, options=STABILIZED, **facts)
 
 
 def _pattern(name: str, label: str, mark: str, formula: str, attribution: bool) -> Method:
@@ -180,7 +188,8 @@ CSC = (
     ),
     Method(
         "deep_taylor", "Deep Taylor", "T", RED, TAYLOR, "montavon2017", "R_in = x·W⁺ᵀ(R/W⁺x), zᴮ at the input", composite("deep_taylor"),
-        options={"low": Number(of_images=np.min), "high": Number(of_images=np.max)}, relu_only=True, two_kernels=False, audit_rank=4,
+        options={"low": Number(of_images=np.min), "high": Number(of_images=np.max), **STABILIZED},
+        relu_only=True, two_kernels=False, audit_rank=4,
     ),
     Method(
         "lrp_z", "LRP-z", "Z", GREEN, LRP, "bach2015", "R_in = x·Wᵀ(R/(Wx + b))", composite("z"), tolerance=NEAR_ZERO, audit_rank=5,
@@ -188,6 +197,11 @@ CSC = (
     Method(
         "lrp_epsilon", "LRP-ε", "E", GREEN, LRP, "bach2015", "R_in = x·Wᵀ(R/(z + ε sign z)), z = Wx + b", composite("epsilon"),
         options={"epsilon": Number(1e-7, above=0)}, tolerance=NEAR_ZERO, paper=False, audit_rank=9, full_audit=True,
+    ),
+    Method(
+        "lrp_gamma", "LRP-γ", "Y", GREEN, LRP, "montavon2019", "R_in = x·Ŵᵀ(R/(Ŵx + b̂)), Ŵ = W + γW⁺", composite("gamma"), wrapped=None,
+        options={"gamma": Number(0.25, 0), "bias": Choice("scaled", ("scaled", "unscaled")), **STABILIZED},
+        tolerance=NEAR_ZERO, paper=False, two_kernels=False,
     ),
     _alpha_beta(1, 0, "1", audit_rank=1),
     _alpha_beta(2, 1, "2", tolerance=TWO_TERM, cost=2, audit_rank=8),
@@ -213,13 +227,14 @@ MAPS = (
     ),
     _maps(
         "smoothgrad", "SmoothGrad", "o", ORANGE, GRADIENT, "smilkov2017", "mean of ∂y/∂x at x + N(0, σ²), σ = noise_scale × range of x",
-        made_of="gradient", options={"samples": Count(50), "noise_scale": Number(0.15, 0), "noise": Noise()},
+        made_of="gradient", between_inputs=True, options={"samples": Count(50), "noise_scale": Number(0.15, 0), "noise": Noise()},
         paper=True, same_semantics=True, full_audit=True, head="one", reduction="max_abs",
     ),
     _maps(
         "integrated_gradients", "Integrated gradients", "I", BLACK, GRADIENT, "sundararajan2017",
-        "(x − r) ⊙ mean of ∂y/∂x on the way from r to x",
-        made_of="gradient", options={"steps": Count(64), "reference": Reference()}, full_audit=True, head="one",
+        "(x − r) ⊙ mean of ∂y/∂x at r + t(x − r); `paper`: at x + t(x − r), as innvestigate 1.0.8 has it; t from 0 to 1",
+        made_of="gradient", between_inputs=True, full_audit=True, head="one",
+        options={"steps": Count(64), "rule": Choice(BY_SEMANTICS, (BY_SEMANTICS, *QUADRATURES)), "reference": Reference()},
     ),
     _maps("excitation_backprop", "Excitation BP", "B", GREEN, LRP, "zhang2018", "LRP α1β0", made_of="lrp_alpha1_beta0", two_kernels=False),
     _maps(

@@ -12,7 +12,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import count
-from typing import Any, Iterator
+from typing import Any, Iterable, Iterator
 
 import numpy as np
 
@@ -105,6 +105,15 @@ class Graph:
             if node.name in wanted:
                 wanted.update(node.inputs)
         return [name for name in self.names if name in wanted and name != start]
+
+    def passed(self, starts: Iterable[str], at: Iterable[str]) -> set[str]:
+        """Names of the nodes that relevance passes on its way from the nodes `starts` down to the nodes `at`."""
+        leading, found = set(at), set()
+        for node in self.nodes:
+            if not leading.isdisjoint(node.inputs):
+                leading.add(node.name)
+                found.add(node.name)
+        return found & {name for start in starts for name in (start, *self.below(start))}
 
     def bottlenecks(self) -> set[str]:
         """The nodes that everything goes through: no path leads past them."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from wel.errors import UnsupportedError
 from wel.networks.graph import Graph, Node
-from wel.networks.kinds import PATTERN_KINDS, is_linear
+from wel.networks.kinds import ACTIVATION_LAYERS, LINEAR_LAYERS, PATTERN_KINDS, SEEN_THROUGH, is_linear, mixes_inputs
 
 KERNEL_WEIGHTS = ("kernel", "depthwise_kernel", "pointwise_kernel")
 
@@ -78,9 +78,12 @@ def linear_map(layer, x, kernel):
 
 
 def why_no_pattern(layer) -> str | None:
-    """Why a layer with a kernel cannot have a pattern, in a few words; None if it can, or has no kernel."""
+    """Why a layer that mixes its inputs with weights cannot have a pattern, in a few words; None if it can, or mixes nothing."""
     kind = type(layer).__name__
+    known = PATTERN_KINDS | SEEN_THROUGH - {"Embedding"} | LINEAR_LAYERS | ACTIVATION_LAYERS
     if any(hasattr(layer, name) for name in KERNEL_WEIGHTS) and kind not in PATTERN_KINDS:
+        return kind
+    if kind not in known and mixes_inputs(layer):
         return kind
     if getattr(layer, "groups", 1) != 1 and kind in PATTERN_KINDS - {"DepthwiseConv2D"}:
         return f"{kind} in {layer.groups} groups"

@@ -15,7 +15,9 @@ def _ranked(*names: str, ranks: tuple[int, ...] = (1, 2, 3)) -> frozenset[str]:
 # layers that are an activation function and nothing else; Softmax is none of them: no method passes it by itself
 ACTIVATION_LAYERS = frozenset({"Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "ThresholdedReLU"})
 KERNELS = frozenset(
-    {"Dense", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D", "Conv2DTranspose", "Conv3DTranspose"} | _ranked("Conv")
+    {"Dense", "Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"}
+    | _ranked("Conv")
+    | _ranked("DepthwiseConv", "SeparableConv", "LocallyConnected", ranks=(1, 2))
 )
 # the positive part of a product of kernels is not the product of their positive parts
 TWO_KERNELS = frozenset({"SeparableConv1D", "SeparableConv2D"})
@@ -28,7 +30,7 @@ POOLINGS = MAX_POOLINGS | AVERAGE_POOLINGS
 REGULARIZERS = _ranked("SpatialDropout") | {"Dropout", "AlphaDropout", "GaussianDropout", "GaussianNoise", "ActivityRegularization"}
 AUGMENTATIONS = frozenset(f"Random{kind}" for kind in ("Flip", "Rotation", "Zoom", "Translation", "Contrast", "Brightness"))
 # the identity at inference
-IDENTITIES = AUGMENTATIONS | REGULARIZERS | {"InputLayer"}
+IDENTITIES = AUGMENTATIONS | REGULARIZERS | {"InputLayer", "Identity"}
 # TensorFlow's slices and the like, which the layer graph calls so
 SELECTION = "Selection"
 # linear, without weights, and every output is one input or 0
@@ -43,14 +45,26 @@ CONSTANTS = frozenset({"Fixed"})
 RESCALINGS = frozenset({"Rescaling", "Normalization"})
 # layers whose weights are statistics of data, fixed before training
 DATA_STATISTICS = frozenset({"Normalization", "Discretization", "IntegerLookup", "StringLookup", "TextVectorization"})
+# they look whole numbers up, and cannot be computed between them
+LOOKUPS = frozenset({"Embedding", "IntegerLookup", "StringLookup", "Hashing", "CategoryEncoding", "Discretization"})
 # what has no value below zero where no input has one
 KEEP_SIGN = SHAPES | POOLINGS | {"Add", "Average", "Multiply", "Maximum", "Minimum"}
+
+# other layers without a kernel or an activation function inside, whose gradient is all that there is to say
+SMOOTH = MAX_POOLINGS | RESCALINGS | {"Masking", "Multiply", "Maximum", "Minimum", "Dot", "Embedding"}
+SMOOTH |= {"LayerNormalization", "GroupNormalization", "UnitNormalization", "Resizing", "CenterCrop"}
+# layers that methods see through: no activation function or kernel hides in them
+SEEN_THROUGH = SHAPES | SMOOTH | CONSTANTS
+# layers that are a linear map, without an activation function, besides those with a kernel
+LINEAR_LAYERS = AVERAGE_POOLINGS | {"BatchNormalization", "Add", "Subtract", "Average"}
 
 # activation functions by name, and layers that are one
 ELEMENTWISE = frozenset(
     {"linear", "relu", "relu6", "sigmoid", "hard_sigmoid", "tanh", "softplus", "softsign", "swish", "silu", "elu", "selu", "gelu"}
     | {"exponential", "mish", "leaky_relu", "LeakyReLU", "PReLU", "ELU", "ReLU", "ThresholdedReLU"}
 )
+# what a signal is multiplied with: a share of it passes
+GATES = frozenset({"sigmoid", "hard_sigmoid", "softmax"})
 NEVER_NEGATIVE = frozenset({"relu", "relu6", "sigmoid", "hard_sigmoid", "softplus", "exponential", "softmax", "ThresholdedReLU"})
 # ways of interpolation without negative coefficients
 NO_OVERSHOOT = frozenset({"nearest", "bilinear", "area", "gaussian"})

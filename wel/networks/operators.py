@@ -98,13 +98,32 @@ def _affine(scale: Callable, offset: Callable, merged: str | None = None) -> Cal
             ranks = {tensor.shape.rank for tensor in call.tensors}
             return (merged, {}, True) if merged and len(ranks) == 1 else None
         first = call.tensors[0] is y
-        constant = np.asarray(x if first else y, dtype="float64")
-        factor = scale(constant, first)
+        constant = _constant(x if first else y)
+        factor = None if constant is None else scale(constant, first)
         if factor is None or not call.keeps_shape:
             return None
         return "Rescaling", {"scale": _listed(factor), "offset": _listed(offset(constant, first))}, False
 
     return layer
+
+
+def _constant(value: Any) -> np.ndarray | None:
+    """A constant, (channels,) where it has one number per channel; None for a variable, which may change."""
+    import tensorflow as tf
+
+    if isinstance(value, tf.Variable):
+        return None
+    array = np.asarray(value, dtype="float64")
+    return array.reshape(-1) if array.ndim and array.size == array.shape[-1] else array
+
+
+def _maximum(call: Call) -> Layer | None:
+    """Of two tensors, or of one and 0."""
+    if len(call.tensors) == 2:
+        return "Maximum", {}, True
+    x, y = call.values("x", "y")
+    constant = _constant(x if call.tensors[0] is y else y)
+    return None if constant is None or constant.size != 1 or constant.any() else ("ReLU", {}, False)
 
 
 def _listed(value: Any) -> Any:
@@ -208,7 +227,7 @@ LAYERS: dict[str, Callable[[Call], Layer | None]] = {
         ("math.truediv", "math.divide"), _affine(lambda c, first: None if first or not c.all() else 1 / c, lambda c, first: 0.0)
     ),
     "math.negative": _always("Rescaling", scale=-1.0),
-    "math.maximum": _affine(lambda c, first: None, lambda c, first: None, "Maximum"),
+    "math.maximum": _maximum,
     "math.minimum": _affine(lambda c, first: None, lambda c, first: None, "Minimum"),
     "math.add_n": _sum_of_several,
     "nn.bias_add": _bias,
@@ -227,6 +246,7 @@ LAYERS: dict[str, Callable[[Call], Layer | None]] = {
     "reshape": _reshaped,
     "expand_dims": _reshaped,
     "squeeze": _reshaped,
+    "keras.backend.batch_flatten": _reshaped,
     "transpose": _permuted,
     "math.reduce_mean": _pooled("Average"),
     "math.reduce_max": _pooled("Max"),

@@ -90,8 +90,10 @@ def per_image(tensor: tf.Tensor) -> tf.Tensor:
     return tensor[:, None]
 
 
-def kept_from_zero(z: tf.Tensor) -> tf.Tensor:
-    """z with 1e-7 where it is exactly 0."""
+def kept_from_zero(z: tf.Tensor, stabilizer: float | None = None) -> tf.Tensor:
+    """z with 1e-7 where it is exactly 0; with a stabiliser s, z + s sign z everywhere, sign 0 = 1."""
+    if stabilizer:
+        return z + stabilizer * tf.where(z >= 0, tf.ones_like(z), -tf.ones_like(z))
     return tf.where(tf.equal(z, 0), tf.constant(SAFE, z.dtype), z)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Callable, NamedTuple
 
 import tensorflow as tf
+from keras.src import backend
+from keras.src.layers.locally_connected import locally_connected_utils
 
 from wel.networks.graph import Node
 from wel.networks.kinds import AVERAGE_POOLINGS, RESCALINGS
@@ -35,8 +37,8 @@ def one_kernel(kernels: tuple[tf.Tensor, ...]) -> tf.Tensor:
     if len(kernels) == 1:
         return kernels[0]
     depthwise, pointwise = kernels
-    height, width, channels, multiplier = depthwise.shape
-    return tf.einsum("hwcm,cmo->hwco", depthwise, tf.reshape(pointwise, [channels, multiplier, -1]))
+    channels, multiplier = depthwise.shape[-2:]
+    return tf.einsum("...cm,cmo->...co", depthwise, tf.reshape(pointwise, [channels, multiplier, -1]))
 
 
 def _channel_vector(node: Node, vector) -> tf.Tensor:
@@ -71,6 +73,90 @@ def _transposed_convolution(node, xs, kernels):
     shape = tf.concat([tf.shape(x)[:1], node.shape], 0)
     y = tf.keras.backend.conv2d_transpose(x, kernels[0], shape, dilation_rate=layer.dilation_rate, **settings)
     return tf.ensure_shape(y, [None, *node.shape])
+
+
+def _transposed_convolution_1d(node, xs, kernels):
+    layer, x = node.layer, xs[0]
+    shape = tf.concat([tf.shape(x)[:1], node.shape], 0)
+    settings = {"padding": layer.padding.upper(), "data_format": _format(layer, 3), "dilations": layer.dilation_rate}
+    return tf.ensure_shape(tf.nn.conv1d_transpose(x, kernels[0], shape, layer.strides, **settings), [None, *node.shape])
+
+
+def _transposed_convolution_3d(node, xs, kernels):
+    layer, x = node.layer, xs[0]
+    shape = tf.concat([tf.shape(x)[:1], node.shape], 0)
+    strides = (1, 1, *layer.strides) if layer.data_format == "channels_first" else (1, *layer.strides, 1)
+    y = tf.nn.conv3d_transpose(x, kernels[0], shape, strides, layer.padding.upper(), _format(layer, 5))
+    return tf.ensure_shape(y, [None, *node.shape])
+
+
+def _format(layer, rank: int) -> str:
+    """TensorFlow's name of a layer's data format."""
+    places = "DHW"[5 - rank :]
+    return f"NC{places}" if layer.data_format == "channels_first" else f"N{places}C"
+
+
+def _on_lines(layer, x, function: Callable) -> tf.Tensor:
+    """A function of pictures one pixel high, of steps, its kernels likewise: TensorFlow has it in two dimensions only."""
+    axis = 2 if layer.data_format == "channels_first" else 1
+    if layer.padding == "causal":
+        x = tf.pad(x, layer._compute_causal_padding(x))
+    settings = {
+        "strides": layer.strides * 2,
+        "padding": "valid" if layer.padding == "causal" else layer.padding,
+        "data_format": layer.data_format,
+        "dilation_rate": (1, *layer.dilation_rate),
+    }
+    return tf.squeeze(function(tf.expand_dims(x, axis), **settings), [axis])
+
+
+def _depthwise_1d(node, xs, kernels):
+    kernel = kernels[0][None]
+    return _on_lines(node.layer, xs[0], lambda x, **settings: tf.keras.backend.depthwise_conv2d(x, kernel, **settings))
+
+
+def _separable_1d(node, xs, kernels):
+    lifted = [kernel[None] for kernel in kernels]
+    operation = tf.keras.backend.separable_conv2d if len(kernels) == 2 else tf.keras.backend.conv2d
+    return _on_lines(node.layer, xs[0], lambda x, **settings: operation(x, *lifted, **settings))
+
+
+def _locally_connected(node, xs, kernels):
+    layer, (x,), (kernel,) = node.layer, xs, kernels
+    if layer.implementation == 1:
+        places = node.shape[1:] if layer.data_format == "channels_first" else node.shape[:-1]
+        return backend.local_conv(x, kernel, layer.kernel_size, layer.strides, places, layer.data_format)
+    shape = tf.TensorShape([None, *node.shape])
+    if layer.implementation == 2:
+        return locally_connected_utils.local_conv_matmul(x, kernel, layer.kernel_mask, shape)
+    # TensorFlow's gradient of the product with a sparse matrix is one of float32 only
+    dense = tf.scatter_nd(layer.kernel_idxs, kernel, layer.kernel_shape)
+    return tf.reshape(tf.matmul(tf.reshape(x, [-1, layer.kernel_shape[1]]), dense, transpose_b=True), [-1, *node.shape])
+
+
+def _local_bias(node):
+    """A number per place and channel."""
+    layer = node.layer
+    if not layer.use_bias:
+        return None
+    bias = tf.convert_to_tensor(layer.bias)
+    return tf.experimental.numpy.moveaxis(bias, -1, 0) if layer.data_format == "channels_first" else bias
+
+
+def _difference(node, xs, kernels):
+    signs = kernels[0]
+    return node.apply([xs[0] * signs[0], xs[1] * -signs[1]])
+
+
+def _difference_transposed(part, R, kernels):
+    signs = kernels[0]
+    if not part.diagonal:
+        return part.derivative(lambda xs: _difference(part.node, xs, kernels), R)
+    return [R * signs[0], R * signs[1]]
+
+
+def _signs(node):
+    return (tf.constant([1, -1], node.layer.compute_dtype),)
 
 
 def _depthwise(node, xs, kernels):
@@ -147,20 +233,34 @@ def _kernel(node):
     return (node.layer.kernel,)
 
 
+def _depthwise_kernel(node):
+    return (node.layer.depthwise_kernel,)
+
+
+def _two_kernels(node):
+    return node.layer.depthwise_kernel, node.layer.pointwise_kernel
+
+
 LINEAR_KINDS = {
     "Dense": LinearKind(_dense, _kernel, _bias, transpose=_dense_transposed),
     "Conv1D": LinearKind(_convolution, _kernel, _bias),
     "Conv2D": LinearKind(_convolution, _kernel, _bias, transpose=_convolution_transposed),
     "Conv3D": LinearKind(_convolution, _kernel, _bias),
+    "Conv1DTranspose": LinearKind(_transposed_convolution_1d, _kernel, _bias),
     "Conv2DTranspose": LinearKind(_transposed_convolution, _kernel, _bias),
-    "DepthwiseConv2D": LinearKind(_depthwise, lambda node: (node.layer.depthwise_kernel,), _bias),
-    "SeparableConv2D": LinearKind(_separable, lambda node: (node.layer.depthwise_kernel, node.layer.pointwise_kernel), _bias),
+    "Conv3DTranspose": LinearKind(_transposed_convolution_3d, _kernel, _bias),
+    "DepthwiseConv1D": LinearKind(_depthwise_1d, _depthwise_kernel, _bias),
+    "DepthwiseConv2D": LinearKind(_depthwise, _depthwise_kernel, _bias),
+    "SeparableConv1D": LinearKind(_separable_1d, _two_kernels, _bias),
+    "SeparableConv2D": LinearKind(_separable, _two_kernels, _bias),
+    **{f"LocallyConnected{rank}D": LinearKind(_locally_connected, _kernel, _local_bias) for rank in (1, 2)},
     "BatchNormalization": LinearKind(_scaled, lambda node: (_scale(node),), _shift, True, _scaled_transposed),
     **{
         kind: LinearKind(_scaled, lambda node: (rescaling.scale(node),), rescaling.shift, True, _scaled_transposed)
         for kind in sorted(RESCALINGS)
     },
     "Add": LinearKind(_as_it_is, diagonal=True, transpose=_sum_transposed),
+    "Subtract": LinearKind(_difference, _signs, diagonal=True, transpose=_difference_transposed),
     "Average": LinearKind(_as_it_is, diagonal=True),
     **{kind: LinearKind(_as_it_is) for kind in sorted(AVERAGE_POOLINGS)},
 }

@@ -25,7 +25,27 @@ class Epsilon(LinearRule):
     epsilon: float
 
     def denominator(self, z):
-        return z + self.epsilon * tf.where(z >= 0, tf.ones_like(z), -tf.ones_like(z))
+        return kept_from_zero(z, self.epsilon)
+
+
+@dataclass(frozen=True)
+class Gamma(LinearRule):
+    """LRP-γ: R_i = x_i Σ_j ŵ_ij R_j / ẑ_j, ŵ = w + γw⁺ (Montavon et al. 2019).
+
+    `bias` "scaled": b̂ = b + γb⁺, the bias being the weight of an input that is 1; "unscaled": b̂ = b. The denominators are kept from zero,
+    or have `stabilizer` added with their sign.
+    """
+
+    gamma: float
+    bias: str = "scaled"
+    stabilizer: float | None = None
+
+    def split(self, weights):
+        stressed = weights.each(lambda w: w + self.gamma * tf.maximum(w, 0))
+        return stressed if self.bias == "scaled" else stressed._replace(bias=weights.bias)
+
+    def denominator(self, z):
+        return kept_from_zero(z, self.stabilizer)
 
 
 class _Signs(NamedTuple):
@@ -43,25 +63,34 @@ class AlphaBeta(Rule):
 
         R_in = x⁺ ⊙ (W⁺ᵀp + W⁻ᵀq) + x⁻ ⊙ (W⁻ᵀp + W⁺ᵀq),   p = αR / z⁺,  q = −βR / z⁻.
 
-    `bias` "split": c⁺ = b⁺ and c⁻ = b⁻, as published; "both": c± = b, as innvestigate has it (its report #273); "none": 0.
+    `bias` "split": c⁺ = b⁺ and c⁻ = b⁻, as published; "both": c± = b, as innvestigate has it (its report #273), which also splits each
+    of two kernels that follow one another by itself; "none": 0. Denominators are kept from zero, or have `stabilizer` added with their
+    sign.
     """
 
     alpha: float
     beta: float
     bias: str
+    stabilizer: float | None = None
 
     def parameters(self, part, pattern=None):
         weights = part.weights()
         split = {"both": lambda b: (b, b), "split": lambda b: (tf.maximum(b, 0), tf.minimum(b, 0)), "none": lambda b: (None, None)}
         biases = (None, None) if weights.bias is None else split[self.bias](weights.bias)
-        return _Signs(weights.part(tf.maximum), weights.part(tf.minimum), *biases)
+        of_each = self.bias == "both"
+        return _Signs(weights.part(tf.maximum, of_each), weights.part(tf.minimum, of_each), *biases)
 
     def prepare(self, site):
         signs = site.parameters
         plus, minus = zip(*(_by_sign(x, site.part.nonnegative_inputs) for x in site.inputs))
-        activators = _denominator(site.part, plus, minus, signs.up, signs.down, signs.activator_bias)
-        inhibitors = _denominator(site.part, plus, minus, signs.down, signs.up, signs.inhibitor_bias) if self.beta else None
+        activators = self._denominator(site.part, plus, minus, signs.up, signs.down, signs.activator_bias)
+        inhibitors = self._denominator(site.part, plus, minus, signs.down, signs.up, signs.inhibitor_bias) if self.beta else None
         return plus, minus, activators / self.alpha, None if inhibitors is None else inhibitors / -self.beta
+
+    def _denominator(self, part, plus, minus, on_plus: Weights, on_minus: Weights, bias):
+        pairs = [(xs, weights) for xs, weights in ((plus, on_plus), (minus, on_minus)) if xs[0] is not None and weights.kernels is not None]
+        z = _total(*(part.map(xs, weights) for xs, weights in pairs), bias)
+        return None if z is None else kept_from_zero(z, self.stabilizer)
 
     def apply(self, site, prepared, R):
         plus, minus, activators, inhibitors = prepared
@@ -76,12 +105,6 @@ class AlphaBeta(Rule):
 def _by_sign(x, nonnegative: bool):
     """x⁺ and x⁻; None for an x⁻ that is known to be 0."""
     return (x, None) if nonnegative else (tf.maximum(x, 0), tf.minimum(x, 0))
-
-
-def _denominator(part, plus, minus, on_plus: Weights, on_minus: Weights, bias):
-    pairs = [(xs, weights) for xs, weights in ((plus, on_plus), (minus, on_minus)) if xs[0] is not None and weights.kernels is not None]
-    z = _total(*(part.map(xs, weights) for xs, weights in pairs), bias)
-    return None if z is None else kept_from_zero(z)
 
 
 def _back(part, *pairs) -> list:
@@ -102,24 +125,81 @@ def _total(*terms):
 
 @dataclass(frozen=True)
 class Bounded(Rule):
-    """zᴮ for inputs within [l, h]: R_in = x ⊙ Wᵀs − l W⁺ᵀs − h W⁻ᵀs, s = R / (Wx − W⁺l − W⁻h) (Montavon et al. 2017, eq. 16)."""
+    """zᴮ for inputs within [l, h]: R_in = (x − l) ⊙ W⁺ᵀs + (x − h) ⊙ W⁻ᵀs, s = R / (W⁺(x − l) + W⁻(x − h)) (Montavon et al. 2017, eq. 16).
+
+    It is 0 where l = h, as of padding. `low` and `high` bound the network's input; l and h, a number for each input of the layer, are
+    what the layers before it make of them. `two_kernels` "each" splits each of two kernels that follow one another by itself, as
+    innvestigate has it: what then is missing of W has the weight x.
+    """
 
     low: float
     high: float
+    two_kernels: str | None = None
+    stabilizer: float | None = None
 
     def parameters(self, part, pattern=None):
-        weights = part.weights()
-        return weights._replace(bias=None), weights.part(tf.maximum), weights.part(tf.minimum)
+        weights, of_each = part.weights(), self.two_kernels == "each"
+        up, down = weights.part(tf.maximum, of_each), weights.part(tf.minimum, of_each)
+        return up, down, weights.without(up, down) if of_each else None
 
     def prepare(self, site):
-        (x,), (whole, up, down) = site.inputs, site.parameters
-        low, high = tf.fill(tf.shape(x), tf.cast(self.low, x.dtype)), tf.fill(tf.shape(x), tf.cast(self.high, x.dtype))
-        return kept_from_zero(site.part.map([x], whole) - site.part.map([low], up) - site.part.map([high], down))
+        (x,), (moved,) = site.inputs, site.part.moved
+        low, high = moved.ends(tf.constant(self.low, x.dtype), tf.constant(self.high, x.dtype))
+        terms = [(value, weights) for value, weights in zip((x - low, x - high, x), site.parameters) if weights is not None]
+        z = tf.add_n([site.part.map([value], weights) for value, weights in terms])
+        return [value for value, _ in terms], kept_from_zero(z, self.stabilizer)
+
+    def apply(self, site, prepared, R):
+        values, denominator = prepared
+        share = R / per_image(denominator)
+        return [tf.add_n([per_image(x) * site.part.transposed(share, weights)[0] for x, weights in zip(values, site.parameters)])]
+
+
+@dataclass(frozen=True)
+class Gated(Rule):
+    """A product of inputs, elementwise or over an axis: R_i = s_i R ∂y/∂x_i x_i / y, with shares s_i that add up to 1.
+
+    The signal takes all: gates, values of a sigmoid or softmax, have the share 0, and the others the same each (Arras et al. 2017; Ali
+    et al. 2022). Where no input or every input is a gate all have the same. For an elementwise product ∂y/∂x_i x_i / y is 1.
+    """
+
+    shares: tuple[float, ...]
+
+    def apply(self, site, prepared, R):
+        part, rows = site.part, R.shape[1]
+        inputs = [tf.repeat(x, rows, axis=0) for x in site.inputs]
+        flat = tf.reshape(R, [-1, *part.node.shape])
+        if part.node.kind == "Multiply":
+            inputs = [tf.ones_like(x) for x in inputs]
+        else:
+            flat /= kept_from_zero(part.forward(inputs, None))
+        back = tf.gradients(part.forward(inputs, None), inputs, flat)
+        return [tf.reshape(s * x * r, [-1, rows, *x.shape[1:]]) for s, x, r in zip(self.shares, inputs, back)]
+
+
+@dataclass(frozen=True)
+class Centred(Rule):
+    """LayerNormalization with its standard deviation held constant: R_i = x_i Σ_j (δ_ij − 1/N) R_j / (x_j − μ) (Ali et al. 2022).
+
+    N values are normalised together; γ cancels, and β takes nothing.
+    """
+
+    def prepare(self, site):
+        (x,) = site.inputs
+        return kept_from_zero(x - tf.reduce_mean(x, axis=site.part.node.layer.axis, keepdims=True))
 
     def apply(self, site, prepared, R):
         share = R / per_image(prepared)
-        whole, up, down = (site.part.transposed(share, weights)[0] for weights in site.parameters)
-        return [per_image(site.inputs[0]) * whole - self.low * up - self.high * down]
+        axes = [axis + 1 for axis in site.part.node.layer.axis]
+        return [per_image(site.inputs[0]) * (share - tf.reduce_mean(share, axis=axes, keepdims=True))]
+
+
+@dataclass(frozen=True)
+class Summed(Rule):
+    """An embedding: R_in of a place is the sum of R over its vector's entries."""
+
+    def apply(self, site, prepared, R):
+        return [tf.reduce_sum(R, axis=-1)]
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,13 @@ import tensorflow as tf
 from wel.networks.graph import Graph, Node
 from wel.networks.kinds import (
     ACTIVATION_LAYERS,
-    AUGMENTATIONS,
     ELEMENTWISE,
+    GATES,
     KEEP_SIGN,
     KERNELS,
     NO_OVERSHOOT,
     RESCALINGS,
+    SHAPES,
     activation_name,
     is_relu,
     never_negative,
@@ -41,11 +42,20 @@ class Weights(NamedTuple):
     kernels: tuple[tf.Tensor, ...] | None
     bias: tf.Tensor | None
 
-    def part(self, keep: Callable) -> Weights:
-        """The positive (`keep` is tf.maximum) or the negative (tf.minimum) coefficients, without bias."""
+    def part(self, keep: Callable, of_each: bool = False) -> Weights:
+        """The positive (`keep` is tf.maximum) or the negative (tf.minimum) coefficients, without bias.
+
+        `of_each`: of two kernels one after the other, the product of what is kept of each, which innvestigate takes for it.
+        """
         if not self.kernels:
             return Weights(() if keep is tf.maximum else None, None)
+        if of_each:
+            return Weights((one_kernel(tuple(keep(kernel, 0) for kernel in self.kernels)),), None)
         return Weights((keep(one_kernel(self.kernels), 0),), None)
+
+    def without(self, *others: Weights) -> Weights:
+        """What is left of the kernel when others are taken off, without bias."""
+        return Weights((one_kernel(self.kernels) - tf.add_n([one_kernel(other.kernels) for other in others]),), None)
 
     def each(self, function: Callable) -> Weights:
         """A function, elementwise and with f(0) = 0, of the kernel and of the bias; kernels that are fixed stay as they are."""
@@ -57,6 +67,18 @@ class Weights(NamedTuple):
         return Weights((tf.abs(one_kernel(self.kernels)),) if self.kernels else (), None)
 
 
+class Moved(NamedTuple):
+    """How the network's input comes to a layer, where the layers between only move its values, or rescale each by itself.
+
+    Attributes:
+        through: class names of the layers between.
+        ends: function of the least and the largest value of the input, scalars, that gives those of every value here, (1, *shape).
+    """
+
+    through: frozenset[str]
+    ends: Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+
+
 @dataclass(frozen=True, eq=False)
 class Part:
     """One part of a node.
@@ -66,7 +88,8 @@ class Part:
         role: `LINEAR`, `ACTIVATION` or `OTHER`.
         fused: whether it is the activation function of a layer that is more than that.
         input_shapes: of its inputs, without the batch dimension.
-        on_input: whether its input is the network's, as it is.
+        moved: how its inputs are the network's, each a `Moved`, None for one that is not.
+        gates: which of its inputs are gates, values of a sigmoid or softmax.
         nonnegative_inputs, nonnegative: whether its inputs, its output, are never below zero, as far as the layers tell.
     """
 
@@ -74,7 +97,8 @@ class Part:
     role: str
     fused: bool
     input_shapes: tuple[tuple[int, ...], ...]
-    on_input: bool
+    moved: tuple[Moved | None, ...]
+    gates: tuple[bool, ...]
     nonnegative_inputs: bool
 
     @property
@@ -121,8 +145,28 @@ class Part:
     def nonnegative(self) -> bool:
         if self.role == ACTIVATION:
             return never_negative(self.node.layer)
-        overshoots = getattr(self.node.layer, "interpolation", "nearest") not in NO_OVERSHOOT
-        return self.nonnegative_inputs and self.node.kind in KEEP_SIGN and not overshoots
+        return self.nonnegative_inputs and self.node.kind in KEEP_SIGN and not self._overshoots
+
+    @property
+    def is_gate(self) -> bool:
+        """Whether its output is a gate, which other values are multiplied with."""
+        if self.role == ACTIVATION and self.activation != "linear":
+            return self.activation in GATES
+        return self.node.kind == "Softmax" or (self.node.kind in SHAPES and all(self.gates))
+
+    @property
+    def moves(self) -> bool:
+        """Whether its output is its inputs' values moved, or each rescaled by itself, and nothing else."""
+        if self.role == ACTIVATION:
+            return not self.fused and self.activation == "linear"
+        if self.role == LINEAR:
+            return len(self.input_shapes) == 1 and self.diagonal
+        return self.node.kind in SHAPES and not self._overshoots
+
+    @property
+    def _overshoots(self) -> bool:
+        """Whether it interpolates beyond the values that come in."""
+        return getattr(self.node.layer, "interpolation", "nearest") not in NO_OVERSHOOT
 
     @property
     def _linear(self) -> LinearKind:
@@ -171,27 +215,44 @@ class Part:
 def parts_of(graph: Graph) -> dict[str, tuple[Part, ...]]:
     """The parts of every node but the input, in execution order."""
     found: dict[str, tuple[Part, ...]] = {}
-    same_as_input = {graph.input}
+    moved: dict[str, Moved] = {graph.input: _untouched(graph[graph.input].shape)}
     for node in graph.nodes[1:]:
-        sources = [found[name][-1] if name in found else None for name in node.inputs]
         shapes = tuple(graph[name].shape for name in node.inputs)
-        signs = all(source is not None and source.nonnegative for source in sources)
-        on_input = not same_as_input.isdisjoint(node.inputs)
-        found[node.name] = _parts(node, shapes, on_input, signs)
-        if on_input and node.kind in AUGMENTATIONS:
-            same_as_input.add(node.name)
+        sources = [found[name][-1] if name in found else None for name in node.inputs]
+        gates = tuple(source is not None and source.is_gate for source in sources)
+        nonnegative = all(source is not None and source.nonnegative for source in sources)
+        first = Part(node, _role(node, shapes), False, shapes, tuple(moved.get(name) for name in node.inputs), gates, nonnegative)
+        found[node.name] = _parts(first)
+        if first.moves and all(first.moved):
+            moved[node.name] = _moved_on(first)
     return found
 
 
-def _parts(node: Node, shapes, on_input: bool, nonnegative: bool) -> tuple[Part, ...]:
+def _parts(first: Part) -> tuple[Part, ...]:
+    """A node's first part and, where the layer has one, that of its activation function."""
+    if first.role != LINEAR or activation_name(first.node.layer) == "linear":
+        return (first,)
+    return first, Part(first.node, ACTIVATION, True, (first.node.shape,), (None,), (False,), False)
+
+
+def _role(node: Node, shapes) -> str:
     if node.kind in ACTIVATION_LAYERS:
-        return (Part(node, ACTIVATION, False, shapes, on_input, nonnegative),)
-    if not _is_linear(node, shapes):
-        return (Part(node, OTHER, False, shapes, on_input, nonnegative),)
-    linear = Part(node, LINEAR, False, shapes, on_input, nonnegative)
-    if activation_name(node.layer) == "linear":
-        return (linear,)
-    return (linear, Part(node, ACTIVATION, True, (node.shape,), False, False))
+        return ACTIVATION
+    return LINEAR if _is_linear(node, shapes) else OTHER
+
+
+def _untouched(shape: tuple[int, ...]) -> Moved:
+    return Moved(frozenset(), lambda low, high: (tf.fill([1, *shape], low), tf.fill([1, *shape], high)))
+
+
+def _moved_on(part: Part) -> Moved:
+    """A part's output, its inputs being the network's moved or rescaled."""
+
+    def ends(low, high):
+        one, other = (part.forward(list(several), None) for several in zip(*(source.ends(low, high) for source in part.moved)))
+        return tf.minimum(one, other), tf.maximum(one, other)
+
+    return Moved(frozenset({part.node.kind}).union(*(source.through for source in part.moved)), ends)
 
 
 def _is_linear(node: Node, shapes) -> bool:

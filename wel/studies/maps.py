@@ -4,9 +4,12 @@ With g(x) the gradient of the class's logit at x and r the reference,
 
     input_x_gradient        x ∘ g(x)
     smoothgrad              mean of g(x + noise_k), noise_k ~ N(0, (noise_scale · (max x − min x))²)
-    integrated_gradients    (x − r) ∘ mean of g(x_k), k = 0 … steps − 1:
-        corrected           x_k = r + (x − r)(k + ½)/steps, the midpoint rule on the way from r to x
-        paper               x_k = x + (x − r) k/steps, as innvestigate 1.0.8 has it: its way begins at x and leads away from r
+    integrated_gradients    (x − r) ∘ mean of g(begin + t_k (x − r)), with n steps and the option `rule`:
+        corrected           begin = r, so the way leads from r to x; rule "midpoint", t_k = (k + ½)/n, k = 0 … n − 1
+        paper               begin = x, as innvestigate 1.0.8 and 1.0.9 have it: the way begins at x and leads away from r; rule "left",
+                            t_k = k/n, k = 0 … n − 1
+        rule "trapezoid"    t_k = k/n, k = 0 … n, the two ends with half the weight
+        `corrected` with rule "left" is what innvestigate 2.1.2 computes
     excitation_backprop     LRP α1β0
     contrastive_lrp         max(0, R(class) − R(others)), the class's relevance being shared equally by all other classes in the second
     contrastive_excitation_backprop     at the layer below the last one with weights, LRP α1β0 of the class minus the same with
@@ -25,7 +28,7 @@ from wel.backends import find_backend
 from wel.backends.request import Opened, Request, relevance_at
 from wel.errors import UnsupportedError, check_whole, invalid
 from wel.measures.vectors import random_vectors
-from wel.methods.registry import METHODS, Method, check_semantics, find_method
+from wel.methods.registry import BY_SEMANTICS, METHODS, Method, check_semantics, find_method
 from wel.networks.graph import Node
 from wel.networks.network import Network
 from wel.studies.study import settled_options
@@ -165,23 +168,34 @@ def _integrated_gradients(query: _Query) -> np.ndarray:
     difference, steps = query.images - query.options["reference"], query.options["steps"]
     corrected = query.request.semantics == "corrected"
     begin = np.broadcast_to(query.options["reference"], query.images.shape) if corrected else query.images
-    shares = (np.arange(steps, dtype="float32") + (0.5 if corrected else 0.0)) / steps
+    rule = query.options["rule"]
+    shares, weights = _quadrature(("midpoint" if corrected else "left") if rule == BY_SEMANTICS else rule, steps)
     shares = shares.reshape(-1, *[1] * (query.images.ndim - 1))
-    return difference * _mean_gradients(query, lambda index: begin[index] + shares * difference[index])
+    return difference * _mean_gradients(query, lambda index: begin[index] + shares * difference[index], weights)
 
 
-def _mean_gradients(query: _Query, points: Callable[[int], np.ndarray]) -> np.ndarray:
-    """For every image the mean gradient at its `points(index)`, (points, *input shape)."""
+def _quadrature(rule: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where a rule evaluates a function on [0, 1], and with which weights: float32."""
+    places = np.arange(steps + (rule == "trapezoid"), dtype="float32")
+    weights = np.ones_like(places)
+    if rule == "trapezoid":
+        weights[[0, -1]] = 0.5
+    return (places + (0.5 if rule == "midpoint" else 0.0)) / steps, weights
+
+
+def _mean_gradients(query: _Query, points: Callable[[int], np.ndarray], weights: np.ndarray | None = None) -> np.ndarray:
+    """For every image the mean gradient at its `points(index)`, (points, *input shape), weighted or not."""
     request = query.behind()
     opened = find_backend(query.backend, request.method).open(query.net)
     # one image at a time: what is computed together, and so its rounding, does not depend on the other images
-    return np.stack([_mean_gradient(query.net, opened, request, points(i).astype("float32"), head) for i, head in enumerate(query.head)])
+    gradients = (_gradients(query.net, opened, request, points(i).astype("float32"), head) for i, head in enumerate(query.head))
+    return np.stack([np.average(one, axis=0, weights=weights) for one in gradients])
 
 
-def _mean_gradient(net: Network, opened: Opened, request: Request, points: np.ndarray, head: np.ndarray) -> np.ndarray:
+def _gradients(net: Network, opened: Opened, request: Request, points: np.ndarray, head: np.ndarray) -> np.ndarray:
     vectors = np.broadcast_to(head, (len(points), 1, *head.shape))
     read = relevance_at(opened, request, points, net.graph.output, vectors, [net.graph.input])[net.graph.input]
-    return read[:, 0].mean(axis=0, dtype="float64")
+    return read[:, 0].astype("float64")
 
 
 def _contrastive_lrp(query: _Query) -> np.ndarray:

@@ -50,7 +50,7 @@ def relevance(
     vectors = net.checked_vectors(vectors, start, len(images))
     names = net.layers_below(start, at)
     found = find_backend(backend, chosen)
-    found.check(chosen, semantics, net.graph)
+    found.check(chosen, semantics, net.graph, ([start], list(names.values())))
     request = Request(chosen, semantics, settled_options(net, chosen, options, images))
     read = relevance_at(found.open(net), request, images, start, vectors, list(names.values()))
     return {shown: read[name] for shown, name in names.items()}

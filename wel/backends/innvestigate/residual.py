@@ -14,9 +14,12 @@ from typing import Callable, NamedTuple
 
 import innvestigate.analyzer.relevance_based.relevance_rule as rrule
 import innvestigate.backend as ibackend
+import innvestigate.backend.checks as ichecks
 import innvestigate.backend.graph as igraph
 import tensorflow as tf
 from innvestigate.analyzer.relevance_based.relevance_analyzer import BatchNormalizationReverseLayer
+
+from wel.networks.kinds import IDENTITIES
 
 PAPER_CLIP = (0.0, 1000.0)
 
@@ -77,6 +80,20 @@ def alpha_beta_rule(alpha: float, beta: float, semantics: str) -> type:
 
 def _without_bias(layer, kernels: list, part: str):
     return igraph.copy_layer_wo_activation(layer, keep_bias=False, weights=kernels, name_template=f"reversed_{part}_%s")
+
+
+def bounded_rule(layer, low, high) -> Callable:
+    """zᴮ with bounds of its own for every input, (1, *shape): R_in = (x − l) W⁺ᵀs + (x − h) W⁻ᵀs, exactly 0 where l = h."""
+    kernels = layer.weights[:-1] if getattr(layer, "use_bias", False) else layer.weights
+    up, down = (_without_bias(layer, [keep(k, 0.0) for k in kernels], f"bounded_{keep.__name__}") for keep in (tf.maximum, tf.minimum))
+
+    def apply(Xs, Ys, Rs, _state):
+        above, below = Xs[0] - low, Xs[0] - high
+        forward_up, forward_down = up(above), down(below)
+        share = ibackend.safe_divide(Rs[0], forward_up + forward_down)
+        return [above * tf.gradients(forward_up, above, share)[0] + below * tf.gradients(forward_down, below, share)[0]]
+
+    return apply
 
 
 def batch_norm_rule(alpha: float, beta: float, semantics: str) -> Callable:
@@ -171,6 +188,14 @@ def affine(layer, x):
     shape = [1] * x.shape.rank
     shape[_axis(layer)] = -1
     return tf.reshape(scale, shape), tf.reshape(shift, shape)
+
+
+def affine_map(layer, xs: list):
+    """What a layer that moves or rescales values does to its inputs in inference; nothing of it becomes part of the model."""
+    if ichecks.is_batch_normalization_layer(layer):
+        scale, shift = affine(layer, xs[0])
+        return xs[0] * scale + shift
+    return xs[0] if type(layer).__name__ in IDENTITIES else layer.call(xs if len(xs) > 1 else xs[0])
 
 
 def _axis(layer) -> int:

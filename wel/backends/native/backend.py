@@ -13,7 +13,7 @@ from wel.backends.native.fast import accelerated
 from wel.backends.native.memory import images_within
 from wel.backends.native.sweep import Sweep
 from wel.backends.request import Measure, Precision, Request, Whole
-from wel.methods.composites import flow_of, registrations, rules_for, scalars
+from wel.methods.composites import Between, check_rules, flow_of, registrations, rules_for, scalars
 from wel.methods.registry import METHODS, Method
 from wel.networks.graph import Graph
 from wel.networks.kernels import kernel_layers
@@ -34,9 +34,9 @@ class NativeBackend:
         self._compiled: weakref.WeakKeyDictionary[Network, dict] = weakref.WeakKeyDictionary()
         self._registrations = registrations()
 
-    def check(self, method: Method, semantics: str, graph: Graph) -> None:
+    def check(self, method: Method, semantics: str, graph: Graph, between: Between | None = None) -> None:
         """Raises UnsupportedError, saying which layer has no rule, for a method that cannot be computed for a network."""
-        rules_for(graph, method.name, semantics, method.defaults)
+        check_rules(method, graph, semantics, between)
 
     def open(self, net: Network, precision: Precision = Precision()) -> NativeNetwork:
         """The network with the weights that it has now.
@@ -121,7 +121,7 @@ class NativeNetwork:
         (count,) = set(rows.values())
         sweep = Sweep(
             self._graph,
-            accelerated(rules_for(self._graph, request.method.name, request.semantics, request.options)),
+            accelerated(rules_for(self._graph, request.method.name, request.semantics, request.options, (rows, at))),
             frozenset(rows),
             count,
             frozenset(at),
