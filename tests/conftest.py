@@ -6,6 +6,7 @@ They live as long as the test session: a test that changes weights builds its ow
 from __future__ import annotations
 
 import gc
+import io
 import os
 import signal
 from functools import lru_cache
@@ -46,6 +47,19 @@ def pytest_collection_finish():
     """What is there now stays, and compiling graphs makes many objects: a garbage collection of all of them every time takes an eighth."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
+
+
+def _looked_at_here(check, *arguments: str, content: bytes = b"", seconds: float) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+        check(*arguments)
+
+
+@pytest.fixture(autouse=True)
+def looked_at_here(request, monkeypatch):
+    """HDF5 files are looked at in this process, save in tests marked `apart`: a process for each takes a sixth of a second."""
+    if request.node.get_closest_marker("apart") is None:
+        monkeypatch.setattr("wel.modelfiles.hdf5.check_apart", _looked_at_here)
 
 
 def randomized(model, seed: int = 0):

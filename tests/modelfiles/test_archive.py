@@ -10,6 +10,8 @@ import pytest
 from wel.errors import WelError
 from wel.modelfiles import archive
 
+pytestmark = pytest.mark.apart
+
 
 @pytest.fixture
 def path(functional, tmp_path):

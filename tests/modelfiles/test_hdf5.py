@@ -11,6 +11,8 @@ import pytest
 from wel.errors import WelError
 from wel.modelfiles import hdf5
 
+pytestmark = pytest.mark.apart
+
 
 @pytest.fixture
 def make(tmp_path):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hostile import CASES, LEFT_OUT, Files
+from hostile import CASES, CONTAINERS, LEFT_OUT, Files
 
 from wel.errors import WelError
 from wel.networks.loading import load
@@ -44,12 +44,13 @@ def test_there_are_enough():
     assert len(CASES) >= 200
 
 
+@pytest.mark.apart
 def test_the_network_itself_is_read(base):
     for name in ("net.h5", "net.keras", "net.json"):
         assert load(base / name, **arguments(base / name, base)).layers == ["image", "conv", "steps", "flatten", "dense"]
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [pytest.param(case, marks=pytest.mark.apart if case in CONTAINERS else ()) for case in CASES])
 def test_one_sentence_and_no_code(case, base, tmp_path):
     make, sentence = CASES[case]
     files = Files(base, tmp_path)
