@@ -60,7 +60,6 @@ CASES = [
     (lambda x: tf.maximum(0.0, tf.maximum(x, 0)), ["ReLU", "ReLU"]),
     (lambda x: tf.maximum(x, 0.2), ["TFOpLambda"]),
     (lambda x: x * tf.Variable(2.0), ["TFOpLambda"]),  # which may change
-    (lambda x: tf.keras.backend.batch_flatten(x), ["Reshape"]),
     (lambda x: x / tf.nn.relu6(x + 3), ["Rescaling", "ReLU", "TFOpLambda"]),
     (lambda x: tf.add_n([x, x, tf.nn.relu(x)]), ["ReLU", "Add"]),
     (lambda x: tf.concat([x, tf.nn.relu(x)], -1), ["ReLU", "Concatenate"]),

@@ -372,7 +372,6 @@ def rescaled():
         ("lrp_alpha1_beta0", "paper"),
         ("lrp_alpha1_beta0", "corrected"),
         ("lrp_alpha2_beta1", "paper"),
-        ("deep_taylor", "paper"),
         ("deep_taylor", "corrected"),
         ("deeplift_rescale", "corrected"),
         ("deeplift_reveal_cancel", "paper"),

@@ -113,13 +113,17 @@ def rules_for(graph: Graph, method: str, semantics: str, options: Mapping[str, A
     """
     known, key = _built.setdefault(graph, {}), (method, semantics, scalars(options))
     if key not in known:
-        known[key] = _choices(method, _Setting(semantics, dict(options), graph, parts_of(graph)))
+        known[key] = _build(graph, method, semantics, options)
     chosen, needed = known[key], _needed(graph, method, between)
     missing = _without_rule(chosen, needed)
     if missing is not None:
         raise _refusal(method, missing, _Setting(semantics, {}, graph, parts_of(graph)), needed)
     # the base class computes a part's output, and that is all that is asked of the others
     return {name: tuple((part, rule or Rule()) for part, rule in pairs) for name, pairs in chosen.items()}
+
+
+def _build(graph: Graph, method: str, semantics: str, options: Mapping[str, Any]) -> Choices:
+    return _choices(method, _Setting(semantics, dict(options), graph, parts_of(graph)))
 
 
 def scalars(options: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:

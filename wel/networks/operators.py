@@ -246,7 +246,6 @@ LAYERS: dict[str, Callable[[Call], Layer | None]] = {
     "reshape": _reshaped,
     "expand_dims": _reshaped,
     "squeeze": _reshaped,
-    "keras.backend.batch_flatten": _reshaped,
     "transpose": _permuted,
     "math.reduce_mean": _pooled("Average"),
     "math.reduce_max": _pooled("Max"),
