@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from conftest import randomized
 from deeplift_replica import DeepLiftReplica
 from engines import Opened, assert_equals_replica, vectors_for
@@ -576,3 +577,15 @@ def test_what_biases_and_epsilon_absorb(method, kept):
     products = x[:, None] * weights
     shares = kept(x @ weights + bias, bias, np.maximum(products, 0).sum(0), np.minimum(products, 0).sum(0))
     np.testing.assert_allclose(found.sum(), R @ shares, rtol=1e-9)
+
+
+def test_nothing_goes_through_a_condition():
+    x = tf.keras.layers.Input((6,))
+    h = tf.keras.layers.Dense(5)(x)
+    model = tf.keras.Model(x, tf.keras.layers.Dense(3)(tf.where(h > 0, h, 0.1 * h)))
+    net, inputs = wel.load(model), np.random.default_rng(0).random((4, 6), dtype="float32") - 0.5
+    found = wel.relevance(net, "gradient", inputs, vectors=np.ones((4, 1, 3), "float32"), at="input")["input"][:, 0]
+    with tf.GradientTape() as tape:
+        tape.watch(given := tf.constant(inputs))
+        z = model(given)
+    np.testing.assert_allclose(found, tape.gradient(z, given), atol=1e-6)

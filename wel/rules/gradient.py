@@ -55,8 +55,14 @@ class Gradient(Rule):
             back = part.derivative(lambda xs: part.forward(xs, None), flat)
         else:
             inputs = [tf.repeat(x, rows, axis=0) for x in site.inputs]
-            back = tf.gradients(part.forward(inputs, None), inputs, flat, unconnected_gradients="zero")
+            back = self._back(part.forward(inputs, None), inputs, flat)
         return [tf.reshape(x, [-1, rows, *shape]) for x, shape in zip(back, part.input_shapes)]
+
+    def _back(self, y: tf.Tensor, inputs: list[tf.Tensor], R: tf.Tensor) -> list[tf.Tensor]:
+        """Nothing goes through what is no number, such as the condition x > 0 of a `tf.where`."""
+        smooth = [x for x in inputs if x.dtype.is_floating] if y.dtype.is_floating else []
+        found = iter(tf.gradients(y, smooth, R, unconnected_gradients="zero") if smooth else ())
+        return [next(found) if any(x is one for one in smooth) else tf.zeros(tf.shape(x), R.dtype) for x in inputs]
 
 
 @dataclass(frozen=True)

@@ -185,7 +185,9 @@ class Part:
         if self.role == LINEAR and self.has_kernel:
             return self.map(inputs, weights)
         # TensorFlow interpolates in float32 whatever comes in
-        return tf.cast(self.node.apply(list(inputs)), inputs[0].dtype)
+        y = self.node.apply(list(inputs))
+        floating = next((x.dtype for x in inputs if x.dtype.is_floating), None)
+        return tf.cast(y, floating) if floating and y.dtype.is_floating else y
 
     def map(self, inputs: Sequence[tf.Tensor], weights: Weights) -> tf.Tensor:
         """Wx + b."""
