@@ -22,6 +22,16 @@ class UnsupportedError(WelError):
         self.reason = reason
 
 
+def of_method(method: str, words: str) -> str:
+    """A sentence on a method: "Method 'lrp_z' has no rule for layer 'x' (tanh)."."""
+    return f"Method '{method}' {words}"
+
+
+def words_on(method: str, sentence: str) -> str:
+    """The words of a sentence that `of_method` made, "has no rule for …"; another sentence as it is."""
+    return sentence.removeprefix(of_method(method, ""))
+
+
 def invalid(name: str, received: object, expected: str) -> WelError:
     """The error for a bad argument, worded as Keras words it: "Invalid value for `x`: … Expected …"."""
     return WelError(f"Invalid value for `{name}`: {received!r}. Expected {expected}.")

@@ -142,7 +142,7 @@ def test_which_methods_apply_is_one_short_cell(tmp_path, capsys):
     applies = {row[0]: row[2] for row in rows(printed) if row[0]}
     assert list(applies) == list(METHODS)  # a method's name is in one line
     assert applies["gradient"] == applies["smoothgrad"] == "yes"
-    assert applies["lrp_z"].startswith("no rule for layer 'norm'")
+    assert applies["lrp_z"].startswith("has no rule for layer 'norm'")
 
 
 def test_a_method_that_does_not_apply_is_refused_in_one_line(tmp_path, capsys):

@@ -115,7 +115,8 @@ def test_methods_that_do_not_apply_are_named(pictures, tmp_path, capsys):
     Sequential(stack).save(tmp_path / "tanh.h5")
     assert run("random-logit", "--model", tmp_path / "tanh.h5", "--images", pictures, "--limit", 1, "--out", tmp_path / "run") == 0
     printed = capsys.readouterr().out
-    assert "Left out: rectgrad. Method 'rectgrad' " in printed and "Left out: pattern_net. " in printed
+    assert "Left out: guided_backprop, deconvnet, rectgrad, deep_taylor. Each has no rule for layer " in printed
+    assert "Left out: pattern_net, pattern_attribution. Each needs patterns of this network." in printed
 
 
 def assert_one_sentence(stderr: str, sentence: str) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from wel.backends.process import Worker, write_network
 from wel.backends.request import Measure, Precision, Request
-from wel.errors import UnsupportedError
+from wel.errors import UnsupportedError, of_method
 from wel.methods.registry import LRP, TAYLOR, Method
 from wel.networks.graph import Graph
 from wel.networks.kernels import why_no_pattern
@@ -165,21 +165,21 @@ def why_not_wrapped(method: Method, graph: Graph, semantics: str = "paper") -> s
     if method.wrapped == "deeplift":
         for node in graph.nodes:
             if node.kind not in DEEPLIFT or activation_name(node.layer) not in DEEPLIFT_ACTIVATIONS or _is_limited(node.layer):
-                return f"Method '{method.name}' has no rule for layer '{node.name}' ({node.kind}, {activation_name(node.layer)})."
+                return of_method(method.name, f"has no rule for layer '{node.name}' ({node.kind}, {activation_name(node.layer)}).")
     if method.relu_only:
         for node in graph.nodes:
             if not _is_relu_or_linear(node.layer):
-                return f"Method '{method.name}' is defined for ReLU networks only; layer '{node.name}' has {activation_name(node.layer)}."
+                return of_method(method.name, f"is defined for ReLU networks only; layer '{node.name}' has {activation_name(node.layer)}.")
     if "patterns" in method.options:
         for node in graph.nodes:
             kind = why_no_pattern(node.layer)
             if kind:
-                return f"Method '{method.name}' has no pattern for layer '{node.name}' ({kind})."
+                return of_method(method.name, f"has no pattern for layer '{node.name}' ({kind}).")
     known = _known(method, semantics)
     for node in graph.nodes:
         # innvestigate has no gradient of a lookup, not even 0
         if (known is not None and node.kind not in known) or (node.kind in LOOKUPS and method.family != LRP):
-            return f"Method '{method.name}' has no rule for layer '{node.name}' ({node.kind})."
+            return of_method(method.name, f"has no rule for layer '{node.name}' ({node.kind}).")
     return None
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Mapping, Sequence
 
+from wel.errors import words_on
+
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
@@ -42,10 +44,13 @@ def method_names(rows: pd.DataFrame) -> list[str]:
 
 
 def print_left_out(screen: Console, reasons: Mapping[str, str]) -> None:
-    """A line for everything that was left out, and why; what has one reason stands in one line."""
-    for reason in dict.fromkeys(reasons.values()):
-        names = [name for name, other in reasons.items() if other == reason]
-        screen.print(f"Left out: {', '.join(names)}. {reason}", **PLAIN)
+    """A line for everything that was left out, and why; what is left out for one reason stands in one line."""
+    alike: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        alike.setdefault(words_on(name, reason), []).append(name)
+    for words, names in alike.items():
+        alone = len(names) == 1 or words == reasons[names[0]]
+        screen.print(f"Left out: {', '.join(names)}. {reasons[names[0]] if alone else f'Each {words}'}", **PLAIN)
 
 
 def console() -> Console:

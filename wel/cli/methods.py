@@ -9,7 +9,7 @@ import typer
 
 from wel.cli import flags
 from wel.cli.console import PLAIN, console, number, printable, size
-from wel.errors import invalid
+from wel.errors import invalid, words_on
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -143,7 +143,7 @@ def _applies(method: Method, net: Network) -> str:
     """ "yes", or why not, without what the row says already."""
     from wel.methods.composites import why_not  # imports TensorFlow
 
-    return (why_not(method, net.graph) or "yes").removeprefix(f"Method '{method.name}' has ")
+    return words_on(method.name, why_not(method, net.graph) or "yes")
 
 
 def _backends(method: Method) -> str:

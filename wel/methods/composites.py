@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from wel.errors import UnsupportedError, invalid, one_of
+from wel.errors import UnsupportedError, invalid, of_method, one_of
 from wel.methods.registry import CSC_METHODS, DEEPLIFT, METHODS, PATTERN, Method
 from wel.networks.graph import Graph
 from wel.networks.kernels import folded_norms, why_no_pattern
@@ -168,7 +168,7 @@ def _refusal(method: str, part: Part, setting: _Setting, needed: Collection[str]
     others = {name: replace(setting, options={}) for name in CSC_METHODS}
     applying = [name for name, other in others.items() if _without_rule(_choices(name, other), needed) is None]
     kind = _registered_as(part)
-    reason = f"Method '{method}' has no rule for layer '{part.node.name}' ({kind})."
+    reason = of_method(method, f"has no rule for layer '{part.node.name}' ({kind}).")
     return UnsupportedError(reason, f"Expected {one_of(applying)}, or a rule of your own: wel.register_rule({kind!r}, rule).")
 
 
@@ -416,6 +416,6 @@ def check_rules(method: Method, graph: Graph, semantics: str = "paper", between:
     """
     lookup = next((node for node in graph.nodes if node.kind in LOOKUPS), None)
     if method.between_inputs and lookup is not None:
-        reason = f"Method '{method.name}' computes the network between its inputs, and layer '{lookup.name}' ({lookup.kind}) "
+        reason = of_method(method.name, f"computes the network between its inputs, and layer '{lookup.name}' ({lookup.kind}) ")
         raise UnsupportedError(f"{reason}looks whole numbers up, which have nothing between them.")
     rules_for(graph, method.name, semantics, method.defaults, between)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable, ClassVar, Mapping, Sequence
 
 import numpy as np
 
-from wel.errors import UnsupportedError, check_whole, invalid, one_of
+from wel.errors import UnsupportedError, check_whole, invalid, of_method, one_of
 
 if TYPE_CHECKING:
     from wel.methods.registry import Method
@@ -151,7 +151,7 @@ def settle_options(method: Method, given: Mapping[str, Any], images: np.ndarray)
 def _settled(method: Method, name: str, value: Any, images: np.ndarray) -> Any:
     option = method.options[name]
     if value is None and option.needed:
-        message = f"Method '{method.name}' needs {option.needed} of this network."
+        message = of_method(method.name, f"needs {option.needed} of this network.")
         raise UnsupportedError(message, f"Expected the option {name}=[array, …].")
     return option.settled(name, value, images)
 

@@ -26,7 +26,7 @@ import numpy as np
 
 from wel.backends import find_backend
 from wel.backends.request import Opened, Request, relevance_at
-from wel.errors import UnsupportedError, check_whole, invalid
+from wel.errors import UnsupportedError, check_whole, invalid, of_method
 from wel.measures.vectors import random_vectors
 from wel.methods.registry import BY_SEMANTICS, METHODS, Method, check_semantics, find_method
 from wel.networks.graph import Node
@@ -201,7 +201,7 @@ def _gradients(net: Network, opened: Opened, request: Request, points: np.ndarra
 def _contrastive_lrp(query: _Query) -> np.ndarray:
     classes = query.head.shape[1]
     if classes < 2:
-        raise UnsupportedError("Method 'contrastive_lrp' needs two classes or more to compare. Received a network with one logit.")
+        raise UnsupportedError(of_method("contrastive_lrp", "needs two classes or more to compare. Received a network with one logit."))
     total = query.head.sum(axis=1, keepdims=True)
     others = np.where(query.head == 0, total / (classes - 1), 0)
     # two vectors, not their difference: Add cuts negative relevance off in `paper`
@@ -214,7 +214,7 @@ def _contrastive_excitation_backprop(query: _Query) -> np.ndarray:
     below = top.inputs[0]
     if below == query.net.graph.input:
         name = query.request.method.name
-        raise UnsupportedError(f"Method '{name}' needs a layer below the last one with weights, '{top.name}', to contrast at.")
+        raise UnsupportedError(of_method(name, f"needs a layer below the last one with weights, '{top.name}', to contrast at."))
     request = query.behind()
     excited = query.relevance(request, query.head[:, None], at=below)
     with _negated(top.layer):
@@ -231,7 +231,7 @@ def _top_kernel(net: Network) -> Node:
     called = sum(node.layer is top.layer for node in graph.nodes)
     if called > 1 or not hasattr(top.layer, "kernel"):
         received = f"'{top.name}' ({top.kind}{', called more than once' if called > 1 else ''})"
-        raise UnsupportedError(f"Method 'contrastive_excitation_backprop' needs a last layer with a kernel. Received {received}.")
+        raise UnsupportedError(of_method("contrastive_excitation_backprop", f"needs a last layer with a kernel. Received {received}."))
     return top
 
 
