@@ -53,6 +53,12 @@ def test_alias_translates_in_both_directions(known, plain):
     assert plain.alias("output") == "dense"
 
 
+@pytest.mark.parametrize("count", [1, 32, 70])
+def test_logits_are_those_of_keras(plain, nested, count):
+    images = np.random.default_rng(0).random((count, 8, 8, 3), dtype="float32")
+    np.testing.assert_array_equal(plain.logits(images), nested.predict(images, verbose=0))
+
+
 def test_shown_is_the_name_in_tables_and_can_be_given_back(known, plain):
     assert [known.shown(name) for name in known.layers] == ["input", "c1", "c2", "pool", "flatten", "hidden", "top"]
     for net in (known, plain):

@@ -230,6 +230,10 @@ def test_the_command(tmp_path, capsys):
     ratios = pd.read_csv(out / "singular_values.csv", float_precision="round_trip")
     weights = ratios.query("quantity == 'weights' and place == 'layer' and matrix == 'tap'")
     assert f"{weights['product'].iloc[-1]:.3g}" in printed and "Effective rank at the input" in printed
+    # the bundled patterns have a dominant direction where the weights have none
+    products = ratios.groupby(["quantity", "matrix", "place"])["product"].last()
+    for place in ("layer", "between"):
+        assert products["pattern_weights", "tap", place] > 5 * products["weights", "tap", place]
 
 
 def test_the_command_without_patterns_or_a_single_path(residual, images, tmp_path, capsys):

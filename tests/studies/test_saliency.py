@@ -500,7 +500,7 @@ def test_the_command_gives_the_librarys_maps(model, folder, pixels, tmp_path, ca
 
 def test_methods_that_do_not_apply_are_named(model, folder, tmp_path, capsys):
     assert run("saliency", "--model", model, "--images", folder, "--limit", 1, "--out", tmp_path / "run") == 0
-    assert "Left out: pattern_net, pattern_attribution. Each needs patterns" in capsys.readouterr().out
+    assert "Left out: pattern_net, pattern_attribution. Each needs patterns of this network." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

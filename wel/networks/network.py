@@ -15,6 +15,8 @@ from wel.networks.graph import Graph, build_graph
 from wel.networks.kinds import CONSTANTS
 from wel.networks.zoo import Architecture
 
+PREDICTED_AT_ONCE = 32  # images, as in Keras's `predict`
+
 
 class Network:
     """A Keras model that ends in logits, with its layer graph and layer names; weights that are not finite are refused.
@@ -72,6 +74,15 @@ class Network:
             message = f"Invalid value for `net`: its output has shape {self.output_shape}. Expected one vector of logits"
             raise WelError(f"{message}; `output_index` makes one of an output with several places.")
         return self.output_shape[0]
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """The model's output for images (n, *input shape), (n, *output shape).
+
+        The numbers of Keras's `predict`, in its batches, without the input pipeline that it sets up in every call: 20 ms, more than a
+        small network takes.
+        """
+        batches = [images[first : first + PREDICTED_AT_ONCE] for first in range(0, len(images), PREDICTED_AT_ONCE)]
+        return np.concatenate([self.model.predict_on_batch(batch) for batch in batches])
 
     @property
     def class_names(self) -> tuple[str, ...] | None:

@@ -78,7 +78,7 @@ def true_classes(net: Network, images: np.ndarray, given: Sequence[int | None] |
         raise invalid("classes", given, f"{len(images)} whole numbers from 0 to {told - 1}, or None where the class is not known")
     if count == 1:
         given = [None] * len(images)
-    predicted = net.model.predict(images, verbose=0).argmax(axis=1) if None in given else given
+    predicted = net.logits(images).argmax(axis=1) if None in given else given
     index = np.array([top if one is None else one for one, top in zip(given, predicted)], dtype="int64")
     return Classes(index, np.array(["prediction" if one is None else "label" for one in given]))
 

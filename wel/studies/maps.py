@@ -123,7 +123,7 @@ def class_vectors(net: Network, method: Method, images: np.ndarray, classes: Seq
     chosen = None if classes is None else _checked_classes(classes, len(images), count)
     if chosen is not None and method.head == "one":
         return one_hot(chosen, count)
-    logits = net.model.predict(images, verbose=0)
+    logits = net.logits(images)
     onehot = one_hot(logits.argmax(axis=1) if chosen is None else chosen, count)
     return onehot if method.head == "one" else onehot * logits
 

@@ -180,7 +180,7 @@ def cell_name(cell: Cell) -> tuple[str, str]:
 
 
 def _images(study: MapStudy) -> pd.DataFrame:
-    logits = study.net.model.predict(study.images, verbose=0)
+    logits = study.net.logits(study.images)
     likely = np.argsort(-logits, axis=1, kind="stable")[:, :MOST_LIKELY]
     return pd.DataFrame(
         {
