@@ -15,6 +15,8 @@ from functools import lru_cache
 for setting in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
     os.environ.setdefault(setting, "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# `tensorflow.keras` is Keras 2 in these tests, whatever TensorFlow it is; those of Keras 3 import keras
+os.environ["TF_USE_LEGACY_KERAS"] = "1"
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402

@@ -15,6 +15,7 @@ from wel import __version__
 from wel.errors import check_whole, invalid, one_of
 from wel.images.cifar10 import Cifar10, Split, load_cifar10
 from wel.images.preprocessing import parse_preprocessing
+from wel.keras.two import keras2
 from wel.networks.zoo import architecture
 from wel.system.files import file_sha256, written_whole
 from wel.system.progress import progress
@@ -96,8 +97,8 @@ class _Training:
 
     def __init__(self, name: str, recipe: Recipe, steps: int, seed: int, folder: Path):
         import tensorflow as tf
-        from tensorflow import keras
 
+        keras = keras2()
         keras.utils.set_random_seed(seed)
         self.steps = steps
         self.network = _mixed_precision(name)
@@ -128,8 +129,7 @@ class _Training:
 
 
 def _mixed_precision(name: str):
-    from tensorflow import keras
-
+    keras = keras2()
     arch = architecture(name)
     before = keras.mixed_precision.global_policy()
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
@@ -140,8 +140,7 @@ def _mixed_precision(name: str):
 
 
 def _optimizer(recipe: Recipe, steps: int):
-    from tensorflow import keras
-
+    keras = keras2()
     warmup = recipe.warmup_epochs * steps
     rate = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=0.0,

@@ -372,7 +372,7 @@ def test_operations_are_applied_but_not_rebuilt(images):
     model = randomized(Model(source, tf.concat([x, source, tf.nn.relu(features=x)], axis=3)[:, 1:-1]))
     graph = build_graph(model)
     np.testing.assert_allclose(replayed(graph, images)[graph.output], model.predict(images, verbose=0), atol=1e-6)
-    with pytest.raises(WelError, match=r"^Layer 'tf\..*' is a bare TensorFlow operation\. Expected Keras layers only"):
+    with pytest.raises(WelError, match=r"^Layer 'tf\..*' is a bare operation\. Expected Keras layers only"):
         graph.flat_config()
 
 

@@ -12,7 +12,6 @@ import wel
 from wel.errors import WelError
 from wel.methods.composites import PASSING
 from wel.methods.registry import CSC_METHODS, METHODS
-from wel.networks.inputs import FIXED
 from wel.networks.kinds import CONSTANTS
 
 layers = tf.keras.layers
@@ -44,7 +43,7 @@ def test_it_computes_what_the_model_computes(siamese, net):
     np.testing.assert_allclose(net.probabilities(net.model.predict(LEFT, verbose=0)), both(siamese, LEFT), rtol=1e-6)
     # the encoder's second call is the one on the fixed input
     assert {"left", "right", "one", "one#2", "two", "two#2", "sum", "joined", "out"} == set(net.layers)
-    assert net.graph["right"].kind == FIXED and FIXED in CONSTANTS <= PASSING
+    assert net.graph["right"].kind == "Fixed" and {"Fixed"} == CONSTANTS <= PASSING
 
 
 def test_the_gradient_is_the_models_own(siamese, net):

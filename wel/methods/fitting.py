@@ -13,6 +13,7 @@ Dropout is at work, drawn anew from the seed for every image and layer.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import NamedTuple, Sequence
 
 import numpy as np
@@ -157,9 +158,7 @@ class _Forward:
     def __init__(self, graph: Graph, layers: Sequence[KernelLayer], seed: int | None):
         self._graph, self._seed = graph, seed
         self._kernels = {layer.node.name: layer.kernel for layer in layers}
-        configs = graph.flat_config()["layers"]
-        plain = [(node, config) for node, config in zip(graph.nodes, configs) if self._has_twin(node)]
-        self._twins = {node.name: _float64_twin(node, config["config"], graph) for node, config in plain}
+        self._twins = {node.name: replace(node, layer=node.recast("float64")) for node in graph.nodes if self._has_twin(node)}
 
     def _has_twin(self, node: Node) -> bool:
         return bool(node.inputs) and node.name not in self._kernels and node.kind not in REGULARIZERS
@@ -175,7 +174,7 @@ class _Forward:
                 calls.append(self._call(node, inputs[0]))
                 values[node.name] = _activated(node.layer, calls[-1].y)
             elif node.name in self._twins:
-                values[node.name] = self._twins[node.name](inputs if len(inputs) > 1 else inputs[0])
+                values[node.name] = self._twins[node.name].apply(inputs)
             else:
                 values[node.name] = inputs[0] * self._dropout(node, indices)
         return values, calls
@@ -198,14 +197,6 @@ class _Forward:
         shape = tuple(size if noise is None else noise for size, noise in zip(node.shape, fixed))
         drawn = [np.random.default_rng(np.random.SeedSequence((self._seed, name, index))).random(shape) for index in indices]
         return (np.stack(drawn) >= node.layer.rate) / (1 - node.layer.rate)
-
-
-def _float64_twin(node: Node, config: dict, graph: Graph):
-    twin = type(node.layer).from_config({**config, "dtype": "float64"})
-    if node.layer.weights:
-        twin.build((None, *graph[node.inputs[0]].shape))
-        twin.set_weights([array.astype("float64") for array in node.weights()])
-    return twin
 
 
 def _activated(layer, y):

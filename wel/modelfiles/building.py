@@ -12,11 +12,13 @@ from typing import Any, Iterator, Mapping
 import numpy as np
 
 from wel.errors import WelError
+from wel.keras.two import keras2, private
 from wel.modelfiles import channels_first, keras1, keras3, operators
 from wel.modelfiles.budget import variables_within
 from wel.modelfiles.configuration import MODELS, check_model
-from wel.modelfiles.conversion import FileError, assign
+from wel.modelfiles.conversion import FileError, assign, in_file_order
 from wel.modelfiles.foreign import check_own, foreign_parts, given_objects
+from wel.modelfiles.hdf5 import listed
 from wel.modelfiles.modelfile import Weights
 from wel.modelfiles.naming import leaf_layers, notes_on, order_of_layers, order_of_weights
 from wel.modelfiles.precision import in_single
@@ -103,8 +105,7 @@ class Building:
         return given
 
     def _built(self, configuration: dict) -> Any:
-        from tensorflow import keras
-
+        keras = keras2()
         given = self._check(configuration)
         with loading_scope(given, self._rules.allow_code), variables_within(self._numbers), _code_told(configuration):
             model = keras.models.model_from_json(json.dumps(configuration))
@@ -137,18 +138,15 @@ def _load_named(model: Any, root: Any, weights: Weights) -> tuple[str, ...]:
 
     Keras 2 takes both in the file's order, in which the weights of a nested model that was frozen come last.
     """
-    from keras.src.saving.legacy.hdf5_format import _legacy_weights as in_file_order
-    from keras.src.saving.legacy.hdf5_format import load_attributes_from_hdf5_group as listed
-    from keras.src.saving.legacy.hdf5_format import preprocess_weights_for_loading as preprocessed
-
+    preprocessed = private("preprocess_weights_for_loading")
     stored = {name: names for name in listed(root, "layer_names") if (names := listed(root[name], "weight_names"))}
-    layers = [layer for layer in model.layers if in_file_order(layer)]
+    layers = [layer for layer in model.layers if in_file_order([layer])]
     if len(stored) != len(layers):
         raise WelError(f"It holds the weights of {len(stored)} layers. Expected those of {len(layers)}.")
     order = order_of_layers([layer.name for layer in layers], list(stored))
     orders = {model.name: order}
     for layer, name in zip(layers, (list(stored)[place] for place in order.places)):
-        variables = in_file_order(layer)
+        variables = in_file_order([layer])
         orders[layer.name] = order_of_weights(leaf_layers(layer), variables, stored[name])
         values = [np.asarray(root[name][stored[name][place]]) for place in orders[layer.name].places]
         assign(layer.name, variables, preprocessed(layer, values, weights.keras_version or "1", weights.backend))
@@ -164,16 +162,15 @@ def _load_named(model: Any, root: Any, weights: Weights) -> tuple[str, ...]:
 def _load_checkpoint(model: Any, file: Any) -> None:
     """The weights of Keras 2.12 to 2.15's archives and .weights.h5 files, which lie where the model's attributes do."""
     layers = CHECKPOINT if CHECKPOINT in file else LATER_CHECKPOINT
-    from keras.src.saving import saving_lib
 
-    class Store(saving_lib.H5IOStore):
+    class Store(private("H5IOStore")):
         def __init__(self):
             self.h5_file = file
 
         def get(self, path):
             return super().get(path.replace(CHECKPOINT, layers))
 
-    saving_lib._load_state(model, weights_store=Store(), assets_store=None, inner_path="", visited_trackables=set())
+    private("_load_state")(model, weights_store=Store(), assets_store=None, inner_path="", visited_trackables=set())
 
 
 def _is_plain(configuration: dict) -> bool:
@@ -219,10 +216,8 @@ def _code_told(configuration: dict) -> Iterator[None]:
 @contextmanager
 def loading_scope(given: Mapping[str, Any], allow_code: bool) -> Iterator[None]:
     """Keras finds what is given by name, and runs functions of a configuration only when that is allowed."""
-    from keras.src.saving.serialization_lib import SafeModeScope
-    from tensorflow import keras
-
-    with keras.saving.custom_object_scope(dict(given)), SafeModeScope(safe_mode=not allow_code):
+    keras = keras2()
+    with keras.saving.custom_object_scope(dict(given)), private("SafeModeScope")(safe_mode=not allow_code):
         yield
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Iterator, Mapping
 
+from wel.keras.two import keras2, private
 from wel.modelfiles.configuration import OPERATOR, objects
 from wel.modelfiles.conversion import FileError
 from wel.modelfiles.operators import operator_name
@@ -100,8 +101,7 @@ def _expected(found: list[Foreign]) -> str:
 
 def given_objects(configuration: dict, given: Mapping[str, Any]) -> dict[str, Any]:
     """What the user vouches for, or has registered with Keras, under every name of the configuration for it, such as `package>Name`."""
-    from tensorflow import keras
-
+    keras = keras2()
     names = {str(part.get(key)) for part, _ in objects(configuration) for key in ("class_name", "registered_name")}
     registered = {name: found for name in names if (found := keras.saving.get_registered_object(name)) is not None}
     return {**registered, **given, **{name: given[_short(name)] for name in names if _short(name) in given}}
@@ -166,8 +166,7 @@ def _is_known_function(name: str, given: Mapping[str, Any]) -> bool:
 
 
 def _is_given(name: str | None, given: Mapping[str, Any]) -> bool:
-    from tensorflow import keras
-
+    keras = keras2()
     return name is not None and (_short(name) in given or keras.saving.get_registered_object(name) is not None)
 
 
@@ -178,10 +177,7 @@ def _short(name: str) -> str:
 @cache
 def known_classes() -> frozenset[str]:
     """Names of Keras's layers, models, initialisers, regularisers and constraints."""
-    from keras.src import initializers
-    from keras.src.layers import serialization
-    from tensorflow import keras
-
+    keras, initializers, serialization = keras2(), private("initializers"), private("serialization")
     serialization.populate_deserializable_objects()
     initializers.populate_deserializable_objects()
     layers = {name for name, value in serialization.LOCAL.ALL_OBJECTS.items() if inspect.isclass(value)} | {"Input"}
@@ -198,9 +194,7 @@ def known_strings() -> frozenset[str]:
 @cache
 def known_activations() -> frozenset[str]:
     """Names that Keras accepts for an activation function."""
-    from keras.src import activations
-    from keras.src.utils import generic_utils
-
+    activations = private("activations")
     found: dict[str, Any] = {}
-    generic_utils.populate_dict_with_module_objects(found, (activations.activation_layers, activations), obj_filter=callable)
+    private("populate_dict_with_module_objects")(found, (activations.activation_layers, activations), obj_filter=callable)
     return frozenset(found) - NO_ACTIVATIONS

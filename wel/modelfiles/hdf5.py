@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from contextlib import contextmanager
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
@@ -18,6 +19,16 @@ WORKING_MEMORY = 1 << 29
 SECONDS = 60
 # groups and datasets in one file
 MOST_OBJECTS = 200_000
+
+
+def listed(group: Any, attribute: str) -> list[str]:
+    """The names that Keras keeps in an attribute of a group, in several (`layer_names0`, `layer_names1`, …) where one is too small."""
+    if attribute in group.attrs:
+        found = list(group.attrs[attribute])
+    else:
+        chunks = takewhile(lambda name: name in group.attrs, (f"{attribute}{number}" for number in count()))
+        found = [name for chunk in chunks for name in group.attrs[chunk]]
+    return [name.decode("utf-8") if isinstance(name, bytes) else str(name) for name in found]
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from wel.modelfiles.conversion import (
     parts,
     refused,
 )
+from wel.modelfiles.hdf5 import listed
 from wel.modelfiles.naming import notes_on, order_of_layers, order_of_weights
 from wel.modelfiles.theano_kernels import flip_kernels
 
@@ -250,8 +251,6 @@ def load_weights(model: Any, group: Any, configuration: dict) -> tuple[str, ...]
     Raises:
         WelError: when they do not fit the model.
     """
-    from keras.src.saving.legacy.hdf5_format import load_attributes_from_hdf5_group as listed
-
     with malformed_refused("Keras 1"):
         if "layer_names" not in group.attrs:
             raise refused("its weights are in the format of Keras 0, which is not read. Expected weights of Keras 1.")

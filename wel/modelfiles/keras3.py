@@ -24,6 +24,7 @@ from wel.modelfiles.conversion import (
     refused,
     triples,
 )
+from wel.modelfiles.hdf5 import listed
 from wel.modelfiles.naming import Order, leaf_layers, notes_on, order_of_layers, order_of_weights
 
 LAYERS = frozenset(
@@ -103,6 +104,17 @@ def converted(configuration: dict) -> Converted:
         if policies:
             notes.append(f"It computes in {', '.join(sorted(policies))}; here it computes in float32.")
         return Converted(_model(configuration), tuple(notes))
+
+
+def layer_in_keras2(layer: dict) -> dict:
+    """A layer's own configuration in Keras 2.14's words, of how Keras 3 writes the whole layer.
+
+    Raises:
+        WelError: for a layer or an argument that Keras 2.14 has no equal for.
+    """
+    if is_model(layer) or not _known(layer):
+        raise refused(f"Keras 2.14 has no equal for {_described(layer)}.")
+    return _layer(layer)["config"]
 
 
 def _known(layer: dict) -> bool:
@@ -253,8 +265,6 @@ def load_weights(model: Any, file: h5py.Group, configuration: dict) -> tuple[str
 
 
 def _load_by_name(model: Any, group: h5py.Group, configuration: dict) -> tuple[str, ...]:
-    from keras.src.saving.legacy.hdf5_format import load_attributes_from_hdf5_group as listed
-
     orders = {}
     for part in parts(configuration):
         if part["class_name"] == "InputLayer":

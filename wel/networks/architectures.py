@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from wel.keras.two import keras2
+
 
 def build_cifar10(input_shape: tuple[int, int, int] = (32, 32, 3), classes: int = 10):
     """The CIFAR-10 network of Sixt et al. 2020, appendix D: four 3×3 convolutions, two dense layers, separate ReLUs."""
-    from tensorflow.keras import Sequential, layers
+    layers = keras2().layers
 
     def conv(name, channels):
         return layers.Conv2D(channels, 3, padding="same", kernel_initializer="he_uniform", name=name)
 
-    return Sequential(
+    return keras2().Sequential(
         [
             layers.Input(input_shape, name="input"),
             conv("conv1", 32),
@@ -42,7 +44,7 @@ def build_resnet20(input_shape: tuple[int, int, int] = (32, 32, 3), classes: int
     `block3_1` is the output of the ReLU after the first residual sum of stage 3. The zoo's start layers for it follow
     those that Sixt et al. 2020 took for ResNet-50: the logits, the first block of the last stage, one block of each earlier one.
     """
-    from tensorflow.keras import Model, layers
+    layers = keras2().layers
 
     image = layers.Input(input_shape, name="input")
     x = layers.ReLU(name="relu_conv1")(_conv_bn(image, "conv1", 16, 3))
@@ -51,11 +53,11 @@ def build_resnet20(input_shape: tuple[int, int, int] = (32, 32, 3), classes: int
             x = _basic_block(x, stage, block, channels)
     x = layers.GlobalAveragePooling2D(name="avgpool")(x)
     logits = layers.Dense(classes, kernel_initializer="he_normal", name="dense")(x)
-    return Model(image, logits, name="resnet20")
+    return keras2().Model(image, logits, name="resnet20")
 
 
 def _basic_block(x, stage: int, block: int, channels: int):
-    from tensorflow.keras import layers
+    layers = keras2().layers
 
     stride = 2 if stage > 2 and block == 1 else 1
     name = f"conv{stage}_{block}"
@@ -66,7 +68,7 @@ def _basic_block(x, stage: int, block: int, channels: int):
 
 
 def _conv_bn(x, name: str, channels: int, size: int, stride: int = 1):
-    from tensorflow.keras import layers
+    layers = keras2().layers
 
     conv = layers.Conv2D(channels, size, stride, padding="same", use_bias=False, kernel_initializer="he_normal", name=name)
     return layers.BatchNormalization(name=f"bn_{name}")(conv(x))
@@ -74,7 +76,7 @@ def _conv_bn(x, name: str, channels: int, size: int, stride: int = 1):
 
 def build_vgg16(input_shape: tuple[int, int, int] = (224, 224, 3), classes: int = 1000):
     """VGG-16 (Simonyan and Zisserman 2015, configuration D) with the layer names of keras-applications; ReLUs inside the layers."""
-    from tensorflow.keras import Model, layers
+    layers = keras2().layers
 
     image = x = layers.Input(input_shape, name="input")
     for block, (channels, depth) in enumerate(((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)), start=1):
@@ -84,7 +86,7 @@ def build_vgg16(input_shape: tuple[int, int, int] = (224, 224, 3), classes: int 
     x = layers.Flatten(name="flatten")(x)
     for name in ("fc1", "fc2"):
         x = layers.Dense(4096, activation="relu", name=name)(x)
-    return Model(image, layers.Dense(classes, name="predictions")(x), name="vgg16")
+    return keras2().Model(image, layers.Dense(classes, name="predictions")(x), name="vgg16")
 
 
 RESNET50_BLOCKS = {2: 3, 3: 4, 4: 6, 5: 3}
@@ -96,7 +98,7 @@ def build_resnet50(input_shape: tuple[int, int, int] = (224, 224, 3), classes: i
     BatchNormalization has ε = 1e-3, the stride is in the first 1×1 convolution of a block, and the residual sum takes the
     main branch first. Names that the original left to Keras are those of a fresh session: `activation_1`, `add_1`, ….
     """
-    from tensorflow.keras import Model, layers
+    layers = keras2().layers
 
     image = layers.Input(input_shape, name="input")
     x = layers.ZeroPadding2D(3, name="conv1_pad")(image)
@@ -107,7 +109,7 @@ def build_resnet50(input_shape: tuple[int, int, int] = (224, 224, 3), classes: i
     for number, (stage, block) in enumerate(resnet50_blocks(), start=1):
         x = _bottleneck(x, stage, block, number)
     x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
-    return Model(image, layers.Dense(classes, name="fc1000")(x), name="resnet50")
+    return keras2().Model(image, layers.Dense(classes, name="fc1000")(x), name="resnet50")
 
 
 def resnet50_blocks() -> list[tuple[int, str]]:
@@ -117,7 +119,7 @@ def resnet50_blocks() -> list[tuple[int, str]]:
 
 def _bottleneck(x, stage: int, block: str, number: int):
     """The residual block `number` (from 1 on); its ReLUs are activation_3n-1, activation_3n and, after the sum, activation_3n+1."""
-    from tensorflow.keras import layers
+    layers = keras2().layers
 
     def conv(tensor, branch, channels, size=1, stride=1):
         name = f"{stage}{block}_branch{branch}"
@@ -138,6 +140,6 @@ def _bottleneck(x, stage: int, block: str, number: int):
 
 
 def _normalised(x, name: str):
-    from tensorflow.keras import layers
+    layers = keras2().layers
 
     return layers.BatchNormalization(epsilon=1e-3, name=name)(x)

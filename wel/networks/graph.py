@@ -12,15 +12,21 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import count
-from typing import Any, Iterable, Iterator
+from typing import Any, Iterable
 
 import numpy as np
 
 from wel.errors import WelError, invalid
+from wel.keras.call import Call
+from wel.keras.either import is_model, is_own, keras_of
+from wel.keras.three import is_of_3, is_operation, keras3
+from wel.keras.two import keras2, private
+from wel.modelfiles.keras3 import layer_in_keras2
+from wel.networks.dtypes import recast
 from wel.networks.kinds import SELECTION
 from wel.networks.operators import is_selection, layer_call
 
-# what Keras wraps a bare TensorFlow operation in
+# what Keras 2 wraps a bare TensorFlow operation in
 OPERATIONS = ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer", "ClassMethod", "InstanceMethod", "InstanceProperty")
 
 
@@ -40,23 +46,19 @@ class Node:
     layer: Any
     inputs: tuple[str, ...]
     shape: tuple[int, ...]
-    call: Any = None
+    call: Call | None = None
 
-    @property
+    @cached_property
     def kind(self) -> str:
-        """The layer's class name, such as "Conv2D"; "Selection" for a TensorFlow function that only takes values out of its input."""
-        return SELECTION if self.call is not None and is_selection(self.call) else type(self.layer).__name__
+        """The layer's class name, such as "Conv2D"; "Selection" for a function that only takes values out of its input, and of a bare
+        operation of Keras 3 its name, such as "ops.Einsum"."""
+        if self.call is not None and is_selection(self.call):
+            return SELECTION
+        return f"ops.{type(self.layer).__name__}" if is_operation(self.layer) else type(self.layer).__name__
 
     def apply(self, inputs: list):
         """Calls the layer on tensors that take the place of its inputs, in inference mode."""
-        places = defaultdict(list)
-        for old, new in reversed(list(zip(self.call.keras_inputs, inputs))):  # Keras takes them from the end
-            places[str(id(old))].append(new)
-        args, kwargs = self.call.map_arguments(places)
-        spec = self.layer._call_spec
-        if spec.expects_training_arg:
-            args, kwargs = spec.set_arg_value("training", False, args, kwargs, inputs_in_args=True)
-        return self.layer(*args, **kwargs)
+        return self.call.run(self.layer, inputs)
 
     def weights(self) -> list[np.ndarray]:
         """The layer's weights as they are now, in the order of `get_weights`, float32.
@@ -64,10 +66,29 @@ class Node:
         Raises:
             WelError: when one of them is not finite.
         """
-        arrays = [np.asarray(array, dtype="float32") for array in self.layer.get_weights()]
+        arrays = [np.asarray(array, dtype="float32") for array in self.arrays()]
         if not all(np.isfinite(array).all() for array in arrays):
             raise WelError(f"Invalid weights: layer '{self.name}' holds NaN or infinite values. Expected finite numbers.")
         return arrays
+
+    def arrays(self) -> list[np.ndarray]:
+        """What `get_weights` gives; a bare operation has none."""
+        return self.layer.get_weights() if hasattr(self.layer, "get_weights") else []
+
+    def recast(self, dtype: str) -> Any:
+        """The layer's copy that computes in `dtype`, with its weights of now.
+
+        Raises:
+            WelError: for one that its configuration does not rebuild.
+        """
+        if type(self.layer).__name__ in OPERATIONS:
+            raise WelError(f"Layer '{self.name}' is a bare TensorFlow operation. Expected Keras layers only for {dtype}.")
+        return recast(self.layer, self.call, dtype)
+
+    @property
+    def variables(self) -> list[Any]:
+        """The layer's weights as Keras has them."""
+        return list(getattr(self.layer, "weights", ()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,19 +155,15 @@ class Graph:
         """This graph, or, unless all of its layers compute in `dtype`, its copy that does, with the weights of now.
 
         Raises:
-            WelError: as `flat_config`.
+            WelError: for a layer that its configuration does not rebuild.
         """
-        if all(node.layer.compute_dtype == dtype for node in self.nodes):
+        if all(getattr(node.layer, "compute_dtype", dtype) == dtype for node in self.nodes):
             return self
-        from tensorflow import keras
-
-        model = keras.Model.from_config(self.flat_config(dtype))
-        nodes = []
+        made: dict[int, Any] = {}
         for node in self.nodes:
-            layer = model.get_layer(self.flat_name(node.name))
-            layer.set_weights(node.layer.get_weights())
-            nodes.append(replace(node, layer=layer, call=layer.inbound_nodes[0] if node.inputs else None))
-        return Graph(tuple(nodes), self.output)
+            if id(node.layer) not in made:
+                made[id(node.layer)] = node.recast(dtype)
+        return Graph(tuple(replace(node, layer=made[id(node.layer)]) for node in self.nodes), self.output)
 
     def flat_config(self, dtype: str = "float32") -> dict:
         """The same network, in inference mode, as the configuration of a flat functional Keras model with layers `node0`, `node1`, ….
@@ -193,7 +210,7 @@ def build_graph(model) -> Graph:
         WelError: when the model (or one inside it) is subclassed or not built, has several inputs or outputs,
             a layer with several outputs, or a shape that is not fixed.
     """
-    if not _is_model(model):
+    if not is_model(model):
         raise invalid("model", type(model).__name__, "a Keras model")
     _check(model)
     walker = _Walker()
@@ -215,17 +232,11 @@ def _check(model) -> None:
 
 
 def _check_listed(model) -> None:
-    if not getattr(model, "_is_graph_network", False):
+    if not keras_of(model).is_listed(model):
         raise WelError(
             f"Invalid value for `model`: '{model.name}' is a subclassed or unbuilt model whose layers cannot be listed. "
             "Expected a functional model, or a Sequential model with a known input shape."
         )
-
-
-def _is_model(layer) -> bool:
-    from tensorflow import keras
-
-    return isinstance(layer, keras.Model)
 
 
 class _Walker:
@@ -236,27 +247,27 @@ class _Walker:
 
     def add_input(self, model) -> str:
         tensor = model.inputs[0]
-        layer = tensor._keras_history.layer
+        layer = keras_of(model).source(tensor)
         return self._add(Node(layer.name, layer, (), tuple(tensor.shape[1:])))
 
     def walk(self, model, sources: list[str], prefix: str) -> list[str]:
         """Follows `model`, whose inputs come from the nodes `sources`; returns the nodes of its outputs."""
         made = {id(tensor): source for tensor, source in zip(model.inputs, sources)}
-        for call in _calls(model):
+        for call in keras_of(model).calls(model):
             outputs = self._follow(call, made, prefix)
-            made.update(zip((id(tensor) for tensor in _flat(call.outputs)), outputs))
+            made.update(zip((id(tensor) for tensor in call.outputs), outputs))
         return [made[id(tensor)] for tensor in model.outputs]
 
-    def _follow(self, call, made: dict[int, str], prefix: str) -> list[str]:
+    def _follow(self, call: Call, made: dict[int, str], prefix: str) -> list[str]:
         name = prefix + call.layer.name
-        if _is_model(call.layer):
+        if is_model(call.layer):
             return self.walk(call.layer, _model_inputs(call, made), prefix=name + "/")
-        outputs = _flat(call.outputs)
-        if len(outputs) != 1:
-            raise WelError(f"Invalid value for `model`: layer '{name}' has {len(outputs)} outputs. Expected layers with one output.")
+        if len(call.outputs) != 1:
+            raise WelError(f"Invalid value for `model`: layer '{name}' has {len(call.outputs)} outputs. Expected layers with one output.")
+        shape = tuple(call.outputs[0].shape[1:])
         call, tensors = layer_call(call)
         inputs = tuple(made[id(tensor)] for tensor in tensors)
-        return [self._add(Node(name, call.layer, inputs, tuple(outputs[0].shape[1:]), call))]
+        return [self._add(Node(name, call.layer, inputs, shape, call))]
 
     def _add(self, node: Node) -> str:
         names = (node.name if number == 1 else f"{node.name}#{number}" for number in count(1))
@@ -280,28 +291,13 @@ class _Walker:
         return shape
 
 
-def _model_inputs(call, made: dict[int, str]) -> list[str]:
+def _model_inputs(call: Call, made: dict[int, str]) -> list[str]:
     """The nodes that go into a nested model, in the order of the model's own inputs."""
     _check_listed(call.layer)
-    given, _, _ = call.layer._call_spec.split_out_first_arg(call.call_args, call.call_kwargs)
-    tensors = call.layer._flatten_to_reference_inputs(given)
+    tensors = keras_of(call.layer).inputs_of_nested(call)
     if any(id(tensor) not in made for tensor in tensors):
         raise WelError(f"Invalid value for `model`: '{call.layer.name}' inside it is called on a constant. Expected layers' outputs.")
     return [made[id(tensor)] for tensor in tensors]
-
-
-def _calls(model) -> Iterator[Any]:
-    """The calls of a model's layers in the order in which Keras executes them, its input layers left out."""
-    for depth in sorted(model._nodes_by_depth, reverse=True):
-        for call in model._nodes_by_depth[depth]:
-            if not call.is_input:
-                yield call
-
-
-def _flat(tensors) -> list:
-    import tensorflow as tf
-
-    return tf.nest.flatten(tensors)
 
 
 def _leading_to(output: str, nodes: list[Node]) -> list[Node]:
@@ -313,33 +309,43 @@ def _leading_to(output: str, nodes: list[Node]) -> list[Node]:
 
 
 def _plain_config(node: Node) -> dict:
-    from keras.src.saving.legacy.saved_model import json_utils
-
     _check_plain(node)
-    config = {key: value for key, value in node.layer.get_config().items() if key != "batch_input_shape"}
-    for key in config:
-        if key.endswith("_initializer"):
-            config[key] = "zeros"
-        elif key.endswith(("_regularizer", "_constraint")):
-            config[key] = None
     try:
-        config = json.loads(json.dumps(config, default=json_utils.get_json_type))
-        type(node.layer).from_config(config)
+        config = _without_training(json.loads(json.dumps(_config_of_keras2(node), default=private("get_json_type"))))
+        getattr(keras2().layers, type(node.layer).__name__).from_config(config)
+    except WelError:
+        raise
     except Exception as error:  # whatever a layer raises for a function of the user's in its configuration
         raise WelError(f"Layer '{node.name}' cannot be rebuilt from its configuration. Expected Keras's own activations.") from error
     return config
 
 
+def _config_of_keras2(node: Node) -> dict:
+    if not is_of_3(node.layer):
+        return node.layer.get_config()
+    try:
+        return layer_in_keras2(keras3().saving.serialize_keras_object(node.layer))
+    except WelError as error:
+        message = f"Layer '{node.name}' ({node.kind}) has no equal in Keras 2, in which a wrapped backend computes"
+        raise WelError(f"{message}. Expected a layer that both have.") from error
+
+
+def _without_training(config: dict) -> dict:
+    """A layer's configuration without its input's shape, initialisers, regularisers and constraints."""
+    plain = {key: value for key, value in config.items() if key != "batch_input_shape"}
+    for key in plain:
+        if key.endswith("_initializer"):
+            plain[key] = "zeros"
+        elif key.endswith(("_regularizer", "_constraint")):
+            plain[key] = None
+    return plain
+
+
 def _check_plain(node: Node) -> None:
     """Raises WelError unless a flat model can repeat the call: a layer of Keras's own, on its inputs and nothing else."""
-    if type(node.layer).__name__ in OPERATIONS:
-        raise WelError(f"Layer '{node.name}' is a bare TensorFlow operation. Expected Keras layers only for a wrapped backend.")
-    if type(node.layer).__module__.split(".")[0] != "keras":
+    if type(node.layer).__name__ in OPERATIONS or is_operation(node.layer):
+        raise WelError(f"Layer '{node.name}' is a bare operation. Expected Keras layers only for a wrapped backend.")
+    if not is_own(node.layer):
         raise WelError(f"Layer '{node.name}' is of the class {node.kind}, not one of Keras's own, which a wrapped backend cannot rebuild.")
-    spec = node.layer._call_spec
-    given, args, kwargs = spec.split_out_first_arg(node.call.call_args, node.call.call_kwargs)
-    more = {**dict(zip(spec.arg_names[1:], args)), **kwargs, "training": None}
-    tensors = _flat(given)
-    alone_in_list = tensors[0] is not given and len(tensors) == 1
-    if len(tensors) != len(node.inputs) or alone_in_list or any(value is not None for value in _flat(more)):
+    if not node.call.is_plain():
         raise WelError(f"Layer '{node.name}' ({node.kind}) is called with more than its inputs, which a wrapped backend cannot repeat.")

@@ -10,8 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Iterator
 
+import numpy as np
+
 from wel.errors import WelError, invalid
-from wel.system.files import in_image, keras_home
+from wel.keras.two import keras2, private
+from wel.modelfiles.hdf5 import listed
+from wel.system.files import file_hash, in_image, keras_home
 
 
 @dataclass(frozen=True)
@@ -25,13 +29,11 @@ class Published:
 
 def published(name: str) -> Published:
     """Keras's own weights file of "vgg16" or "resnet50", as `keras.applications` names it."""
-    from keras.src.applications import resnet, vgg16
-
     file = f"{name}_weights_tf_dim_ordering_tf_kernels.h5"
     if name == "vgg16":
         # Keras writes this hash inside the function VGG16, so it cannot be imported
-        return Published(file, vgg16.WEIGHTS_PATH, "64373286793e3c8b2b4e3219cbf3544b")
-    return Published(file, resnet.BASE_WEIGHTS_PATH + file, resnet.WEIGHTS_HASHES[name][0])
+        return Published(file, private("vgg16").WEIGHTS_PATH, "64373286793e3c8b2b4e3219cbf3544b")
+    return Published(file, private("resnet").BASE_WEIGHTS_PATH + file, private("resnet").WEIGHTS_HASHES[name][0])
 
 
 def imagenet_file(name: str) -> Path:
@@ -40,13 +42,11 @@ def imagenet_file(name: str) -> Path:
     Raises:
         WelError: when the file is not there and cannot be downloaded, or its md5 is not the published one.
     """
-    from keras.src.utils.data_utils import validate_file
-
     source = published(name)
     path = keras_home() / "models" / source.file
     if not path.is_file():
         path = _downloaded(name, source, path)
-    if not validate_file(path, source.md5, algorithm="md5"):
+    if file_hash(path, "md5") != source.md5:
         raise WelError(
             f"Invalid file '{path}'. Expected Keras's ImageNet weights of {name} with md5 {source.md5}. Received other contents. "
             "Delete it to have it downloaded anew, or pass it with `--weights FILE` if it is what you want."
@@ -55,8 +55,7 @@ def imagenet_file(name: str) -> Path:
 
 
 def _downloaded(name: str, source: Published, path: Path) -> Path:
-    from tensorflow import keras
-
+    keras = keras2()
     try:
         with redirect_stdout(_Progress()):
             return Path(keras.utils.get_file(source.file, source.origin, cache_subdir="models", cache_dir=str(keras_home())))
@@ -110,17 +109,16 @@ def load_by_name(model: Any, path: Path) -> None:
 def _weight_groups(path: Path) -> Iterator[dict[str, Any]]:
     """The HDF5 groups of all layers with weights, by layer name; whatever cannot be read from the file is the user's error."""
     import h5py
-    from keras.src.saving.legacy.hdf5_format import load_attributes_from_hdf5_group as attributes
 
     if not path.is_file():
         raise invalid("weights", str(path), "'imagenet', 'random' or an existing weights file")
     try:
         with h5py.File(path, "r") as file:
             root: Any = file.get("model_weights", file)
-            groups = {name: root[name] for name in attributes(root, "layer_names")}
+            groups = {name: root[name] for name in listed(root, "layer_names")}
             if not groups:
                 raise KeyError("layer_names")
-            yield {name: group for name, group in groups.items() if attributes(group, "weight_names")}
+            yield {name: group for name, group in groups.items() if listed(group, "weight_names")}
     except (OSError, KeyError) as error:
         expected = "a Keras file with weights by layer name, as `save_weights('….h5')` and `save('….h5')` write it"
         raise invalid("weights", str(path), expected) from error
@@ -144,9 +142,7 @@ def _later_names(name: str) -> tuple[str, ...]:
 
 
 def _arrays(group, layer, path: Path, model) -> list:
-    from keras.src.saving.legacy.hdf5_format import load_subset_weights_from_hdf5_group
-
-    arrays = load_subset_weights_from_hdf5_group(group)
+    arrays = [np.asarray(group[name]) for name in listed(group, "weight_names")]
     expected, received = [tuple(weight.shape) for weight in layer.weights], [array.shape for array in arrays]
     if expected != received:
         raise _misfit(path, model, f"Layer '{layer.name}' has weights of shape {expected}, the file has {received}")

@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from wel.keras.either import keras_of
+from wel.keras.two import keras2
+
 
 def initialize(model: Any, seed: int) -> None:
     """Gives every layer of a Keras model fresh weights."""
@@ -35,18 +38,16 @@ def _fresh(layer, weight, seed: int) -> np.ndarray:
         initializer = type(initializer).from_config({**config, "seed": seed})
     fresh = np.asarray(initializer(weight.shape, dtype="float32"))
     if _name(weight).endswith("kernel") and fresh.size > 1 and np.ptp(fresh) == 0:
-        from tensorflow import keras
-
-        fresh = np.asarray(keras.initializers.GlorotUniform(seed)(weight.shape, dtype="float32"))
+        fresh = np.asarray(keras2().initializers.GlorotUniform(seed)(weight.shape, dtype="float32"))
     return fresh
 
 
 def _initializer(layer, weight):
     """The initialiser that the layer, or a layer inside it such as a recurrent cell, has for a weight of its own."""
     name = _name(weight)
-    owner = next((inner for inner in layer._flatten_layers() if _owns(inner, weight)), layer)
-    # Keras calls that of `depthwise_kernel` `depthwise_initializer`
-    names = (f"{name}_initializer", f"{name.removesuffix('_kernel')}_initializer")
+    owner = next((inner for inner in keras_of(layer).layers_inside(layer) if _owns(inner, weight)), layer)
+    # that of `depthwise_kernel` is `depthwise_initializer`; in Keras 3 the weight is called `kernel` and the initialiser the same
+    names = (f"{name}_initializer", f"{name.removesuffix('_kernel')}_initializer", "depthwise_initializer")
     return getattr(owner, next((known for known in names if hasattr(owner, known)), names[0]))
 
 
@@ -55,7 +56,7 @@ def _name(weight) -> str:
 
 
 def _owns(layer, weight) -> bool:
-    return any(weight is one for one in layer._trainable_weights + layer._non_trainable_weights)
+    return any(weight is one for one in keras_of(layer).own_variables(layer))
 
 
 def _spread(seed: int, position: int) -> int:

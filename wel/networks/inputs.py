@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import zipfile
 from pathlib import Path
 from typing import Any, Mapping
@@ -10,9 +9,8 @@ from typing import Any, Mapping
 import numpy as np
 
 from wel.errors import WelError, invalid, one_of
-from wel.networks.logits import copied
-
-FIXED = "Fixed"  # the class of what stands in for an input that does not vary
+from wel.keras.either import is_listed, keras_of
+from wel.networks.copies import copied, outputs_for
 
 
 def one_input(model: Any, name: str | None, fixed: Mapping[str, Any] | str | Path | None) -> Any:
@@ -28,28 +26,29 @@ def one_input(model: Any, name: str | None, fixed: Mapping[str, Any] | str | Pat
     Raises:
         WelError: when there is no such input, or an input has no values, or values of another shape.
     """
-    if not getattr(model, "_is_graph_network", False) or (len(model.inputs) == 1 and name is None and fixed is None):
+    if not is_listed(model) or (len(model.inputs) == 1 and name is None and fixed is None):
         return model
-    names = list(model.input_names)
+    keras = keras_of(model)
+    names = keras.input_names(model)
     if len(names) == 1:
         raise invalid("input" if name else "fixed", name or "values", f"None: '{model.name}' has one input, '{names[0]}'")
     if name not in names:
         what = f"`model`: '{model.name}' has {len(names)} inputs" if name is None else f"`input`: {name!r}"
         raise WelError(f"Invalid value for {what}. Expected `input` to name the one that varies, {one_of(names)}, and `fixed` the others.")
-    values = _values(model, name, {} if fixed is None else fixed)
-    config = copy.deepcopy(model.get_config())
-    config["input_layers"] = [[name, 0, 0]]
-    config["layers"] = [_fixed(layer, name, values) if layer["name"] in values else layer for layer in config["layers"]]
-    made = copied(model, config, {FIXED: _fixed_class()}, "give its other inputs fixed values")
-    for layer in model.layers:
-        if layer.weights:
-            made.get_layer(layer.name).set_weights(layer.get_weights())
-    return made
+    values = _values(dict(zip(names, model.inputs)), name, {} if fixed is None else fixed)
+    copy = copied(model, "give its other inputs fixed values")
+    inputs = dict(zip(names, copy.inputs))
+    kind = _fixed_class(keras.module().layers.Layer)
+    given = {other: kind(array, name=other, dtype=str(array.dtype))(inputs[name]) for other, array in values.items()}
+    outputs = outputs_for(copy, {id(tensor): given.get(other, tensor) for other, tensor in inputs.items()})
+    return keras.module().Model(inputs[name], outputs if len(outputs) > 1 else outputs[0], name=model.name)
 
 
-def _values(model: Any, varied: str, given: Mapping[str, Any] | str | Path) -> dict[str, np.ndarray]:
+def _values(inputs: Mapping[str, Any], varied: str, given: Mapping[str, Any] | str | Path) -> dict[str, np.ndarray]:
+    import tensorflow as tf
+
     arrays = given if isinstance(given, Mapping) else _read(Path(given))
-    expected = {name: tensor for name, tensor in zip(model.input_names, model.inputs) if name != varied}
+    expected = {name: tensor for name, tensor in inputs.items() if name != varied}
     for name in arrays:
         if name not in expected:
             raise invalid("fixed", name, f"values for {one_of(expected)}, the inputs that do not vary")
@@ -62,7 +61,7 @@ def _values(model: Any, varied: str, given: Mapping[str, Any] | str | Path) -> d
         if not fits or array.dtype.kind not in "fiub" or not np.isfinite(array).all():
             message = f"an array of shape {array.shape} and type {array.dtype} for the input '{name}'"
             raise invalid("fixed", message, f"finite numbers of shape {shape}")
-    return {name: np.asarray(arrays[name], tensor.dtype.as_numpy_dtype) for name, tensor in expected.items()}
+    return {name: np.asarray(arrays[name], tf.as_dtype(tensor.dtype).as_numpy_dtype) for name, tensor in expected.items()}
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
@@ -73,18 +72,11 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         raise invalid("fixed", str(path), "an .npz file with one array for every other input, by its name") from error
 
 
-def _fixed(layer: dict[str, Any], varied: str, values: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """The configuration of what stands in for an input: called on the input that varies, so that it knows how many rows there are."""
-    array = values[layer["name"]]
-    config = {"name": layer["name"], "values": array.tolist(), "dtype": str(array.dtype)}
-    return {"class_name": FIXED, "name": layer["name"], "config": config, "inbound_nodes": [[[varied, 0, 0, {}]]]}
-
-
-def _fixed_class() -> type:
+def _fixed_class(base: type) -> type:
     import tensorflow as tf
 
-    class Fixed(tf.keras.layers.Layer):
-        """Gives the same values for every row of its input."""
+    class Fixed(base):
+        """Stands in for an input: gives the same values for every row of its own input, the one that varies."""
 
         def __init__(self, values: Any, **settings: Any):
             super().__init__(**settings)
@@ -94,7 +86,7 @@ def _fixed_class() -> type:
             return tf.broadcast_to(tf.constant(self._values), tf.concat([tf.shape(x)[:1], self._values.shape], 0))
 
         def compute_output_shape(self, shape: Any) -> Any:
-            return tf.TensorShape([shape[0], *self._values.shape])
+            return (shape[0], *self._values.shape)
 
         def get_config(self) -> dict[str, Any]:
             return {**super().get_config(), "values": self._values.tolist()}

@@ -9,6 +9,7 @@ from typing import Any, Iterable, Sequence
 import numpy as np
 
 from wel.errors import UnsupportedError
+from wel.keras.two import keras2
 from wel.networks.graph import Graph, Node
 from wel.networks.kinds import ACTIVATION_LAYERS, LINEAR_LAYERS, PATTERN_KINDS, SEEN_THROUGH, is_linear, mixes_inputs
 
@@ -53,8 +54,8 @@ class KernelLayer:
 
 
 def kernel_of(layer):
-    """The kernel variable of a layer of `PATTERN_KINDS`."""
-    return layer.depthwise_kernel if unit_axes(layer) == 2 else layer.kernel
+    """The kernel variable of a layer of `PATTERN_KINDS`; that of a depthwise convolution is called `kernel` in Keras 3."""
+    return layer.depthwise_kernel if hasattr(layer, "depthwise_kernel") else layer.kernel
 
 
 def unit_axes(layer) -> int:
@@ -71,10 +72,18 @@ def linear_map(layer, x, kernel):
         return tf.tensordot(x, kernel, 1)
     if kind == "DepthwiseConv2D":
         settings = {"strides": layer.strides, "padding": layer.padding, "dilation_rate": layer.dilation_rate}
-        return tf.keras.backend.depthwise_conv2d(x, kernel, data_format=layer.data_format, **settings)
-    if layer.padding == "causal":
-        x = tf.pad(x, layer._compute_causal_padding(x))
-    return layer.convolution_op(x, kernel)
+        return keras2().backend.depthwise_conv2d(x, kernel, data_format=layer.data_format, **settings)
+    return layer.convolution_op(before_causal(layer, x), kernel)
+
+
+def before_causal(layer, x):
+    """What a causal layer's convolution is computed of: x with zeros before its first step; x itself for other layers."""
+    import tensorflow as tf
+
+    if layer.padding != "causal":
+        return x
+    zeros = [layer.dilation_rate[0] * (layer.kernel_size[0] - 1), 0]
+    return tf.pad(x, [[0, 0], [0, 0], zeros] if layer.data_format == "channels_first" else [[0, 0], zeros, [0, 0]])
 
 
 def why_no_pattern(layer) -> str | None:

@@ -98,4 +98,4 @@ def never_negative(layer: Any) -> bool:
 
 def mixes_inputs(layer: Any) -> bool:
     """Whether a layer mixes its inputs with weights, which have more than one axis; BatchNormalization does not."""
-    return any(len(weight.shape) > 1 for weight in layer.weights)
+    return any(len(weight.shape) > 1 for weight in getattr(layer, "weights", ()))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Iterator, Mapping, Sequence
 
 from wel.errors import WelError, check_whole, invalid
+from wel.keras.two import keras2, private
 from wel.modelfiles import hdf5
 from wel.modelfiles.budget import free, size
 from wel.modelfiles.building import Building, Rules, load_weights, loading_scope, quiet
@@ -146,9 +147,7 @@ def _changed(varied: str | None, output: str | None, index: str | Sequence[int] 
 @contextmanager
 def _random_state_kept() -> Iterator[None]:
     """Puts back the generators from which Keras draws a seed for every layer that it builds: Python's, or its own when one was set."""
-    from keras.src import backend
-
-    generators = [random, getattr(backend._SEED_GENERATOR, "generator", None) or random]
+    generators = [random, getattr(private("_SEED_GENERATOR"), "generator", None) or random]
     states = [generator.getstate() for generator in generators]
     try:
         yield
@@ -289,15 +288,13 @@ def _folder_sha256(path: Path) -> str:
 
 
 def _from_saved_model(path: Path, rules: Rules) -> Loaded:
-    from tensorflow import keras
-
     if not rules.allow_code:
         message = f"Invalid value for `model`: '{path}' is a SavedModel, a program that TensorFlow runs"
         raise WelError(f"{message}. Expected {', '.join(MODEL_SUFFIXES)}, or `--allow-code` when you trust it.")
     with _refused("model", path, "cannot be read as a SavedModel"):
         with loading_scope(rules.given, rules.allow_code):
-            model = keras.models.load_model(path, compile=False)
-        if not isinstance(model, keras.Model):
+            model = keras2().models.load_model(path, compile=False)
+        if not isinstance(model, keras2().Model):
             raise WelError("Expected one that Keras saved.")
     return Loaded(model, path.name, Origin("SavedModel", str(path), _folder_sha256(path)))
 

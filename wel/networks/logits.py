@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import copy
-from typing import Any, Mapping, Sequence
+from typing import Any, Sequence
 
 from wel.errors import WelError, invalid, one_of
+from wel.keras.call import Call
+from wel.keras.either import is_listed, is_model, keras_of
+from wel.networks.copies import copied
+from wel.networks.operators import function_called
 
 SQUASHING = ("softmax", "log_softmax", "sigmoid")
 OPERATIONS = tuple(f"{group}.{name}" for group in ("nn", "math") for name in SQUASHING)
@@ -21,19 +24,18 @@ def with_output(model: Any, output: str | None) -> Any:
     Raises:
         WelError: when there is no such output, or none is named and there are several.
     """
-    if not getattr(model, "_is_graph_network", False) or (len(model.outputs) == 1 and output is None):
+    if not is_listed(model) or (len(model.outputs) == 1 and output is None):
         return model
+    keras = keras_of(model)
     # the name that Keras gives an output comes before the layer that it comes from, and both before its number
     known = {str(place): place for place in reversed(range(len(model.outputs)))}
-    known.update((tensor._keras_history.layer.name, place) for place, tensor in reversed(list(enumerate(model.outputs))))
-    known.update((name, place) for place, name in enumerate(model.output_names))
+    known.update((keras.source(tensor).name, place) for place, tensor in reversed(list(enumerate(model.outputs))))
+    known.update((name, place) for place, name in enumerate(keras.output_names(model)))
     if str(output) not in known:
-        raise invalid("output", output, f"{one_of(model.output_names)}, the outputs of '{model.name}'")
+        raise invalid("output", output, f"{one_of(keras.output_names(model))}, the outputs of '{model.name}'")
     if len(model.outputs) == 1:
         return model
-    from tensorflow import keras
-
-    return keras.Model(model.inputs, model.outputs[known[str(output)]], name=model.name)
+    return keras.module().Model(model.inputs, model.outputs[known[str(output)]], name=model.name)
 
 
 def one_vector(model: Any, index: str | Sequence[int] | None) -> Any:
@@ -49,8 +51,8 @@ def one_vector(model: Any, index: str | Sequence[int] | None) -> Any:
     """
     if index is None:
         return model
-    from tensorflow.keras import Model, layers
-
+    keras = keras_of(model).module()
+    Model, layers = keras.Model, keras.layers
     (shape,) = [tuple(tensor.shape[1:]) for tensor in model.outputs]
     places = shape[:-1]
     if not 1 <= len(places) <= 3 or None in shape:
@@ -60,13 +62,13 @@ def one_vector(model: Any, index: str | Sequence[int] | None) -> Any:
     if index == "mean":
         pooling = getattr(layers, f"GlobalAveragePooling{len(places)}D")(name="output_mean")
         return Model(model.inputs, pooling(model.outputs[0]), name=model.name)
-    place = _place(index, places)
+    place = _chosen(index, places)
     cropping = [(first, size - 1 - first) for first, size in zip(place, places)]
     at_place = getattr(layers, f"Cropping{len(places)}D")(cropping[0] if len(places) == 1 else tuple(cropping), name="output_place")
     return Model(model.inputs, layers.Flatten(name="output_vector")(at_place(model.outputs[0])), name=model.name)
 
 
-def _place(index: str | Sequence[int], places: tuple[int, ...]) -> list[int]:
+def _chosen(index: str | Sequence[int], places: tuple[int, ...]) -> list[int]:
     parts = [part.strip() for part in index.split(",")] if isinstance(index, str) else list(map(str, index))
     found = [int(part) if part.isdecimal() else -1 for part in parts]
     if len(found) != len(places) or not all(0 <= one < size for one, size in zip(found, places)):
@@ -84,86 +86,71 @@ def logits_and_activation(model: Any) -> tuple[Any, str | None]:
         WelError: when the last layer is called elsewhere too, so that the activation cannot be taken off the end alone,
             or the model cannot be rebuilt from its configuration.
     """
-    if not getattr(model, "_is_graph_network", False) or len(model.outputs) != 1:
+    if not is_listed(model) or len(model.outputs) != 1:
         return model, None
-    config = copy.deepcopy(model.get_config())
-    activation = _remove_activation(config, output=0)
+    activation = _last_activation(model, 0)
     if activation is None:
         return model, None
-    linear = copied(model, config, {}, "take its last activation off")
-    linear.set_weights(model.get_weights())
-    return linear, activation
+    return _linear(copied(model, "take its last activation off"), 0), activation
 
 
-def copied(model: Any, config: dict[str, Any], classes: Mapping[str, type], why: str) -> Any:
-    """A model with fresh weights, of a configuration that was made of the one of a live model.
-
-    Args:
-        classes: what the configuration names beside the model's own classes.
-        why: what it is copied for, for the error.
-
-    Raises:
-        WelError: when the configuration does not suffice.
-    """
-    from keras.src.saving.serialization_lib import SafeModeScope
-    from tensorflow import keras
-
-    kind = keras.Sequential if isinstance(model, keras.Sequential) else keras.Model
-    try:
-        with SafeModeScope(safe_mode=False):  # the functions in it are the live model's own
-            return kind.from_config(config, custom_objects={**_classes(model), **classes})
-    except Exception as error:  # whatever a layer raises for a configuration that does not suffice to rebuild it
-        message = f"Invalid value for `model`: '{model.name}' cannot be copied to {why}."
-        raise WelError(f"{message} Expected layers that their configuration rebuilds, or a model that needs no copy.") from error
+def _last_call(model: Any, output: int) -> Call | None:
+    """The call that an output comes from; None where the output is an input."""
+    return next((call for call in keras_of(model).calls(model) if any(one is model.outputs[output] for one in call.outputs)), None)
 
 
-def _classes(model) -> dict[str, type]:
-    return {type(layer).__name__: type(layer) for layer in model._flatten_layers() if layer is not model}
+def _place(call: Call, model: Any, output: int) -> int:
+    """Which of a call's outputs is an output of the model."""
+    return next(place for place, one in enumerate(call.outputs) if one is model.outputs[output])
 
 
-def _remove_activation(config: dict, output: int) -> str | None:
-    """Makes the layer that an output comes from linear; names what was removed, None where there was nothing."""
-    last, output = _output_layer(config, output)
-    found = _remove_activation(last["config"], output) if "layers" in last["config"] else _made_linear(last)
-    if found and len(last.get("inbound_nodes", ())) > 1:
-        message = f"Invalid value for `model`: its last layer '{last['config']['name']}' is called elsewhere in the model too"
+def _last_activation(model: Any, output: int) -> str | None:
+    """Name of the softmax or sigmoid that an output comes from, None where there is none."""
+    call = _last_call(model, output)
+    if call is None:
+        return None
+    found = _last_activation(call.layer, _place(call, model, output)) if _is_listed_model(call.layer) else _activation_of(call)
+    if found and sum(other.layer is call.layer for other in keras_of(model).calls(model)) > 1:
+        message = f"Invalid value for `model`: its last layer '{call.layer.name}' is called elsewhere in the model too"
         raise WelError(f"{message}, so that its softmax or sigmoid cannot be taken off. Expected a model that ends in logits.")
     return found
 
 
-def _output_layer(config: dict, output: int) -> tuple[dict, int]:
-    """The configuration of the layer that an output comes from, and which of that layer's outputs it is."""
-    import tensorflow as tf
-
-    if "output_layers" not in config:
-        return config["layers"][-1], output
-    name, _, which = tf.nest.flatten(config["output_layers"])[3 * output : 3 * output + 3]
-    return next(layer for layer in config["layers"] if layer["config"]["name"] == name), which
+def _is_listed_model(layer: Any) -> bool:
+    return is_model(layer) and is_listed(layer)
 
 
-def _made_linear(layer: dict) -> str | None:
-    config = layer["config"]
-    if layer["class_name"] == "Softmax" or config.get("function") in OPERATIONS:
-        activation = config.get("function", "softmax").split(".")[-1]
-        config = {"name": config["name"], "dtype": config["dtype"], "activation": "linear"}
-        layer.update(module="keras.layers", class_name="Activation", registered_name=None, config=config)
-        layer.update(inbound_nodes=[_without_arguments(call) for call in layer.get("inbound_nodes", ())])
-        return activation
-    activation = _activation_name(config.get("activation"))
+def _activation_of(call: Call) -> str | None:
+    """Name of the softmax or sigmoid that a layer ends in, or that a layer or function is."""
+    function = function_called(call)
+    if function in OPERATIONS:
+        return function.split(".")[-1]
+    if type(call.layer).__name__ == "Softmax":
+        return "softmax"
+    activation = getattr(call.layer, "activation", None)
+    name = "softmax" if type(activation).__name__ == "Softmax" else getattr(activation, "__name__", None)
     # in a recurrent layer the activation is not what comes last
-    if "recurrent_initializer" in config or activation not in SQUASHING:
-        return None
-    config["activation"] = "linear"
-    return activation
+    return name if name in SQUASHING and not hasattr(call.layer, "recurrent_initializer") else None
 
 
-def _without_arguments(call: list) -> list:
-    source = call[0] if isinstance(call[0], list) else call
-    return [[*source[:3], {}]]
+def _linear(model: Any, output: int) -> Any:
+    """The model without the activation that an output comes from; it has the other layers of `model`, and their weights."""
+    keras, call = keras_of(model), _last_call(model, output)
+    if is_model(call.layer):
+        layer = _linear(call.layer, _place(call, model, output))
+        end = keras.flat(layer(*call.args, **call.kwargs))[_place(call, model, output)]
+    else:
+        end = _without_activation(call, keras.module())
+    outputs = [end if place == output else tensor for place, tensor in enumerate(model.outputs)]
+    return keras.module().Model(model.inputs, outputs if len(outputs) > 1 else end, name=model.name)
 
 
-def _activation_name(activation: Any) -> str | None:
-    """Name of an activation: of a string, of a function's configuration, or of a layer's that serves as activation."""
-    if isinstance(activation, dict):
-        return "softmax" if activation.get("class_name") == "Softmax" else activation.get("config")
-    return activation
+def _without_activation(call: Call, keras: Any) -> Any:
+    """What a call gives without its activation."""
+    layer = call.layer
+    if function_called(call) or type(layer).__name__ == "Softmax":
+        return keras.layers.Activation("linear", name=layer.name)(call.tensors[0])
+    linear = type(layer).from_config({**layer.get_config(), "activation": "linear"})
+    end = linear(*call.args, **call.kwargs)
+    linear.set_weights(layer.get_weights())
+    return end

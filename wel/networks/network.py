@@ -79,10 +79,17 @@ class Network:
         """The model's output for images (n, *input shape), (n, *output shape).
 
         The numbers of Keras's `predict`, in its batches, without the input pipeline that it sets up in every call: 20 ms, more than a
-        small network takes.
+        small network takes; and without XLA, by which Keras 3 has models compiled.
         """
         batches = [images[first : first + PREDICTED_AT_ONCE] for first in range(0, len(images), PREDICTED_AT_ONCE)]
-        return np.concatenate([self.model.predict_on_batch(batch) for batch in batches])
+        return np.concatenate([self._predict(np.asarray(batch, "float32")).numpy() for batch in batches])
+
+    @cached_property
+    def _predict(self):
+        import tensorflow as tf
+
+        shape = tf.TensorSpec([None, *self.input_shape])
+        return tf.function(lambda batch: self.model(batch, training=False), [shape], autograph=False)
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
@@ -203,7 +210,7 @@ class Network:
         hashes = {}
         for node in self.graph.nodes:
             digest = hashlib.sha256()
-            weights = node.layer.get_weights()
+            weights = node.arrays()
             for array in weights:
                 digest.update(np.ascontiguousarray(array, dtype="float32").tobytes())
             if weights:

@@ -1,6 +1,7 @@
-"""TensorFlow's functions on Keras tensors that are what a Keras layer is: x / 127.5 − 1 is a Rescaling, tf.nn.relu(x) a ReLU.
+"""Functions on Keras tensors that are what a Keras layer is: x / 127.5 − 1 is a Rescaling, tf.nn.relu(x) a ReLU.
 
-In the layer graph such a call is that layer, so that whatever knows the layer knows the call.
+In the layer graph such a call is that layer, of Keras 2, so that whatever knows the layer knows the call. Functions are TensorFlow's;
+those of Keras 3 are told by its names for them (`wel.networks.operations`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,12 @@ import math
 from typing import Any, Callable, NamedTuple
 
 import numpy as np
+
+from wel.keras import two
+from wel.keras.call import Call as Recorded
+from wel.keras.three import is_operation
+from wel.keras.two import keras2
+from wel.networks.operations import function_of, named_arguments
 
 POINTWISE = {
     "math.tanh": "tanh", "math.sigmoid": "sigmoid", "math.softplus": "softplus", "nn.softsign": "softsign", "math.exp": "exponential",
@@ -44,44 +51,51 @@ class Call(NamedTuple):
 
     @property
     def keeps_shape(self) -> bool:
-        return all(tensor.shape.as_list() == self.output.shape.as_list() for tensor in self.tensors)
+        return all(tuple(tensor.shape) == tuple(self.output.shape) for tensor in self.tensors)
 
 
-def is_selection(call: Any) -> bool:
-    """Whether a call, as Keras records it, is one of a function that only takes values out of its input, at places that are fixed."""
-    function = _function(call.layer)
-    return function in SELECTIONS and (len(call.keras_inputs) == 1 or function == "stack")
+def is_selection(call: Recorded) -> bool:
+    """Whether a call is one of a function that only takes values out of its input, at places that are fixed."""
+    function = function_called(call)
+    return function in SELECTIONS and (len(call.tensors) == 1 or function == "stack")
 
 
-def layer_call(call: Any) -> tuple[Any, list[Any]]:
-    """Keras's record of a call, of the layer that a function call amounts to where there is one, and the Keras tensors that go in."""
+def layer_call(call: Recorded) -> tuple[Recorded, list[Any]]:
+    """The call, of the layer that a function call amounts to where there is one, and the Keras tensors that go in."""
+    import tensorflow as tf
+
     found = _read(call)
-    layer = found and found.output.dtype.is_floating and LAYERS[found.function](found)
+    layer = found and tf.as_dtype(found.output.dtype).is_floating and LAYERS[found.function](found)
     if not layer:
-        return call, call.keras_inputs
-    from tensorflow import keras
-
+        return call, call.tensors
+    keras = keras2()
     kind, settings, several = layer
     sources = found.tensors if several else found.tensors[:1]
-    built = getattr(keras.layers, kind)(name=call.layer.name, dtype=found.output.dtype.name, **settings)
-    shown = [keras.Input(batch_shape=x.shape, dtype=x.dtype, name=f"{call.layer.name}_{i}") for i, x in enumerate(sources)]
+    built = getattr(keras.layers, kind)(name=call.layer.name, dtype=tf.as_dtype(found.output.dtype).name, **settings)
+    shown = [keras.Input(batch_shape=tuple(x.shape), dtype=x.dtype, name=f"{call.layer.name}_{i}") for i, x in enumerate(sources)]
     built(shown if several else shown[0])
-    return built.inbound_nodes[0], sources
+    return two.last_call(built), sources
 
 
-def _function(layer: Any) -> str:
-    """TensorFlow's name for the function that a layer calls, without its version; empty for other layers."""
+def function_called(call: Recorded) -> str:
+    """TensorFlow's name for the function that is called, without its version; empty for layers."""
+    layer = call.layer
+    if is_operation(layer):
+        return function_of(layer)
     name = getattr(layer, "symbol", None) if type(layer).__name__ in ("TFOpLambda", "SlicingOpLambda") else None
     return (name or "").removeprefix("compat.v1.").replace("__operators__.", "math.")
 
 
-def _read(call: Any) -> Call | None:
+def _read(call: Recorded) -> Call | None:
     """The call in the function's own words; None for one that is no layer."""
-    function = _function(call.layer)
+    function = function_called(call)
     if function not in LAYERS:
         return None
-    arguments = inspect.signature(call.layer.function).bind(*call.call_args, **call.call_kwargs).arguments
-    return Call(function, dict(arguments), list(call.keras_inputs), call.outputs)
+    if is_operation(call.layer):
+        arguments = named_arguments(call)
+    else:
+        arguments = inspect.signature(call.layer.function).bind(*call.args, **call.kwargs).arguments
+    return Call(function, dict(arguments), call.tensors, call.outputs[0])
 
 
 # --- what each function amounts to: a layer's class, its arguments, and whether it takes a list; None where it is no layer -----------
@@ -95,7 +109,7 @@ def _affine(scale: Callable, offset: Callable, merged: str | None = None) -> Cal
     def layer(call: Call) -> Layer | None:
         x, y = call.values("x", "y")
         if len(call.tensors) == 2:
-            ranks = {tensor.shape.rank for tensor in call.tensors}
+            ranks = {len(tensor.shape) for tensor in call.tensors}
             return (merged, {}, True) if merged and len(ranks) == 1 else None
         first = call.tensors[0] is y
         constant = _constant(x if first else y)
@@ -173,7 +187,7 @@ def _concatenation(call: Call) -> Layer | None:
     values, axis = call.values("values", "axis")
     if not isinstance(values, (list, tuple)) or len(values) != len(call.tensors) or not isinstance(axis, int):
         return None
-    return None if axis % call.output.shape.rank == 0 else ("Concatenate", {"axis": axis}, True)
+    return None if axis % len(call.output.shape) == 0 else ("Concatenate", {"axis": axis}, True)
 
 
 def _sum_of_several(call: Call) -> Layer | None:
@@ -183,7 +197,7 @@ def _sum_of_several(call: Call) -> Layer | None:
 
 def _reshaped(call: Call) -> Layer | None:
     """Where every image keeps its own values: as many of them go in as come out."""
-    before, after = call.tensors[0].shape[1:], call.output.shape[1:]
+    before, after = tuple(call.tensors[0].shape)[1:], tuple(call.output.shape)[1:]
     if None in (*before, *after) or math.prod(before) != math.prod(after):
         return None
     return "Reshape", {"target_shape": tuple(after)}, False
@@ -198,7 +212,7 @@ def _permuted(call: Call) -> Layer | None:
 
 def _pooled(kind: str) -> Callable[[Call], Layer | None]:
     def layer(call: Call) -> Layer | None:
-        rank, axis = call.tensors[0].shape.rank, call.arguments.get("axis")
+        rank, axis = len(call.tensors[0].shape), call.arguments.get("axis")
         if axis is None or rank not in SPATIAL or len(call.tensors) > 1:
             return None
         if sorted(int(one) % rank for one in np.atleast_1d(axis)) != list(SPATIAL[rank]):
@@ -210,7 +224,7 @@ def _pooled(kind: str) -> Callable[[Call], Layer | None]:
 
 def _padded(call: Call) -> Layer | None:
     paddings, mode, constant = call.values("paddings", "mode", "constant_values")
-    rank = call.output.shape.rank
+    rank = len(call.output.shape)
     if len(call.tensors) > 1 or (mode or "CONSTANT").upper() != "CONSTANT" or np.any(constant or 0) or rank not in SPATIAL:
         return None
     around = np.asarray(paddings).tolist()

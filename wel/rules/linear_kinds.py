@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Callable, NamedTuple
 
 import tensorflow as tf
-from keras.src import backend
-from keras.src.layers.locally_connected import locally_connected_utils
 
+from wel.keras.two import keras2, private
 from wel.networks.graph import Node
+from wel.networks.kernels import before_causal, kernel_of
 from wel.networks.kinds import AVERAGE_POOLINGS, RESCALINGS
 from wel.rules import rescaling
 from wel.rules.onednn import conv2d_transpose
+
+# below it TensorFlow's fused kernel takes another ε than it is told
+LEAST_FUSED_EPSILON = 1.001e-5
 
 
 class LinearKind(NamedTuple):
@@ -23,6 +26,7 @@ class LinearKind(NamedTuple):
         bias: node -> its bias, shaped to broadcast over the output; None without one.
         diagonal: whether an output depends on the inputs of its own place only.
         transpose: (node, R, kernels) -> inputs, where TensorFlow has an operation for it; R is (rows, *shape).
+        forward: (node, x) -> output, with the bias, where it is not what Keras computes; the other layers are called.
     """
 
     apply: Callable
@@ -30,6 +34,7 @@ class LinearKind(NamedTuple):
     bias: Callable = lambda node: None
     diagonal: bool = False
     transpose: Callable | None = None
+    forward: Callable | None = None
 
 
 def one_kernel(kernels: tuple[tf.Tensor, ...]) -> tf.Tensor:
@@ -57,8 +62,7 @@ def _dense(node, xs, kernels):
 
 def _convolution(node, xs, kernels):
     layer, x = node.layer, xs[0]
-    if layer.padding == "causal":
-        x = tf.pad(x, layer._compute_causal_padding(x))
+    x = before_causal(layer, x)
     if layer.groups == 1:
         return layer.convolution_op(x, kernels[0])
     # TensorFlow has no gradient of a grouped convolution on a CPU
@@ -71,7 +75,7 @@ def _transposed_convolution(node, xs, kernels):
     layer, x = node.layer, xs[0]
     settings = {"strides": layer.strides, "padding": layer.padding, "data_format": layer.data_format}
     shape = tf.concat([tf.shape(x)[:1], node.shape], 0)
-    y = tf.keras.backend.conv2d_transpose(x, kernels[0], shape, dilation_rate=layer.dilation_rate, **settings)
+    y = keras2().backend.conv2d_transpose(x, kernels[0], shape, dilation_rate=layer.dilation_rate, **settings)
     return tf.ensure_shape(y, [None, *node.shape])
 
 
@@ -99,8 +103,7 @@ def _format(layer, rank: int) -> str:
 def _on_lines(layer, x, function: Callable) -> tf.Tensor:
     """A function of pictures one pixel high, of steps, its kernels likewise: TensorFlow has it in two dimensions only."""
     axis = 2 if layer.data_format == "channels_first" else 1
-    if layer.padding == "causal":
-        x = tf.pad(x, layer._compute_causal_padding(x))
+    x = before_causal(layer, x)
     settings = {
         "strides": layer.strides * 2,
         "padding": "valid" if layer.padding == "causal" else layer.padding,
@@ -112,12 +115,12 @@ def _on_lines(layer, x, function: Callable) -> tf.Tensor:
 
 def _depthwise_1d(node, xs, kernels):
     kernel = kernels[0][None]
-    return _on_lines(node.layer, xs[0], lambda x, **settings: tf.keras.backend.depthwise_conv2d(x, kernel, **settings))
+    return _on_lines(node.layer, xs[0], lambda x, **settings: keras2().backend.depthwise_conv2d(x, kernel, **settings))
 
 
 def _separable_1d(node, xs, kernels):
     lifted = [kernel[None] for kernel in kernels]
-    operation = tf.keras.backend.separable_conv2d if len(kernels) == 2 else tf.keras.backend.conv2d
+    operation = keras2().backend.separable_conv2d if len(kernels) == 2 else keras2().backend.conv2d
     return _on_lines(node.layer, xs[0], lambda x, **settings: operation(x, *lifted, **settings))
 
 
@@ -125,10 +128,10 @@ def _locally_connected(node, xs, kernels):
     layer, (x,), (kernel,) = node.layer, xs, kernels
     if layer.implementation == 1:
         places = node.shape[1:] if layer.data_format == "channels_first" else node.shape[:-1]
-        return backend.local_conv(x, kernel, layer.kernel_size, layer.strides, places, layer.data_format)
+        return private("local_conv")(x, kernel, layer.kernel_size, layer.strides, places, layer.data_format)
     shape = tf.TensorShape([None, *node.shape])
     if layer.implementation == 2:
-        return locally_connected_utils.local_conv_matmul(x, kernel, layer.kernel_mask, shape)
+        return private("local_conv_matmul")(x, kernel, layer.kernel_mask, shape)
     # TensorFlow's gradient of the product with a sparse matrix is one of float32 only
     dense = tf.scatter_nd(layer.kernel_idxs, kernel, layer.kernel_shape)
     return tf.reshape(tf.matmul(tf.reshape(x, [-1, layer.kernel_shape[1]]), dense, transpose_b=True), [-1, *node.shape])
@@ -162,22 +165,22 @@ def _signs(node):
 def _depthwise(node, xs, kernels):
     layer = node.layer
     settings = {"strides": layer.strides, "padding": layer.padding, "data_format": layer.data_format}
-    return tf.keras.backend.depthwise_conv2d(xs[0], kernels[0], dilation_rate=layer.dilation_rate, **settings)
+    return keras2().backend.depthwise_conv2d(xs[0], kernels[0], dilation_rate=layer.dilation_rate, **settings)
 
 
 def _separable(node, xs, kernels):
     layer = node.layer
     settings = {"strides": layer.strides, "padding": layer.padding, "data_format": layer.data_format, "dilation_rate": layer.dilation_rate}
     if len(kernels) == 2:
-        return tf.keras.backend.separable_conv2d(xs[0], *kernels, **settings)
-    return tf.keras.backend.conv2d(xs[0], kernels[0], **settings)
+        return keras2().backend.separable_conv2d(xs[0], *kernels, **settings)
+    return keras2().backend.conv2d(xs[0], kernels[0], **settings)
 
 
 def _scale(node):
     """γ/√(σ²+ε), shaped to broadcast over the output."""
     layer = node.layer
-    scale = tf.math.rsqrt(layer.moving_variance + layer.epsilon)
-    return over_axis(node, scale * layer.gamma if layer.scale else scale)
+    scale = tf.math.rsqrt(tf.convert_to_tensor(layer.moving_variance) + layer.epsilon)
+    return over_axis(node, scale * tf.convert_to_tensor(layer.gamma) if layer.scale else scale)
 
 
 def _shift(node):
@@ -185,6 +188,18 @@ def _shift(node):
     layer = node.layer
     shift = -over_axis(node, layer.moving_mean) * _scale(node)
     return shift + over_axis(node, layer.beta) if layer.center else shift
+
+
+def _normalized(node, x):
+    """What Keras 2 computes of pictures, by TensorFlow's fused kernel, whose last bits Keras 3 has not."""
+    layer = node.layer
+    last = x.shape.rank == 4 and layer.axis in (-1, 3, [3], [-1])
+    if not last or x.dtype != tf.float32 or not getattr(layer, "fused", True) or layer.epsilon < LEAST_FUSED_EPSILON:
+        return node.apply([x])
+    ones = tf.ones_like(layer.moving_variance)
+    gamma, beta = layer.gamma if layer.scale else ones, layer.beta if layer.center else 0 * ones
+    several = map(tf.convert_to_tensor, (gamma, beta, layer.moving_mean, layer.moving_variance))
+    return tf.compat.v1.nn.fused_batch_norm(x, *several, epsilon=layer.epsilon, is_training=False)[0]
 
 
 def over_axis(node: Node, vector: tf.Tensor) -> tf.Tensor:
@@ -230,11 +245,7 @@ def _scaled_transposed(part, R, kernels):
 
 
 def _kernel(node):
-    return (node.layer.kernel,)
-
-
-def _depthwise_kernel(node):
-    return (node.layer.depthwise_kernel,)
+    return (kernel_of(node.layer),)
 
 
 def _two_kernels(node):
@@ -249,12 +260,12 @@ LINEAR_KINDS = {
     "Conv1DTranspose": LinearKind(_transposed_convolution_1d, _kernel, _bias),
     "Conv2DTranspose": LinearKind(_transposed_convolution, _kernel, _bias),
     "Conv3DTranspose": LinearKind(_transposed_convolution_3d, _kernel, _bias),
-    "DepthwiseConv1D": LinearKind(_depthwise_1d, _depthwise_kernel, _bias),
-    "DepthwiseConv2D": LinearKind(_depthwise, _depthwise_kernel, _bias),
+    "DepthwiseConv1D": LinearKind(_depthwise_1d, _kernel, _bias),
+    "DepthwiseConv2D": LinearKind(_depthwise, _kernel, _bias),
     "SeparableConv1D": LinearKind(_separable_1d, _two_kernels, _bias),
     "SeparableConv2D": LinearKind(_separable, _two_kernels, _bias),
     **{f"LocallyConnected{rank}D": LinearKind(_locally_connected, _kernel, _local_bias) for rank in (1, 2)},
-    "BatchNormalization": LinearKind(_scaled, lambda node: (_scale(node),), _shift, True, _scaled_transposed),
+    "BatchNormalization": LinearKind(_scaled, lambda node: (_scale(node),), _shift, True, _scaled_transposed, _normalized),
     **{
         kind: LinearKind(_scaled, lambda node: (rescaling.scale(node),), rescaling.shift, True, _scaled_transposed)
         for kind in sorted(RESCALINGS)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from wel.rules.base import SAFE, LinearRule, Rule, kept_from_zero, per_image
+from wel.rules.base import SAFE, LinearRule, Rule, Site, kept_from_zero, per_image
 from wel.rules.parts import Weights
 
 CLIP = (0.0, 1000.0)
@@ -186,12 +186,18 @@ class Centred(Rule):
 
     def prepare(self, site):
         (x,) = site.inputs
-        return kept_from_zero(x - tf.reduce_mean(x, axis=site.part.node.layer.axis, keepdims=True))
+        return kept_from_zero(x - tf.reduce_mean(x, axis=_axes(site), keepdims=True))
 
     def apply(self, site, prepared, R):
         share = R / per_image(prepared)
-        axes = [axis + 1 for axis in site.part.node.layer.axis]
+        axes = [axis + 1 for axis in _axes(site)]
         return [per_image(site.inputs[0]) * (share - tf.reduce_mean(share, axis=axes, keepdims=True))]
+
+
+def _axes(site: Site) -> list[int]:
+    """The axes over which a LayerNormalization normalises, from 0, the batch."""
+    axis = site.part.node.layer.axis
+    return [one % site.inputs[0].shape.rank for one in ([axis] if isinstance(axis, int) else axis)]
 
 
 @dataclass(frozen=True)

@@ -184,6 +184,8 @@ class Part:
             return self.node.layer.activation(inputs[0])
         if self.role == LINEAR and self.has_kernel:
             return self.map(inputs, weights)
+        if self.role == LINEAR and self._linear.forward:
+            return self._linear.forward(self.node, inputs[0])
         # TensorFlow interpolates in float32 whatever comes in
         y = self.node.apply(list(inputs))
         floating = next((x.dtype for x in inputs if x.dtype.is_floating), None)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from wel.keras.either import is_own
 from wel.networks.graph import Node
+
+EPSILON = 1e-7  # Keras's own
 
 
 def is_per_channel(node: Node, input_shape: tuple[int, ...]) -> bool:
     """Whether a layer of these names is Keras's own and has a number for all values, or one per channel (the last axis)."""
     layer, shape = node.layer, node.shape
-    if type(layer).__module__.split(".")[0] != "keras":
+    if not is_own(layer):
         return False
     if node.kind == "Rescaling":
         return input_shape == shape and all(np.shape(value) in ((), (1,), shape[-1:]) for value in (layer.scale, layer.offset))
@@ -23,7 +26,7 @@ def scale(node: Node) -> tf.Tensor:
     layer = node.layer
     if node.kind == "Rescaling":
         return tf.cast(layer.scale, layer.compute_dtype)
-    return tf.reshape(1 / tf.maximum(tf.sqrt(layer.variance), tf.keras.backend.epsilon()), [-1])
+    return tf.reshape(1 / tf.maximum(tf.sqrt(layer.variance), EPSILON), [-1])
 
 
 def shift(node: Node) -> tf.Tensor:

@@ -173,7 +173,7 @@ def _fresh(graph: Graph, name: str, seed: int) -> Sequence[np.ndarray]:
 
 def _is_random(node: Node) -> bool:
     """Whether a node's layer has weights that are made random."""
-    return bool(node.layer.weights) and node.kind not in DATA_STATISTICS
+    return bool(node.variables) and node.kind not in DATA_STATISTICS
 
 
 def _first_calls(graph: Graph) -> dict[int, str]:

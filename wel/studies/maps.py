@@ -226,7 +226,7 @@ def _top_kernel(net: Network) -> Node:
     """The last node with weights, through which alone everything reaches the output."""
     graph = net.graph
     top = graph[graph.output]
-    while not top.layer.weights and len(top.inputs) == 1:
+    while not top.variables and len(top.inputs) == 1:
         top = graph[top.inputs[0]]
     called = sum(node.layer is top.layer for node in graph.nodes)
     if called > 1 or not hasattr(top.layer, "kernel"):

@@ -238,7 +238,7 @@ def _saved(net, jobs: list[_Job], kept: dict, backend: str) -> Reference:
     images = jobs[0].images
     return Reference(
         images=images,
-        logits=np.asarray(net.model(images, training=False), dtype="float32"),
+        logits=net.logits(images),
         vectors={job.start: job.vectors for job in jobs},
         weights=net.weight_hashes(),
         relevance=kept,

@@ -18,7 +18,12 @@ def keras_home() -> Path:
 
 def file_sha256(path: Path) -> str:
     """sha256 of a file's bytes, in hexadecimal."""
-    digest = hashlib.sha256()
+    return file_hash(path, "sha256")
+
+
+def file_hash(path: Path, algorithm: str) -> str:
+    """The hash of a file's bytes, by an algorithm of `hashlib`, in hexadecimal."""
+    digest = hashlib.new(algorithm)
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)

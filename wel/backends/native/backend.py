@@ -159,7 +159,8 @@ class Compiled:
 
 def _check_finite(graph: Graph) -> None:
     for node in graph.nodes:
-        if not all(tf.reduce_all(tf.math.is_finite(weight)) for weight in node.layer.weights if weight.dtype.is_floating):
+        tensors = map(tf.convert_to_tensor, node.variables)
+        if not all(tf.reduce_all(tf.math.is_finite(tensor)) for tensor in tensors if tensor.dtype.is_floating):
             node.weights()  # raises, with the layer's name
 
 

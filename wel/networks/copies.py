@@ -1,0 +1,41 @@
+"""Copies of models, which have the same weights and are nobody else's, and models of the same calls on other inputs."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping
+
+from wel.errors import WelError
+from wel.keras.either import keras_of
+
+
+def copied(model: Any, why: str) -> Any:
+    """A model with layers of its own and the weights that `model` has now.
+
+    Args:
+        model: functional or Sequential, of either Keras.
+        why: what it is copied for, for the error.
+
+    Raises:
+        WelError: when its configuration does not suffice.
+    """
+    try:
+        copy = keras_of(model).copied(model)
+    except Exception as error:  # whatever a layer raises for a configuration that does not suffice to rebuild it
+        message = f"Invalid value for `model`: '{model.name}' cannot be copied to {why}."
+        raise WelError(f"{message} Expected layers that their configuration rebuilds, or a model that needs no copy.") from error
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def outputs_for(model: Any, inputs: Mapping[int, Any]) -> list[Any]:
+    """A model's outputs, its layers called anew, with other Keras tensors in place of its inputs.
+
+    Args:
+        inputs: id of a model's input -> what takes its place.
+    """
+    made = dict(inputs)
+    for call in keras_of(model).calls(model):
+        args, kwargs = call.given([made[id(tensor)] for tensor in call.tensors])
+        found = call.layer(*args, **kwargs)
+        made.update(zip(map(id, call.outputs), keras_of(model).flat(found)))
+    return [made[id(tensor)] for tensor in model.outputs]
