@@ -37,6 +37,7 @@ def kernels(signed, positive):
     yield layers.Conv2D(3, 2, strides=(1, 2), use_bias=False, name="strided")(signed)
     yield layers.Conv2D(3, 2, dilation_rate=2, padding="same", name="dilated")(signed)
     yield layers.Conv2D(4, 2, groups=2, activation="relu", name="grouped")(signed)
+    yield layers.Conv2D(6, 2, groups=3, strides=2, padding="same", name="grouped_one_by_one")(layers.Conv2D(3, 1)(signed))
     yield layers.DepthwiseConv2D(2, strides=2, padding="same", depth_multiplier=2, name="depthwise")(signed)
     yield layers.DepthwiseConv2D(2, activation="relu6", name="depthwise_positive")(positive)
     yield layers.SeparableConv2D(3, 2, depth_multiplier=2, name="separable")(signed)

@@ -1,8 +1,8 @@
 """Keras 3 on TensorFlow: how its models, calls and layers are read, beside Keras 2 in the same process.
 
-Private attributes of its objects that wel reads: `_functional` of Sequentials, `_nodes_by_depth` and `_inputs_struct` of functional models,
-`_keras_history` of tensors, `_inbound_nodes` of operations, `_trainable_variables`, `_non_trainable_variables` and `_flatten_layers` of
-layers.
+Private attributes of its objects that wel reads: `_functional` of Sequentials; `_nodes_by_depth`, `_inputs_struct` and `_outputs_struct`
+of functional models; `_keras_history` of tensors; `_inbound_nodes` of operations; `_trainable_variables`, `_non_trainable_variables` and
+`_flatten_layers` of layers.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import inspect
 import sys
 from functools import cache
 from importlib import import_module
-from typing import Any, Iterator
+from typing import Any, Iterator, Sequence
 
 from wel.errors import WelError
 from wel.keras.call import Call
@@ -109,6 +109,12 @@ def source(tensor: Any) -> Any:
     return tensor._keras_history.operation
 
 
+def is_plain(model: Any) -> bool:
+    """Whether a model of one input and one output takes a tensor and gives one, neither a list nor a dictionary."""
+    functional = _functional(model)
+    return is_tensor(functional._inputs_struct) and is_tensor(functional._outputs_struct)
+
+
 def input_names(model: Any) -> list[str]:
     """The names of a model's inputs."""
     return [tensor.name for tensor in model.inputs]
@@ -116,7 +122,7 @@ def input_names(model: Any) -> list[str]:
 
 def output_names(model: Any) -> list[str]:
     """What Keras calls a model's outputs: the keys of a dictionary of them, else the layers that they come from."""
-    struct = getattr(_functional(model), "_outputs_struct", None)
+    struct = _functional(model)._outputs_struct
     return list(map(str, sorted(struct))) if isinstance(struct, dict) else [source(tensor).name for tensor in model.outputs]
 
 
@@ -137,8 +143,38 @@ def flat(outputs: Any) -> list[Any]:
 
 
 def copied(model: Any) -> Any:
-    """A model of the same calls, with layers of the same configurations and fresh weights."""
-    return keras3().models.clone_model(model, recursive=True)
+    """A functional model of the same calls, with layers of the same configurations and fresh weights.
+
+    `keras.models.clone_model` copies nested models in later versions of Keras 3 only, and no layer that its configuration does not rebuild.
+    """
+    inputs = [keras3().Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name) for tensor in model.inputs]
+    made, twins = dict(zip(map(id, model.inputs), inputs)), {}
+    for call in calls(model):
+        if id(call.layer) not in twins:
+            twins[id(call.layer)] = _own_copy(call.layer)
+        args, kwargs = call.given([made[id(tensor)] for tensor in call.tensors])
+        made.update(zip(map(id, call.outputs), flat(twins[id(call.layer)](*args, **kwargs))))
+    outputs = [made[id(tensor)] for tensor in model.outputs]
+    return keras3().Model(_packed(model, "_inputs_struct", inputs), _packed(model, "_outputs_struct", outputs), name=model.name)
+
+
+def _packed(model: Any, struct: str, tensors: list[Any]) -> Any:
+    return keras3().tree.pack_sequence_as(getattr(_functional(model), struct), tensors)
+
+
+def _own_copy(layer: Any) -> Any:
+    """A layer of the same configuration; one without variables, such as a Lambda that only its own function rebuilds, is shared."""
+    if is_model(layer) and is_listed(layer):
+        return copied(layer)
+    return type(layer).from_config(layer.get_config()) if getattr(layer, "variables", ()) else layer
+
+
+def set_weights(layer: Any, arrays: Sequence[Any]) -> None:
+    """Gives a layer or a model weights; a Normalization reckons with statistics that it takes from them only when it is told."""
+    layer.set_weights(arrays)
+    for inner in layers_inside(layer):
+        if hasattr(inner, "finalize_state"):
+            inner.finalize_state()
 
 
 def layers_inside(layer: Any) -> list[Any]:

@@ -1,13 +1,17 @@
 """Keras 2: in TensorFlow up to 2.15, beside Keras 3 the package tf_keras; and the names of it that are private.
 
 Networks of the zoo and files of Keras 1 and 2 are built with it, whatever else is installed.
+
+Private attributes of its objects that wel reads: `_nodes_by_depth`, `_is_graph_network`, `_flatten_to_reference_inputs`,
+`_nested_inputs` and `_nested_outputs` of models; `_keras_history` of tensors; `_call_spec`, `_trainable_weights`,
+`_non_trainable_weights` and `_flatten_layers` of layers.
 """
 
 from __future__ import annotations
 
 from functools import cache
 from importlib import import_module
-from typing import Any, Iterator
+from typing import Any, Iterator, Sequence
 
 from wel.errors import WelError
 from wel.keras.call import Call
@@ -29,8 +33,6 @@ PRIVATE = {
     "resnet": "applications",
     "vgg16": "applications",
 }
-"""Private attributes of its objects that wel reads: `_nodes_by_depth`, `_is_graph_network` and `_flatten_to_reference_inputs` of models,
-`_keras_history` of tensors, `_call_spec`, `_trainable_weights`, `_non_trainable_weights` and `_flatten_layers` of layers."""
 
 
 @cache
@@ -121,6 +123,11 @@ def source(tensor: Any) -> Any:
     return tensor._keras_history.layer
 
 
+def is_plain(model: Any) -> bool:
+    """Whether a model of one input and one output takes a tensor and gives one, neither a list nor a dictionary."""
+    return is_tensor(model._nested_inputs) and is_tensor(model._nested_outputs)
+
+
 def input_names(model: Any) -> list[str]:
     """The names of a model's inputs."""
     return list(model.input_names)
@@ -151,6 +158,11 @@ def copied(model: Any) -> Any:
     classes = {type(layer).__name__: type(layer) for layer in layers_inside(model) if layer is not model}
     with private("SafeModeScope")(safe_mode=False):  # the functions in it are the live model's own
         return kind.from_config(model.get_config(), custom_objects=classes)
+
+
+def set_weights(layer: Any, arrays: Sequence[Any]) -> None:
+    """Gives a layer or a model weights."""
+    layer.set_weights(arrays)
 
 
 def layers_inside(layer: Any) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from typing import Any, Mapping, Sequence
 
 from wel.errors import WelError
 from wel.keras.either import keras_of
@@ -23,8 +23,14 @@ def copied(model: Any, why: str) -> Any:
     except Exception as error:  # whatever a layer raises for a configuration that does not suffice to rebuild it
         message = f"Invalid value for `model`: '{model.name}' cannot be copied to {why}."
         raise WelError(f"{message} Expected layers that their configuration rebuilds, or a model that needs no copy.") from error
-    copy.set_weights(model.get_weights())
+    keras_of(copy).set_weights(copy, model.get_weights())
     return copy
+
+
+def functional(model: Any, outputs: Sequence[Any], inputs: Sequence[Any] | None = None) -> Any:
+    """A functional model of that name, from its own inputs or others to other outputs; of one tensor it takes the tensor, not a list."""
+    ends = [several[0] if len(several) == 1 else list(several) for several in (model.inputs if inputs is None else inputs, outputs)]
+    return keras_of(model).module().Model(*ends, name=model.name)
 
 
 def outputs_for(model: Any, inputs: Mapping[int, Any]) -> list[Any]:

@@ -31,7 +31,7 @@ def recast(layer: Any, call: Call | None, dtype: str) -> Any:
     except Exception as error:  # whatever a layer raises for a configuration that does not suffice
         expected = "Expected layers that their configuration rebuilds"
         raise WelError(f"Layer '{layer.name}' ({type(layer).__name__}) cannot be rebuilt to compute in {dtype}. {expected}.") from error
-    twin.set_weights(layer.get_weights())
+    keras_of(twin).set_weights(twin, layer.get_weights())
     return twin
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from wel.errors import WelError, invalid, one_of
 from wel.keras.either import is_listed, keras_of
-from wel.networks.copies import copied, outputs_for
+from wel.networks.copies import copied, functional, outputs_for
 
 
 def one_input(model: Any, name: str | None, fixed: Mapping[str, Any] | str | Path | None) -> Any:
@@ -41,7 +41,7 @@ def one_input(model: Any, name: str | None, fixed: Mapping[str, Any] | str | Pat
     kind = _fixed_class(keras.module().layers.Layer)
     given = {other: kind(array, name=other, dtype=str(array.dtype))(inputs[name]) for other, array in values.items()}
     outputs = outputs_for(copy, {id(tensor): given.get(other, tensor) for other, tensor in inputs.items()})
-    return keras.module().Model(inputs[name], outputs if len(outputs) > 1 else outputs[0], name=model.name)
+    return functional(model, outputs, [inputs[name]])
 
 
 def _values(inputs: Mapping[str, Any], varied: str, given: Mapping[str, Any] | str | Path) -> dict[str, np.ndarray]:

@@ -73,7 +73,19 @@ def linear_map(layer, x, kernel):
     if kind == "DepthwiseConv2D":
         settings = {"strides": layer.strides, "padding": layer.padding, "dilation_rate": layer.dilation_rate}
         return keras2().backend.depthwise_conv2d(x, kernel, data_format=layer.data_format, **settings)
-    return layer.convolution_op(before_causal(layer, x), kernel)
+    return convolution(layer, x, kernel)
+
+
+def convolution(layer, x, kernel):
+    """A convolutional layer on x with another kernel, without bias and activation."""
+    import tensorflow as tf
+
+    rank = len(layer.kernel_size)
+    places = "DHW"[3 - rank :]
+    data_format = f"NC{places}" if layer.data_format == "channels_first" else f"N{places}C"
+    padding = "VALID" if layer.padding == "causal" else layer.padding.upper()
+    settings = {"strides": list(layer.strides), "dilations": list(layer.dilation_rate), "data_format": data_format}
+    return tf.nn.convolution(before_causal(layer, x), kernel, padding=padding, **settings)
 
 
 def before_causal(layer, x):

@@ -7,7 +7,7 @@ from typing import Any, Sequence
 from wel.errors import WelError, invalid, one_of
 from wel.keras.call import Call
 from wel.keras.either import is_listed, is_model, keras_of
-from wel.networks.copies import copied
+from wel.networks.copies import copied, functional
 from wel.networks.operators import function_called
 
 SQUASHING = ("softmax", "log_softmax", "sigmoid")
@@ -35,7 +35,7 @@ def with_output(model: Any, output: str | None) -> Any:
         raise invalid("output", output, f"{one_of(keras.output_names(model))}, the outputs of '{model.name}'")
     if len(model.outputs) == 1:
         return model
-    return keras.module().Model(model.inputs, model.outputs[known[str(output)]], name=model.name)
+    return functional(model, [model.outputs[known[str(output)]]])
 
 
 def one_vector(model: Any, index: str | Sequence[int] | None) -> Any:
@@ -51,8 +51,7 @@ def one_vector(model: Any, index: str | Sequence[int] | None) -> Any:
     """
     if index is None:
         return model
-    keras = keras_of(model).module()
-    Model, layers = keras.Model, keras.layers
+    layers = keras_of(model).module().layers
     (shape,) = [tuple(tensor.shape[1:]) for tensor in model.outputs]
     places = shape[:-1]
     if not 1 <= len(places) <= 3 or None in shape:
@@ -61,11 +60,11 @@ def one_vector(model: Any, index: str | Sequence[int] | None) -> Any:
         )
     if index == "mean":
         pooling = getattr(layers, f"GlobalAveragePooling{len(places)}D")(name="output_mean")
-        return Model(model.inputs, pooling(model.outputs[0]), name=model.name)
+        return functional(model, [pooling(model.outputs[0])])
     place = _chosen(index, places)
     cropping = [(first, size - 1 - first) for first, size in zip(place, places)]
     at_place = getattr(layers, f"Cropping{len(places)}D")(cropping[0] if len(places) == 1 else tuple(cropping), name="output_place")
-    return Model(model.inputs, layers.Flatten(name="output_vector")(at_place(model.outputs[0])), name=model.name)
+    return functional(model, [layers.Flatten(name="output_vector")(at_place(model.outputs[0]))])
 
 
 def _chosen(index: str | Sequence[int], places: tuple[int, ...]) -> list[int]:
@@ -90,7 +89,7 @@ def logits_and_activation(model: Any) -> tuple[Any, str | None]:
         return model, None
     activation = _last_activation(model, 0)
     if activation is None:
-        return model, None
+        return functional(model, model.outputs) if len(model.inputs) == 1 and not keras_of(model).is_plain(model) else model, None
     return _linear(copied(model, "take its last activation off"), 0), activation
 
 
@@ -142,7 +141,7 @@ def _linear(model: Any, output: int) -> Any:
     else:
         end = _without_activation(call, keras.module())
     outputs = [end if place == output else tensor for place, tensor in enumerate(model.outputs)]
-    return keras.module().Model(model.inputs, outputs if len(outputs) > 1 else end, name=model.name)
+    return functional(model, outputs)
 
 
 def _without_activation(call: Call, keras: Any) -> Any:

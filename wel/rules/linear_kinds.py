@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from wel.keras.two import keras2, private
 from wel.networks.graph import Node
-from wel.networks.kernels import before_causal, kernel_of
+from wel.networks.kernels import before_causal, convolution, kernel_of
 from wel.networks.kinds import AVERAGE_POOLINGS, RESCALINGS
 from wel.rules import rescaling
 from wel.rules.onednn import conv2d_transpose
@@ -62,13 +62,21 @@ def _dense(node, xs, kernels):
 
 def _convolution(node, xs, kernels):
     layer, x = node.layer, xs[0]
-    x = before_causal(layer, x)
     if layer.groups == 1:
-        return layer.convolution_op(x, kernels[0])
+        return convolution(layer, x, kernels[0])
+    if _is_depthwise(layer, kernels[0]):
+        height, width, _, outputs = kernels[0].shape
+        return _depthwise(node, xs, [tf.reshape(kernels[0], [height, width, layer.groups, outputs // layer.groups])])
     # TensorFlow has no gradient of a grouped convolution on a CPU
     axis = 1 if layer.data_format == "channels_first" else -1
     groups = zip(tf.split(x, layer.groups, axis), tf.split(kernels[0], layer.groups, -1))
-    return tf.concat([layer.convolution_op(*group) for group in groups], axis)
+    return tf.concat([convolution(layer, *group) for group in groups], axis)
+
+
+def _is_depthwise(layer, kernel) -> bool:
+    """Whether every group has one channel, and TensorFlow's depthwise convolution has such strides."""
+    one_by_one = kernel.shape.rank == 4 and kernel.shape[-2] == 1 and layer.data_format == "channels_last"
+    return one_by_one and len(set(layer.strides)) == 1 and (set(layer.strides) == {1} or set(layer.dilation_rate) == {1})
 
 
 def _transposed_convolution(node, xs, kernels):
