@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from wel.system.arithmetic import ORIGINAL_SUMS, prefer
-from wel.system.devices import GROWING_MEMORY
+from wel.system.arithmetic import choose_at_import
+from wel.system.devices import grow_memory
 
 __version__ = "0.2.0"
 
-prefer(ORIGINAL_SUMS)
-prefer(GROWING_MEMORY)
+choose_at_import()
+grow_memory()
 
 # TensorFlow takes seconds to import, so a name is looked up when it is first used
 _PUBLIC = {

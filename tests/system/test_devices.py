@@ -117,6 +117,7 @@ def test_without_a_gpu_the_cpu_is_used():
 CHOSEN = """
 import json, os, sys
 import wel, wel.system.devices
+sys.modules["tensorflow"] = None  # importing it is an error now
 from wel.cli.app import main
 before = set(sys.modules)
 try:
@@ -138,8 +139,7 @@ print(json.dumps([code, *map(os.environ.get, names)]))
 )
 def test_options_reach_the_environment_before_tensorflow_is_imported(options, expected, tmp_path):
     plain = {name: value for name, value in os.environ.items() if name not in (*SETTINGS, "TF_FORCE_GPU_ALLOW_GROWTH")}
-    code = f"import sys; sys.modules['tensorflow'] = None\n{CHOSEN}"  # importing it is an error now
-    command = [sys.executable, "-c", code, "csc", "--methods", "nope", *options]
+    command = [sys.executable, "-c", CHOSEN, "csc", "--methods", "nope", *options]
     environment = {**plain, "PYTHONPATH": str(Path(devices.__file__).parents[2])}
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -11,7 +11,7 @@ from wel.backends.request import Backend
 from wel.backends.wrapped import WrappedBackend
 from wel.errors import UnsupportedError, WelError, invalid, one_of
 from wel.methods.registry import Method
-from wel.system.arithmetic import ORIGINAL_SUMS
+from wel.system.arithmetic import ARITHMETICS
 
 WRAPPED = ("innvestigate", "deeplift")
 BACKENDS = ("native", "wrapped", *WRAPPED, "original")
@@ -49,7 +49,7 @@ def _started(name: str) -> Backend:
     if name == "original":
         command = _original_command()
         return WrappedBackend(name, lambda: Worker(command))
-    return WrappedBackend(name, lambda: own_worker(f"wel.backends.{name}.worker", ORIGINAL_SUMS))
+    return WrappedBackend(name, lambda: own_worker(f"wel.backends.{name}.worker", ARITHMETICS["original"]))
 
 
 def _original_command() -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 from importlib import import_module
@@ -13,6 +12,7 @@ import typer
 
 from wel import cli
 from wel.errors import WelError
+from wel.system.imports import quiet_tensorflow
 
 app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
 USAGE_ERROR = typer.BadParameter.__base__  # click's UsageError, of which typer may carry a copy of its own
@@ -34,7 +34,7 @@ for found in iter_modules(cli.__path__):
 
 def main(arguments: Optional[List[str]] = None) -> None:
     """Runs the command line; a user's mistake ends in one sentence and exit code 2."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    quiet_tensorflow()
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         code = app(arguments or ["--help"], standalone_mode=False)

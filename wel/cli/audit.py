@@ -61,6 +61,7 @@ def audit(
     out: Annotated[Optional[Path], typer.Option("--out", help="Run directory; runs/audit-<model> by default.")] = None,
     device: flags.Device = "auto",
     allow_tf32: flags.AllowTf32 = False,
+    arithmetic: flags.Arithmetic = None,
 ) -> None:
     """Audit a stranger's model: which heat maps show what it decides from? One report with a verdict for every method.
 

@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from wel import __version__
 from wel.cli.console import PLAIN, console, printable
 from wel.networks.zoo import ZOO
+from wel.system.arithmetic import arithmetic
 from wel.system.devices import VISIBLE, free_gpu_memory, gpu_details, tf32_allowed, used_device
 from wel.system.files import in_image, keras_home, models_folder
 from wel.system.gpus import (
@@ -168,6 +169,7 @@ def _libdevice() -> Finding:
 def check_device() -> Iterator[Finding]:
     """On what wel computes by default, and what is free there."""
     yield Finding("computes on", f"{used_device()}{'' if tf32_allowed() else ', in full float32'}")
+    yield Finding("arithmetic", arithmetic())
     free = free_gpu_memory()
     if free:
         yield Finding("GPU memory", f"{free / GIB:.1f} GiB free")

@@ -7,6 +7,7 @@ from typing import Annotated, List, Optional
 
 import typer
 
+from wel.system.arithmetic import choose_arithmetic
 from wel.system.devices import allow_tf32, choose_device
 
 
@@ -22,6 +23,12 @@ def completed_method(incomplete: str) -> List[str]:
     from wel.methods.registry import METHODS
 
     return [name for name in METHODS if name.startswith(incomplete)]
+
+
+def chosen_arithmetic(name: Optional[str]) -> None:
+    """Chooses an arithmetic; None leaves what `import wel` has chosen."""
+    if name is not None:
+        choose_arithmetic(name)
 
 
 def completed_methods(incomplete: str) -> List[str]:
@@ -76,9 +83,17 @@ Semantics = Annotated[str, typer.Option("--semantics", help="paper, corrected or
 OneSemantics = Annotated[str, typer.Option("--semantics", help="paper or corrected.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
 BatchSize = Annotated[Optional[int], typer.Option("--batch-size", min=1, help="Images at once; sized from memory by default.")]
-# the callbacks of these two do all that there is to do
+# the callbacks of these three do all that there is to do
 Device = Annotated[
     str, typer.Option("--device", callback=choose_device, help="auto (a GPU if there is one), cpu, gpu, or gpu:1 for the second.")
+]
+Arithmetic = Annotated[
+    Optional[str],
+    typer.Option(
+        "--arithmetic",
+        callback=chosen_arithmetic,
+        help="Order of summation: original (the 2020 stack's, by default), default (TensorFlow's own) or fastest.",
+    ),
 ]
 AllowTf32 = Annotated[
     bool, typer.Option("--allow-tf32", callback=allow_tf32, help="Quicker and less precise on GPUs: TF32, not full float32.")

@@ -43,6 +43,7 @@ def methods(
     seed: flags.Seed = 0,
     device: flags.Device = "auto",
     allow_tf32: flags.AllowTf32 = False,
+    arithmetic: flags.Arithmetic = None,
 ) -> None:
     """List the attribution methods, or show one: its rules for a network and where it leaks relevance."""
     from wel.methods.registry import check_semantics, find_method

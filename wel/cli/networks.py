@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -11,7 +10,6 @@ import typer
 from wel.cli import flags
 from wel.cli.console import PLAIN, console, printable, size
 from wel.errors import invalid
-from wel.system.arithmetic import FASTEST_SUMS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,9 +27,9 @@ def train(
     epochs: Annotated[Optional[int], typer.Option("--epochs", help="Length of the schedule; the recipe's by default.")] = None,
     device: flags.Device = "auto",
     allow_tf32: flags.AllowTf32 = False,
+    arithmetic: flags.Arithmetic = "fastest",
 ) -> None:
     """Train a bundled network on CIFAR-10; goes on after the last finished epoch."""
-    os.environ.update(FASTEST_SUMS)
     from wel import training
 
     folder = out or Path("runs") / f"train-{model}"
@@ -55,6 +53,7 @@ def fit_patterns(
     half: Annotated[bool, typer.Option("--half", help="Store float16 where it is precise enough.")] = False,
     device: flags.Device = "auto",
     allow_tf32: flags.AllowTf32 = False,
+    arithmetic: flags.Arithmetic = None,
 ) -> None:
     """Fit the patterns that PatternNet and PatternAttribution need."""
     from wel.cli.inputs import parse_shape

@@ -42,6 +42,7 @@ def saliency(
     out: Annotated[Optional[Path], typer.Option("--out", help="Run directory; runs/saliency-<model> by default.")] = None,
     device: flags.Device = "auto",
     allow_tf32: flags.AllowTf32 = False,
+    arithmetic: flags.Arithmetic = None,
 ) -> None:
     """Draw saliency maps: images × methods, of two classes, and under randomisation; as .npz and .png.
 

@@ -37,6 +37,7 @@ def random_logit(
     out: Annotated[Optional[Path], typer.Option("--out", help="Run directory; runs/random-logit-<model> by default.")] = None,
     device: flags.Device = "auto",
     allow_tf32: flags.AllowTf32 = False,
+    arithmetic: flags.Arithmetic = None,
 ) -> None:
     """Compare the map of the true class with that of a random other class: tables and a box plot.
 
@@ -102,6 +103,7 @@ def cascading(
     out: Annotated[Optional[Path], typer.Option("--out", help="Run directory; runs/cascading-<model> by default.")] = None,
     device: flags.Device = "auto",
     allow_tf32: flags.AllowTf32 = False,
+    arithmetic: flags.Arithmetic = None,
 ) -> None:
     """Randomise the network from the last layer down and compare its maps with the untouched network's: tables and curves.
 

@@ -25,6 +25,7 @@ def simulate(
     out: Annotated[Optional[Path], typer.Option("--out", help="Run directory; runs/simulate by default.")] = None,
     device: flags.Device = "auto",
     allow_tf32: flags.AllowTf32 = False,
+    arithmetic: flags.Arithmetic = None,
 ) -> None:
     """Multiply chains of random matrices with VGG-16's shapes, and of the network's weights: which make all directions parallel?"""
     from wel.networks.loading import load

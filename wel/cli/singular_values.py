@@ -44,6 +44,7 @@ def singular_values(
     out: Annotated[Optional[Path], typer.Option("--out", help="Run directory; runs/singular-values-<model> by default.")] = None,
     device: flags.Device = "auto",
     allow_tf32: flags.AllowTf32 = False,
+    arithmetic: flags.Arithmetic = None,
 ) -> None:
     """Measure how many directions are left: σ₁/σ₂ of weights and patterns, and the effective rank of any method's relevance.
 

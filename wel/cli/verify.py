@@ -34,6 +34,7 @@ def verify(
     out: Annotated[Path, typer.Option("--out", help="Table of differences.")] = Path("verify.csv"),
     device: flags.Device = "auto",
     allow_tf32: flags.AllowTf32 = False,
+    arithmetic: flags.Arithmetic = None,
 ) -> None:
     """Compare backends with each other or with reference numbers; exit code 1 above tolerance."""
     from wel.cli.inputs import parse_shape

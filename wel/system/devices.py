@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from typing import List, Optional
 
 from wel.errors import invalid
@@ -21,6 +22,12 @@ GROWING_MEMORY = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}
 NUMBERED_BY_BUS = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 NO_TF32 = {"NVIDIA_TF32_OVERRIDE": "0"}
 VISIBLE, TF32 = "CUDA_VISIBLE_DEVICES", "WEL_ALLOW_TF32"
+
+
+def grow_memory() -> None:
+    """What `import wel` does: TensorFlow takes a GPU's memory as it needs it, where it does not run already."""
+    if "tensorflow" not in sys.modules:
+        prefer(GROWING_MEMORY)
 
 
 def choose_device(device: str) -> None:

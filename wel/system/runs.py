@@ -16,10 +16,11 @@ import numpy as np
 import pandas as pd
 
 from wel.errors import WelError, invalid
+from wel.system.arithmetic import arithmetic
 from wel.system.devices import used_device
 from wel.system.files import written_whole
 
-PACKAGES = ("wel", "python", "tensorflow", "keras", "innvestigate", "deeplift", "numpy", "scipy", "pandas")
+PACKAGES = ("wel", "python", "tensorflow", "keras", "tf_keras", "innvestigate", "deeplift", "numpy", "scipy", "pandas")
 
 
 class Run:
@@ -45,7 +46,13 @@ class Run:
         request = json.loads(json.dumps(request))
         self.finished = self._opened(request)
         if not self.finished:
-            self.record = {"request": request, "context": context, "versions": versions(), "device": used_device()}
+            self.record = {
+                "request": request,
+                "context": context,
+                "versions": versions(),
+                "device": used_device(),
+                "arithmetic": arithmetic(),
+            }
             self._write_record(finished=False)
 
     @property
