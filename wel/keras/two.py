@@ -49,10 +49,9 @@ def keras2() -> Any:
     try:
         return import_module("tf_keras")
     except ImportError as error:
-        expected = f"Expected the package tf_keras of that version: pip install 'tf_keras~={tf.__version__.rpartition('.')[0]}.0'"
-        raise WelError(
-            f"Keras 2, with which wel builds its networks, is missing: TensorFlow {tf.__version__} brings Keras 3. {expected}."
-        ) from error
+        message = f"Keras 2, with which wel builds its networks, is missing: TensorFlow {tf.__version__} brings Keras 3"
+        version = tf.__version__.rpartition(".")[0]
+        raise WelError(f"{message}. Expected the package tf_keras: pip install 'tf_keras~={version}.0'.") from error
 
 
 def private(name: str) -> Any:
@@ -66,7 +65,7 @@ def private(name: str) -> Any:
     try:
         return getattr(import_module(path), name, None) or import_module(f"{path}.{name}")
     except ImportError as error:
-        message = f"Keras {keras2().__version__} has no {path}.{name}, which wel needs"
+        message = f"Keras {import_module(root).__version__} has no {path}.{name}, which wel needs"
         raise WelError(f"{message}. Expected TensorFlow 2.14 or 2.15, or tf_keras 2.16 to 2.21.") from error
 
 
