@@ -13,6 +13,7 @@ from wel import __version__
 from wel import training as train
 from wel.errors import WelError
 from wel.images.cifar10 import Cifar10, Split
+from wel.keras.two import private
 from wel.networks.zoo import ZOO
 from wel.system.files import file_sha256
 from wel.training import Recipe, batches, save_half_precision
@@ -157,8 +158,6 @@ def data():
 @pytest.fixture
 def epochs_begun(data, monkeypatch):
     """Trains a tiny network on few images; holds the seeds of the epochs that were begun."""
-    from keras.src import backend
-
     begun = []
 
     def watched(split, classes, recipe, rng):
@@ -171,7 +170,7 @@ def epochs_begun(data, monkeypatch):
     monkeypatch.setattr(train, "load_cifar10", lambda: data)
     monkeypatch.setattr(train, "batches", watched)
     yield begun
-    backend._SEED_GENERATOR.generator = None  # what keras.utils.set_random_seed has set for the whole process
+    private("_SEED_GENERATOR").generator = None  # what keras.utils.set_random_seed has set for the whole process
 
 
 class Killed(BaseException):

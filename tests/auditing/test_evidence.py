@@ -137,7 +137,8 @@ def test_examples_are_the_maps_of_the_first_images(net, images):
 def test_the_same_whatever_came_before(net, images):
     examiner = Examiner(net, plan(net, images))
     examiner.examine(request("deconvnet"))
-    assert examiner.examine(request("gradient")).tests == examined(net, images, "gradient").tests
+    # as text: what is undefined is nan, which equals nothing
+    assert repr(examiner.examine(request("gradient")).tests) == repr(examined(net, images, "gradient").tests)
 
 
 def test_an_input_without_a_picture():

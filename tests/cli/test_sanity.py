@@ -15,6 +15,7 @@ from PIL import Image
 
 import wel
 from wel.cli.app import main
+from wel.system.runs import read_exactly
 
 ROOT = Path(__file__).parents[2]
 STUDIES = {"random-logit": "random_logit", "cascading": "cascading"}
@@ -47,7 +48,7 @@ def inputs(folder: Path) -> np.ndarray:
 
 
 def tables(out: Path, name: str) -> list[pd.DataFrame]:
-    return [pd.read_csv(out / file, float_precision="round_trip") for file in (f"{name}.csv", f"{name}_images.csv")]
+    return [read_exactly(out / file) for file in (f"{name}.csv", f"{name}_images.csv")]
 
 
 def test_random_logit_of_a_model_file(model, pictures, tmp_path, capsys):

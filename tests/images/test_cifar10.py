@@ -15,6 +15,7 @@ from PIL import Image
 from wel.errors import WelError
 from wel.images import cifar10
 from wel.images.cifar10 import Cifar10, Split, content_sha256, load_cifar10
+from wel.keras.two import keras2
 from wel.system.files import file_sha256
 
 TRAIN, TEST = 10, 3
@@ -71,7 +72,7 @@ def cached(archive, tmp_path):
 
 
 def keras_gives(monkeypatch, what) -> None:
-    from tensorflow import keras
+    keras = keras2()
 
     def load_data():
         print("Downloading data")

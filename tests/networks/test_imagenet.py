@@ -12,16 +12,17 @@ import h5py
 import numpy as np
 import pytest
 from conftest import randomized
-from keras.src.applications import resnet, vgg16
-from keras.src.utils.data_utils import _hash_file
-from tensorflow import keras
 
 from wel.errors import WelError
+from wel.keras.two import keras2, private
 from wel.networks import imagenet
 from wel.networks.architectures import build_resnet20, build_resnet50, build_vgg16
 from wel.networks.imagenet import imagenet_file, load_by_name, published
 from wel.networks.loading import load
 from wel.networks.zoo import ZOO
+from wel.system.files import file_hash
+
+keras, resnet, vgg16 = keras2(), private("resnet"), private("vgg16")
 
 SHAPE, CLASSES = (32, 32, 3), 10
 FILES = {name: f"{name}_weights_tf_dim_ordering_tf_kernels.h5" for name in ("vgg16", "resnet50")}
@@ -271,7 +272,7 @@ def test_downloaded_file_with_another_hash_is_refused(cache, monkeypatch):
 def test_cached_file_with_the_published_hash_is_loaded(cache, resnet20_file, monkeypatch, weights):
     # a small network stands for ResNet-50, its weights file for the published one
     path = Path(shutil.copy(resnet20_file, cache / "small.h5"))
-    monkeypatch.setattr(imagenet, "published", lambda name: imagenet.Published("small.h5", "nowhere", _hash_file(path, "md5")))
+    monkeypatch.setattr(imagenet, "published", lambda name: imagenet.Published("small.h5", "nowhere", file_hash(path, "md5")))
     monkeypatch.setitem(ZOO, "resnet50", replace(ZOO["resnet20"], name="resnet50", trained="imagenet"))
     found = load("resnet50", weights=path if weights == "FILE" else weights).model
     expected = build_resnet20()

@@ -15,6 +15,7 @@ from wel.errors import UnsupportedError, WelError
 from wel.measures.vectors import random_vectors
 from wel.studies.effective_rank import jackknife
 from wel.studies.effective_rank import median as median_of_columns
+from wel.system.runs import read_exactly
 
 COLUMNS = (
     "model method semantics backend start layer layer_index channels images vectors linear "
@@ -225,9 +226,9 @@ def test_the_command(tmp_path, capsys):
     net = wel.load("cifar10")
     images = wel.load_images(net, limit=2).inputs
     library = wel.effective_rank(net, images, ["gradient", "pattern_attribution"], start=["fc6", "conv2"], vectors=3).table
-    read = pd.read_csv(out / "effective_rank.csv", float_precision="round_trip")
+    read = read_exactly(out / "effective_rank.csv")
     pd.testing.assert_frame_equal(read, library, rtol=1e-4)
-    ratios = pd.read_csv(out / "singular_values.csv", float_precision="round_trip")
+    ratios = read_exactly(out / "singular_values.csv")
     weights = ratios.query("quantity == 'weights' and place == 'layer' and matrix == 'tap'")
     assert f"{weights['product'].iloc[-1]:.3g}" in printed and "Effective rank at the input" in printed
     # the bundled patterns have a dominant direction where the weights have none

@@ -162,7 +162,7 @@ def test_as_relevance_read_one_layer_at_a_time(request, images, method, model):
     read = wel.relevance(net, method, images, "output", heads[:, None])
     for name, relevance in read.items():
         scale = np.abs(relevance).sum() / len(images)
-        assert found.loc[name, "arrived"] == pytest.approx(relevance.sum() / len(images), abs=1e-5 * scale + 1e-6)
+        assert found.loc[name, "arrived"] == pytest.approx(relevance.sum() / len(images), abs=float(1e-5 * scale + 1e-6))
     fed = [source for node in net.graph.nodes for source in node.inputs]
     for node in net.graph.nodes[1:]:
         if all(fed.count(source) == 1 for source in node.inputs):

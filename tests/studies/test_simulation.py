@@ -20,6 +20,7 @@ from wel.networks.kernels import kernel_layers
 from wel.studies import simulation
 from wel.studies.simulation import CHAINS, LARGEST_RATIO, VGG16_SHAPES, simulate
 from wel.studies.taps import central_tap, pattern_taps, weight_taps
+from wel.system.runs import read_exactly
 
 RANDOM = [name for name, chain in CHAINS.items() if chain.matrix is not None]
 SMALL = {"top": (40, 10), "wide": (30, 40), "narrow": (20, 30), "last": (8, 20)}
@@ -350,7 +351,7 @@ def test_the_command(functional, tmp_path, capsys):
     assert "Learned chains: shapes and weights of tiny." in printed
     assert "Left out: pattern_attribution. There are no patterns for the weights of tiny." in printed
     library = simulate(wel.load(tmp_path / "tiny.h5"), samples=2, rows=4, seed=6).table
-    pd.testing.assert_frame_equal(pd.read_csv(out / "simulation.csv", float_precision="round_trip"), library)
+    pd.testing.assert_frame_equal(read_exactly(out / "simulation.csv"), library)
     vanilla = library[library["chain"] == "vanilla"]
     assert f"{1 - vanilla['median'].iloc[-1]:.1e}" in printed and f"{vanilla['sigma_ratio'].iloc[-1]:.1e}" in printed
     assert {path.name for path in out.iterdir()} == {"run.json", "simulation.csv", "figures"}

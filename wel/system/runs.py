@@ -23,6 +23,12 @@ from wel.system.files import written_whole
 PACKAGES = ("wel", "python", "tensorflow", "keras", "tf_keras", "innvestigate", "deeplift", "numpy", "scipy", "pandas")
 
 
+def read_exactly(path: Path, **settings: Any) -> pd.DataFrame:
+    """A csv, its numbers to the last bit, which pandas before 3 reads when it is asked to and later versions by themselves."""
+    asked = {"float_precision": "round_trip"} if int(pd.__version__.split(".")[0]) < 3 else {}
+    return pd.read_csv(path, **asked, **settings)
+
+
 class Run:
     """A run directory: `run.json` (everything needed to repeat the run), results, and `parts/` while the study is under way.
 
@@ -100,7 +106,7 @@ class Run:
     def read_table(self, name: str, text: Sequence[str] = ()) -> pd.DataFrame:
         """A table that `write_table` wrote, the same to the last bit; the columns `text` hold text only."""
         dtype = dict.fromkeys(text, str)
-        return pd.read_csv(self.folder / name, float_precision="round_trip", keep_default_na=False, na_values=[""], dtype=dtype)
+        return read_exactly(self.folder / name, keep_default_na=False, na_values=[""], dtype=dtype)
 
     @contextmanager
     def _written(self, name: str) -> Iterator[Path]:
