@@ -28,6 +28,7 @@ setup(
         "wel.original": ["requirements.*", "*.md"],
         "wel": ["py.typed"],
         "wel.auditing": ["*.j2", "*.json"],
+        "wel.backends": ["requirements-wrapped.*"],
     },
     install_requires=requirements("requirements.in"),
     extras_require={"test": requirements("requirements-dev.in")},
