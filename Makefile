@@ -60,10 +60,10 @@ lint: $(VENV)/.installed ## run ruff, pyright and import-linter
 
 lock: ## write the requirement locks anew (needs uv)
 	@command -v "$(UV)" >/dev/null || { echo "make lock needs uv: install it with 'pip install uv', or give its path: make lock UV=/path/to/uv" >&2; exit 1; }
-	$(COMPILE) --python-version 3.11 docker/requirements-dev.in --output-file docker/requirements-dev.lock
-	$(COMPILE) --python-version 3.11 docker/requirements.in --output-file docker/requirements.lock
+	$(COMPILE) --python-version 3.11 docker/requirements-dev.in docker/requirements-paper.in --output-file docker/requirements-dev.lock
+	$(COMPILE) --python-version 3.11 docker/requirements.in docker/requirements-paper.in --output-file docker/requirements.lock
 	$(COMPILE) --python-version 3.11 docker/requirements-docs.in --constraint docker/requirements-dev.lock --output-file docker/requirements-docs.lock
-	$(COMPILE) --python-version 3.11 docker/requirements-gpu.in --constraint docker/requirements.lock --output-file docker/requirements-gpu.lock
+	$(COMPILE) --python-version 3.11 docker/requirements-gpu.in docker/requirements-paper.in --constraint docker/requirements.lock --output-file docker/requirements-gpu.lock
 	$(COMPILE) --universal --python-version 3.9 wel/backends/requirements-wrapped.in --output-file wel/backends/requirements-wrapped.lock
 
 wrapped: $(VENV)/.installed ## build .venv-wrapped, the packages that are wrapped, on Python 3.9 to 3.11
@@ -110,7 +110,7 @@ $(VENV)/.locked: docker/requirements-dev.lock | $(VENV)/bin/python
 
 # Editable: the checkout itself is what runs; installed anew where what is installed is said,
 # and where its version stands.
-$(VENV)/.installed: $(VENV)/.locked setup.py wel/__init__.py docker/requirements.in docker/requirements-dev.in
+$(VENV)/.installed: $(VENV)/.locked setup.py wel/__init__.py $(wildcard docker/requirements*.in)
 	$(VENV)/$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from PIL import Image
 
 from wel import __version__
@@ -24,14 +25,14 @@ from wel.system.files import keras_home
 ROOT = Path(__file__).resolve().parent.parent
 DOCKER = ROOT / "docker"
 LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-docs.lock")
+FILES = {"test": "dev"}
 WRAPPED = "../wel/backends/requirements-wrapped.lock"
-PINS = {
+PAPER = {
     "tensorflow": "==2.14.1",
     "keras": "==2.14.0",
     "innvestigate": "==2.1.2",
     "deeplift": "==0.6.13.0",
     "numpy": "<2",
-    "pandas": "<3",
     "setuptools": "<82",
 }
 
@@ -97,17 +98,31 @@ def test_the_locks_agree():
 
 def test_metadata(metadata):
     assert (metadata["Name"], metadata["Version"], metadata["License"]) == ("wel", __version__, "MIT")
-    assert set(metadata["Requires-Python"].split(",")) == {">=3.9", "<3.12"}
+    assert set(metadata["Requires-Python"].split(",")) == {">=3.9", "<3.14"}
 
 
-def test_setup_pins_agree_with_the_requirements(metadata):
+def test_setup_asks_for_the_requirements(metadata):
     required = [Requirement(line) for line in metadata.get_all("Requires-Dist")]
-    always = {r.name: str(r.specifier) for r in required if r.marker is None}
-    assert always == {r.name: str(r.specifier) for r in wanted("requirements.in")}
-    assert {name: always[name] for name in PINS} == PINS
-    assert {r.name for r in required if r.marker and r.marker.evaluate({"extra": "test"})} == {
-        r.name for r in wanted("requirements-dev.in")
-    }
+    always = {r.name: r.specifier for r in required if r.marker is None}
+    assert always == {r.name: r.specifier for r in wanted("requirements.in")}
+    # ranges: pins stand in the locks
+    assert [str(r) for r in required if r.marker is None and "==" in str(r.specifier)] == []
+    for extra in ("paper", "test"):
+        found = {(r.name, str(r.specifier)) for r in required if r.marker and r.marker.evaluate({"extra": extra})}
+        assert found == {(r.name, str(r.specifier)) for r in wanted(f"requirements-{FILES.get(extra, extra)}.in")}
+
+
+@pytest.mark.parametrize("version", ["2.14.1", "2.15.1", "2.16.2", "2.21.0"])
+def test_tensorflow_old_and_new_is_allowed(metadata, version):
+    required = [Requirement(line) for line in metadata.get_all("Requires-Dist")]
+    (tensorflow,) = [r.specifier for r in required if r.marker is None and r.name == "tensorflow"]
+    assert version in tensorflow and "2.13.1" not in tensorflow and "2.22.0" not in tensorflow
+
+
+def test_the_environment_of_the_paper_is_what_is_wrapped(metadata):
+    assert {r.name: str(r.specifier) for r in wanted("requirements-paper.in")} == PAPER
+    packages = locked(WRAPPED)
+    assert [name for name, specifier in PAPER.items() if packages[name][0] not in SpecifierSet(specifier)] == []
 
 
 def test_console_script(built):

@@ -72,9 +72,10 @@ def measure_turns(record: Record, case: Case, method: str, beside: str, pair: tu
 def measure_first(record: Record, case: Case, method: str, others: bool) -> None:
     """The first result of wel's engine and, where `others`, of innvestigate as it is installed, and the memory of their processes."""
     network, beside = case.net.name, "first innvestigate"
-    commands = {"ours": lambda folder: [sys.executable, FOLDER / "first.py", network, method, case.count]}
+    ours, theirs = FOLDER / "first.py", FOLDER / "first_innvestigate.py"
+    commands = {"ours": lambda folder: [sys.executable, ours, network, method, case.count]}
     if others and method in ANALYZERS:
-        commands["theirs"] = lambda folder: [WRAPPED.python(), FOLDER / "first_innvestigate.py", *_saved(case, Path(folder)), ANALYZERS[method]]
+        commands["theirs"] = lambda folder: [WRAPPED.python(), theirs, *_saved(case, Path(folder)), ANALYZERS[method]]
     for whose, command in commands.items():
         with tempfile.TemporaryDirectory() as folder:
             done = _measured(command(folder))

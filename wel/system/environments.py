@@ -132,9 +132,11 @@ class Environment:
 
     def _checked(self, named: str) -> str:
         python = shutil.which(os.path.expanduser(named))
-        version, has_pip = _asked(python) if python else (None, False)
+        if python is None:
+            raise invalid("python", named, f"{self.wanted}; there is no such program")
+        version, has_pip = _asked(python)
         if version not in self.pythons:
-            found = f"that is Python {version}" if version else "that one does not run" if python else "there is no such program"
+            found = f"that is Python {version}" if version else "that one does not run"
             raise invalid("python", named, f"{self.wanted}; {found}")
         if not has_pip:
             raise invalid("python", named, f"one that can make environments.{_needs_package(version)}".removesuffix("."))
