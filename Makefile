@@ -24,10 +24,10 @@ SHELL := /bin/bash
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test .wrapped test-all paper bench docs facts lint lock wrapped original image image-gpu clean
+.PHONY: help demo test .wrapped test-all test-matrix paper bench docs facts lint lock wrapped original image image-gpu clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed ## CSC of the bundled CIFAR-10 network on 50 bundled images, into runs/demo
 	$(VENV)/bin/wel csc --model cifar10 --out runs/demo --limit 50 --seed 0
@@ -39,6 +39,9 @@ test: $(VENV)/.installed .wrapped ## run the tests, 8 minutes at most on two cor
 
 test-all: $(VENV)/.installed .wrapped ## the same with more random examples
 	$(PYTEST) --hypothesis-profile thorough
+
+test-matrix: $(VENV)/.installed .wrapped ## the fast tests on every Python from 3.9 to 3.13 that is there, on TensorFlow 2.14, 2.16 and 2.21; 2 GB each
+	$(VENV)/bin/python docker/matrix.py .venv-matrix --numprocesses $(JOBS) --dist loadgroup
 
 paper: $(VENV)/.installed ## all figures and claims of the paper, quickly, as runs/paper/index.html; options: make paper PAPER="--full"
 	$(VENV)/bin/python experiments/make_paper.py --out runs/paper $(PAPER)

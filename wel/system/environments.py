@@ -119,12 +119,10 @@ class Environment:
         if named is not None:
             return self._checked(named)
         bare = []
-        for python in self._candidates():
-            version, has_pip = _asked(python)
-            if version in self.pythons and has_pip:
+        for python, version, has_pip in interpreters(self.pythons):
+            if has_pip:
                 return python
-            if version in self.pythons:
-                bare.append(version)
+            bare.append(version)
         raise WelError(
             f"The environment '{self.name}' needs {self.wanted}, and there is none on the PATH nor below '{Path.home()}'. "
             f"Expected one to be installed, or named by `--python`.{_needs_package(bare[0]) if bare else ''}"
@@ -141,14 +139,6 @@ class Environment:
         if not has_pip:
             raise invalid("python", named, f"one that can make environments.{_needs_package(version)}".removesuffix("."))
         return python
-
-    def _candidates(self) -> Iterator[str]:
-        yield sys.executable
-        for version in self.pythons:
-            yield from filter(None, [shutil.which(f"python{version}")])
-            for place in PLACES:
-                yield from map(str, sorted(Path.home().glob(place.format(version)), reverse=True))
-        yield from filter(None, map(shutil.which, ("python3", "python")))
 
     @contextmanager
     def _claimed(self, folder: Path) -> Iterator[IO[str]]:
@@ -191,6 +181,14 @@ class Environment:
         return f"{self.name} {file_sha256(self.lock())}"
 
 
+def interpreters(versions: Sequence[str]) -> Iterator[tuple[str, str, bool]]:
+    """The interpreters of such versions that are there, the first version first: path, version, and whether it can make environments."""
+    for python in _candidates(versions):
+        version, has_pip = _asked(python)
+        if version and version in versions:
+            yield python, version, has_pip
+
+
 def outside(environment: dict[str, str] | None = None) -> dict[str, str]:
     """The environment variables for a process under another interpreter: the caller's but for what is meant for its own."""
     kept = {name: value for name, value in os.environ.items() if name not in OF_THE_CALLER}
@@ -199,6 +197,15 @@ def outside(environment: dict[str, str] | None = None) -> dict[str, str]:
 
 def _python(folder: Path) -> str:
     return str(folder / "bin" / "python")
+
+
+def _candidates(versions: Sequence[str]) -> Iterator[str]:
+    yield sys.executable
+    for version in versions:
+        yield from filter(None, [shutil.which(f"python{version}")])
+        for place in PLACES:
+            yield from map(str, sorted(Path.home().glob(place.format(version)), reverse=True))
+    yield from filter(None, map(shutil.which, ("python3", "python")))
 
 
 def _marked(folder: Path) -> str | None:
