@@ -19,7 +19,7 @@ import wel
 from wel.backends.process import Worker, module_worker
 from wel.errors import UnsupportedError, WelError
 from wel.system.arithmetic import FASTEST_SUMS, ORIGINAL_SUMS
-from wel.system.environments import WRAPPED
+from wel.system.environments import WRAPPED, outside
 
 ROOT = Path(__file__).parents[2]
 
@@ -247,6 +247,23 @@ def test_the_wrapped_packages_start_from_anywhere(package, tmp_path, monkeypatch
     worker = module_worker(WRAPPED.python(), f"wel.backends.{package}.worker", ORIGINAL_SUMS)
     assert worker.folder and worker.versions.keys() == {"tensorflow", package} and worker.versions["tensorflow"].startswith("2.14.")
     worker.close()
+
+
+LIGHT = """
+import importlib, sys
+for name in ("jinja2", "jsonschema", "numba", "pandas", "psutil", "rich", "scipy", "skimage", "tf_keras", "typer"):
+    sys.modules.setdefault(name, None)
+importlib.import_module(sys.argv[1])
+"""
+
+
+@pytest.mark.wrapped
+@pytest.mark.parametrize("package", ["innvestigate", "deeplift"])
+def test_a_worker_imports_no_package_that_its_lock_is_without(package):
+    environment = outside({"PYTHONPATH": str(ROOT)})
+    command = [WRAPPED.python(), "-c", f"import innvestigate, deeplift\n{LIGHT}", f"wel.backends.{package}.worker"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    assert done.returncode == 0, done.stderr
 
 
 # --- who is not installed
