@@ -18,7 +18,7 @@ from conftest import loaded
 import wel
 from wel.backends.process import Worker, module_worker
 from wel.errors import UnsupportedError, WelError
-from wel.system.arithmetic import FASTEST_SUMS, ORIGINAL_SUMS
+from wel.system.arithmetic import ARITHMETICS
 from wel.system.environments import WRAPPED, outside
 
 ROOT = Path(__file__).parents[2]
@@ -221,11 +221,13 @@ def elsewhere(tmp_path) -> str:
 def test_another_interpreter_gets_wel_alone_and_nothing_of_the_caller(installed, tmp_path, monkeypatch):
     for name, value in {"PYTHONPATH": str(installed), "VIRTUAL_ENV": "/x", "TF_USE_LEGACY_KERAS": "1", "KERAS_BACKEND": "jax"}.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("WEL_ARITHMETIC", "fastest")  # of the caller alone: the packages add up as the original stack does
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")
     monkeypatch.setenv("MINE", "kept")
-    worker = module_worker(elsewhere(tmp_path), "wel.reporting", FASTEST_SUMS)
+    worker = module_worker(elsewhere(tmp_path), "wel.reporting", ARITHMETICS["original"])
     found = {key: array.tolist() for key, array in worker.run({}, {}).items()}
     worker.close()
-    assert found["told"] == ["", "", "", "", "tensorflow", "1", "kept"]
+    assert found["told"] == ["", "", "", "", "tensorflow", "0", "kept"]
     assert found["name"] == ["__main__", str(installed / "wel" / "__init__.py")]
     assert [folder for folder in found["path"] if folder.startswith(str(tmp_path))] == []
     assert found["loaded"] == []
@@ -244,7 +246,7 @@ def test_the_callers_own_interpreter_keeps_its_path(installed, monkeypatch, tmp_
 def test_the_wrapped_packages_start_from_anywhere(package, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "wel.py").write_text("raise ImportError('of the working directory')\n")
-    worker = module_worker(WRAPPED.python(), f"wel.backends.{package}.worker", ORIGINAL_SUMS)
+    worker = module_worker(WRAPPED.python(), f"wel.backends.{package}.worker", ARITHMETICS["original"])
     assert worker.folder and worker.versions.keys() == {"tensorflow", package} and worker.versions["tensorflow"].startswith("2.14.")
     worker.close()
 

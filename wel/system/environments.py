@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import IO, Callable, Iterator, Sequence
 
 from wel.errors import WelError, invalid
+from wel.system.arithmetic import CHOICE
 from wel.system.files import cache_folder, checkout_folder, file_sha256, original_folder, package_folder
 
 MARKER = ".wel-environment"
 UNFINISHED = "unfinished"
 # what the caller's interpreter and Keras are told, and another one must not hear
-OF_THE_CALLER = ("PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH", "__PYVENV_LAUNCHER__", "VIRTUAL_ENV", "TF_USE_LEGACY_KERAS", "KERAS_BACKEND")
+OF_THE_CALLER = ("PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH", "__PYVENV_LAUNCHER__", "VIRTUAL_ENV")
+OF_THE_CALLER += ("TF_USE_LEGACY_KERAS", "KERAS_BACKEND", CHOICE)
 ELSEWHERE = ("PIP_PREFIX", "PIP_ROOT", "PIP_TARGET", "PIP_USER")  # where pip would put packages instead
 # where interpreters lie that are not on the PATH
 PLACES = (".pyenv/versions/{}.*/bin/python", ".local/share/uv/python/cpython-{}.*/bin/python")
