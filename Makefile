@@ -1,19 +1,21 @@
 # What a clean clone needs: `make demo` builds .venv from the hash-pinned lock, once; `make test` builds .venv-wrapped too.
-# PYTHON=python3.11 takes that one, and a folder of its own: .venv-3.11.
+# PYTHON=python3.13 takes that one, and a folder of its own: .venv-3.13.
 ifeq ($(origin PYTHON),undefined)
 # Interpreters that are tried, first match wins.
-PYTHON := python3.11 python3
+PYTHON := python3.11 python3.13 python3.12 python3.10 python3
 VENV := .venv
 else
 VENV := .venv-$(shell "$(PYTHON)" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 endif
-PYTHONS := 3.11
+PYTHONS := 3.10 3.11 3.12 3.13
 DOCS := .venv-docs
 WRAPPED := .venv-wrapped
 ORIGINAL := .venv-original
 UV ?= uv
 ENGINE ?= docker
-COMPILE = "$(UV)" pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
+COMPILE = "$(UV)" pip compile --quiet --generate-hashes --universal --no-emit-index-url --no-emit-find-links --no-header
+# uv else takes an older TensorFlow for a newer h5py
+MAIN := --python-version 3.10 --upgrade-package tensorflow==2.21.0
 PIP_INSTALL = bin/python -m pip install --quiet --disable-pip-version-check
 # Test processes at once, each with one thread of TensorFlow. The packages that are wrapped stay in one of them.
 JOBS ?= 2
@@ -58,16 +60,16 @@ facts: $(VENV)/.installed ## write docs/pages/rules.json anew, which the site's 
 lint: $(VENV)/.installed ## run ruff, pyright and import-linter
 	$(VENV)/bin/python -m ruff check .
 	$(VENV)/bin/python -m ruff format --check .
-	$(VENV)/bin/python -m pyright
+	$(VENV)/bin/python -m pyright --pythonpath $(VENV)/bin/python
 	$(VENV)/bin/lint-imports
 
 lock: ## write the requirement locks anew (needs uv)
 	@command -v "$(UV)" >/dev/null || { echo "make lock needs uv: install it with 'pip install uv', or give its path: make lock UV=/path/to/uv" >&2; exit 1; }
-	$(COMPILE) --python-version 3.11 docker/requirements-dev.in docker/requirements-paper.in --output-file docker/requirements-dev.lock
-	$(COMPILE) --python-version 3.11 docker/requirements.in docker/requirements-paper.in --output-file docker/requirements.lock
-	$(COMPILE) --python-version 3.11 docker/requirements-docs.in --constraint docker/requirements-dev.lock --output-file docker/requirements-docs.lock
-	$(COMPILE) --python-version 3.11 docker/requirements-gpu.in docker/requirements-paper.in --constraint docker/requirements.lock --output-file docker/requirements-gpu.lock
-	$(COMPILE) --universal --python-version 3.9 wel/backends/requirements-wrapped.in --output-file wel/backends/requirements-wrapped.lock
+	$(COMPILE) $(MAIN) docker/requirements-dev.in --output-file docker/requirements-dev.lock
+	$(COMPILE) $(MAIN) docker/requirements.in --constraint docker/requirements-dev.lock --output-file docker/requirements.lock
+	$(COMPILE) $(MAIN) docker/requirements-docs.in --constraint docker/requirements-dev.lock --output-file docker/requirements-docs.lock
+	$(COMPILE) $(MAIN) docker/requirements-gpu.in --constraint docker/requirements.lock --output-file docker/requirements-gpu.lock
+	$(COMPILE) --python-version 3.9 wel/backends/requirements-wrapped.in --output-file wel/backends/requirements-wrapped.lock
 
 wrapped: $(VENV)/.installed ## build .venv-wrapped, the packages that are wrapped, on Python 3.9 to 3.11
 	$(VENV)/bin/wel install wrapped --into $(WRAPPED)
@@ -99,7 +101,7 @@ define make_venv
 		exit 1; \
 	fi; \
 done; \
-echo "Python $(PYTHONS) is needed and none of these is one: $(PYTHON). Install it or name it: PYTHON=/path/to/python3.11" >&2; exit 1
+echo "Python $(PYTHONS) is needed and none of these is one: $(PYTHON). Install it or name it: PYTHON=/path/to/python3.13" >&2; exit 1
 endef
 
 $(VENV)/bin/python:

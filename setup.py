@@ -31,6 +31,10 @@ setup(
         "wel.backends": ["requirements-wrapped.*"],
     },
     install_requires=requirements("requirements.in"),
-    extras_require={"paper": requirements("requirements-paper.in"), "test": requirements("requirements-dev.in")},
+    extras_require={
+        "gpu": requirements("requirements-gpu.in"),
+        "paper": requirements("requirements-paper.in"),
+        "test": requirements("requirements-dev.in"),
+    },
     entry_points={"console_scripts": ["wel = wel.cli.app:main"]},
 )

@@ -90,6 +90,15 @@ def test_lock_satisfies_its_source(lock):
     assert [str(r) for r in wanted(lock.replace(".lock", ".in")) if not r.specifier.contains(packages[r.name][0])] == []
 
 
+def test_the_lock_has_todays_tensorflow_for_every_python():
+    text = (DOCKER / "requirements.lock").read_text()
+    assert "\ntensorflow==2.21.0 \\\n" in text and "\ntf-keras==2.21.0 \\\n" in text
+    for tag in ("cp310", "cp313"):
+        environment = {"python_version": f"3.{tag[3:]}", "python_full_version": f"3.{tag[3:]}.1"}
+        keras = [Requirement(line[:-2]) for line in re.findall(r"^keras==.*", text, re.MULTILINE)]
+        assert len([one for one in keras if one.marker.evaluate(environment)]) == 1
+
+
 def test_the_locks_agree():
     run, dev, docs = map(locked, LOCKS)
     assert run.items() <= dev.items()
@@ -107,9 +116,9 @@ def test_setup_asks_for_the_requirements(metadata):
     assert always == {r.name: r.specifier for r in wanted("requirements.in")}
     # ranges: pins stand in the locks
     assert [str(r) for r in required if r.marker is None and "==" in str(r.specifier)] == []
-    for extra in ("paper", "test"):
-        found = {(r.name, str(r.specifier)) for r in required if r.marker and r.marker.evaluate({"extra": extra})}
-        assert found == {(r.name, str(r.specifier)) for r in wanted(f"requirements-{FILES.get(extra, extra)}.in")}
+    for extra in ("gpu", "paper", "test"):
+        found = {(r.name, *r.extras, r.specifier) for r in required if r.marker and r.marker.evaluate({"extra": extra})}
+        assert found == {(r.name, *r.extras, r.specifier) for r in wanted(f"requirements-{FILES.get(extra, extra)}.in")}
 
 
 @pytest.mark.parametrize("version", ["2.14.1", "2.15.1", "2.16.2", "2.21.0"])
