@@ -20,7 +20,7 @@ setup(
     description="When explanations lie: does an attribution method explain your network or only its first layers?",
     author="The wel authors",
     license="MIT",
-    python_requires=">=3.9,<3.12",
+    python_requires=">=3.9,<3.14",
     packages=[*find_packages(include=["wel", "wel.*"]), "wel.models", "wel.original"],
     package_dir={"wel.models": "models", "wel.original": "experiments/original"},
     package_data={
@@ -28,8 +28,13 @@ setup(
         "wel.original": ["requirements.*", "*.md"],
         "wel": ["py.typed"],
         "wel.auditing": ["*.j2", "*.json"],
+        "wel.backends": ["requirements-wrapped.*"],
     },
     install_requires=requirements("requirements.in"),
-    extras_require={"test": requirements("requirements-dev.in")},
+    extras_require={
+        "gpu": requirements("requirements-gpu.in"),
+        "paper": requirements("requirements-paper.in"),
+        "test": requirements("requirements-dev.in"),
+    },
     entry_points={"console_scripts": ["wel = wel.cli.app:main"]},
 )

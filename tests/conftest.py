@@ -22,7 +22,8 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
-import wel  # noqa: E402,F401  (before TensorFlow, whose order of summation it chooses)
+import wel  # noqa: E402  (before TensorFlow, whose order of summation it chooses)
+from wel.system.environments import WRAPPED  # noqa: E402
 
 # a shell starts its background jobs with Ctrl-C ignored, which the tests of Ctrl-C would inherit
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -38,11 +39,23 @@ CLASSES = 4
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """With `--dist loadgroup` one process has all tests of a file, and one all that need the processes of the wrapped packages."""
+    missing = _why_no_wrapped_packages()
     for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            values = item.callspec.params.values() if hasattr(item, "callspec") else ()
-            wrapped = any(isinstance(value, str) and value == "wrapped" for value in values)
-            item.add_marker(pytest.mark.xdist_group("wrapped" if wrapped else str(item.path)))
+        values = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        if any(isinstance(value, str) and value == "wrapped" for value in values):
+            item.add_marker("wrapped")
+        wrapped = item.get_closest_marker("wrapped") is not None
+        item.add_marker(pytest.mark.xdist_group("wrapped" if wrapped else str(item.path)))
+        if wrapped and missing:
+            item.add_marker(pytest.mark.skip(reason=missing))
+
+
+def _why_no_wrapped_packages() -> str:
+    try:
+        WRAPPED.python()
+    except wel.WelError as error:
+        return str(error)
+    return ""
 
 
 def pytest_collection_finish():

@@ -13,9 +13,17 @@ import innvestigate
 import numpy as np
 import tensorflow as tf
 
+
+class InputLayer(tf.keras.layers.InputLayer):
+    """Without what today's Keras 2 says of an input, and 2.14 does not know."""
+
+    def __init__(self, optional=False, **config):
+        super().__init__(**config)
+
+
 tf.compat.v1.disable_eager_execution()
 folder = Path(sys.argv[1])
 for case, name in json.loads((folder / "cases.json").read_text()).items():
-    model = tf.keras.models.load_model(folder / f"{case}.h5", compile=False)
+    model = tf.keras.models.load_model(folder / f"{case}.h5", compile=False, custom_objects={"InputLayer": InputLayer})
     analyzer = innvestigate.create_analyzer(name, model, neuron_selection_mode="all", disable_model_checks=True)
     np.save(folder / f"{case}_plain.npy", analyzer.analyze(np.load(folder / f"{case}.npy")))

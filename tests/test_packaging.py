@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from PIL import Image
 
 from wel import __version__
@@ -24,22 +25,24 @@ from wel.system.files import keras_home
 ROOT = Path(__file__).resolve().parent.parent
 DOCKER = ROOT / "docker"
 LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-docs.lock")
-PINS = {
+FILES = {"test": "dev"}
+WRAPPED = "../wel/backends/requirements-wrapped.lock"
+PAPER = {
     "tensorflow": "==2.14.1",
     "keras": "==2.14.0",
     "innvestigate": "==2.1.2",
     "deeplift": "==0.6.13.0",
     "numpy": "<2",
-    "pandas": "<3",
     "setuptools": "<82",
 }
 
 
 def locked(name: str) -> dict[str, tuple[str, int]]:
-    """{package: (version, number of hashes)} of a lock file."""
+    """{package: (version, number of hashes)} of a lock file, as far as it is for this Python."""
     text = (DOCKER / name).read_text().replace("\\\n", " ")
-    entries = [line.split() for line in text.splitlines() if line and not line.lstrip().startswith("#")]
-    parted = [(*words[0].split("=="), words[1:]) for words in entries]
+    entries = [line.partition(" --hash") for line in text.splitlines() if line and not line.lstrip().startswith("#")]
+    parted = [(Requirement(words), (mark + hashes).split()) for words, mark, hashes in entries]
+    parted = [(one.name, str(one.specifier)[2:], hashes) for one, hashes in parted if one.marker is None or one.marker.evaluate()]
     return {package: (version, sum(bool(re.fullmatch("--hash=sha256:[0-9a-f]{64}", w)) for w in rest)) for package, version, rest in parted}
 
 
@@ -68,23 +71,32 @@ def bundled():
         return dict(file)
 
 
-@pytest.mark.parametrize("name", LOCKS)
+@pytest.mark.parametrize("name", [*LOCKS, WRAPPED])
 def test_every_locked_requirement_has_a_hash(name):
     packages = locked(name)
     assert len(packages) > 40
     assert [package for package, (_, hashes) in packages.items() if hashes == 0] == []
 
 
-@pytest.mark.parametrize("name", LOCKS)
+@pytest.mark.parametrize("name", [*LOCKS, WRAPPED])
 def test_lock_names_no_host(name):
     text = (DOCKER / name).read_text()
     assert re.findall(r"://|@ |--(?:index|extra-index|find-links|trusted)\S*|\b[\w.-]+\.(?:org|com|net|io)\b", text) == []
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", [*LOCKS, WRAPPED])
 def test_lock_satisfies_its_source(lock):
     packages = locked(lock)
     assert [str(r) for r in wanted(lock.replace(".lock", ".in")) if not r.specifier.contains(packages[r.name][0])] == []
+
+
+def test_the_lock_has_todays_tensorflow_for_every_python():
+    text = (DOCKER / "requirements.lock").read_text()
+    assert "\ntensorflow==2.21.0 \\\n" in text and "\ntf-keras==2.21.0 \\\n" in text
+    for tag in ("cp310", "cp313"):
+        environment = {"python_version": f"3.{tag[3:]}", "python_full_version": f"3.{tag[3:]}.1"}
+        keras = [Requirement(line[:-2]) for line in re.findall(r"^keras==.*", text, re.MULTILINE)]
+        assert len([one for one in keras if one.marker.evaluate(environment)]) == 1
 
 
 def test_the_locks_agree():
@@ -95,17 +107,31 @@ def test_the_locks_agree():
 
 def test_metadata(metadata):
     assert (metadata["Name"], metadata["Version"], metadata["License"]) == ("wel", __version__, "MIT")
-    assert set(metadata["Requires-Python"].split(",")) == {">=3.9", "<3.12"}
+    assert set(metadata["Requires-Python"].split(",")) == {">=3.9", "<3.14"}
 
 
-def test_setup_pins_agree_with_the_requirements(metadata):
+def test_setup_asks_for_the_requirements(metadata):
     required = [Requirement(line) for line in metadata.get_all("Requires-Dist")]
-    always = {r.name: str(r.specifier) for r in required if r.marker is None}
-    assert always == {r.name: str(r.specifier) for r in wanted("requirements.in")}
-    assert {name: always[name] for name in PINS} == PINS
-    assert {r.name for r in required if r.marker and r.marker.evaluate({"extra": "test"})} == {
-        r.name for r in wanted("requirements-dev.in")
-    }
+    always = {r.name: r.specifier for r in required if r.marker is None}
+    assert always == {r.name: r.specifier for r in wanted("requirements.in")}
+    # ranges: pins stand in the locks
+    assert [str(r) for r in required if r.marker is None and "==" in str(r.specifier)] == []
+    for extra in ("gpu", "paper", "test"):
+        found = {(r.name, *r.extras, r.specifier) for r in required if r.marker and r.marker.evaluate({"extra": extra})}
+        assert found == {(r.name, *r.extras, r.specifier) for r in wanted(f"requirements-{FILES.get(extra, extra)}.in")}
+
+
+@pytest.mark.parametrize("version", ["2.14.1", "2.15.1", "2.16.2", "2.21.0"])
+def test_tensorflow_old_and_new_is_allowed(metadata, version):
+    required = [Requirement(line) for line in metadata.get_all("Requires-Dist")]
+    (tensorflow,) = [r.specifier for r in required if r.marker is None and r.name == "tensorflow"]
+    assert version in tensorflow and "2.13.1" not in tensorflow and "2.22.0" not in tensorflow
+
+
+def test_the_environment_of_the_paper_is_what_is_wrapped(metadata):
+    assert {r.name: str(r.specifier) for r in wanted("requirements-paper.in")} == PAPER
+    packages = locked(WRAPPED)
+    assert [name for name, specifier in PAPER.items() if packages[name][0] not in SpecifierSet(specifier)] == []
 
 
 def test_console_script(built):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from inspect import cleandoc
 from pathlib import Path
 
 from docs.pages.words import shortened, table
@@ -25,7 +26,7 @@ def _kinds(comment: str, name: str) -> tuple[str, str, str]:
 
 def method_facts() -> str:
     """The fields of a method's record, and the records."""
-    fields = dict(re.findall(r"^ {8}(\w+): (.+)", Method.__doc__ or "", re.MULTILINE))
+    fields = dict(re.findall(r"^ {4}(\w+): (.+)", cleandoc(Method.__doc__ or ""), re.MULTILINE))
     listed = ("family", "relu_only", "two_kernels", "same_semantics", "cost", "audit_rank", "head", "reduction", "map_percentile")
     lines = [(f"[{name}](../methods/{name}.md)", *(_fact(getattr(method, field)) for field in listed)) for name, method in METHODS.items()]
     meaning = table(("field", "what it says"), [(f"`{name}`", said) for name, said in fields.items()])

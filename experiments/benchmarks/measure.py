@@ -18,6 +18,7 @@ from cases import WEIGHTS, Case
 from subjects import Subject
 
 from wel.errors import WelError
+from wel.system.environments import WRAPPED, outside
 
 FOLDER = Path(__file__).parent
 SLOW = 20.0  # seconds; a subject that takes longer is run once
@@ -71,13 +72,13 @@ def measure_turns(record: Record, case: Case, method: str, beside: str, pair: tu
 def measure_first(record: Record, case: Case, method: str, others: bool) -> None:
     """The first result of wel's engine and, where `others`, of innvestigate as it is installed, and the memory of their processes."""
     network, beside = case.net.name, "first innvestigate"
-    commands = {"ours": lambda folder: ["first.py", network, method, case.count]}
+    ours, theirs = FOLDER / "first.py", FOLDER / "first_innvestigate.py"
+    commands = {"ours": lambda folder: [sys.executable, ours, network, method, case.count]}
     if others and method in ANALYZERS:
-        commands["theirs"] = lambda folder: ["first_innvestigate.py", *_saved(case, Path(folder)), ANALYZERS[method]]
+        commands["theirs"] = lambda folder: [WRAPPED.python(), theirs, *_saved(case, Path(folder)), ANALYZERS[method]]
     for whose, command in commands.items():
         with tempfile.TemporaryDirectory() as folder:
-            script, *arguments = command(folder)
-            done = _measured([sys.executable, FOLDER / script, *arguments])
+            done = _measured(command(folder))
         if done["failure"]:
             record.left_out[network, method, beside] = done["failure"]
             continue
@@ -109,7 +110,7 @@ def _saved(case: Case, folder: Path) -> list[Path]:
 def _measured(command: list) -> dict:
     """What `measured.py` says of a command, and in `failure` the last line of its complaint, "" if it went well."""
     full = [sys.executable, str(FOLDER / "measured.py"), *map(str, command)]
-    environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ}
+    environment = outside({"TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3")})
     done = subprocess.run(full, capture_output=True, text=True, check=True, env=environment)
     found = json.loads(done.stdout)
     lines = done.stderr.split("\n")

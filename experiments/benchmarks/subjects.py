@@ -17,12 +17,13 @@ from cases import Case
 
 from wel.backends import find_backend
 from wel.backends.native.backend import NativeBackend
-from wel.backends.process import own_worker
+from wel.backends.process import module_worker
 from wel.backends.request import Whole
 from wel.backends.wrapped import WrappedBackend
 from wel.errors import UnsupportedError, WelError
 from wel.measures.counting import Cosines
 from wel.methods.registry import DEEPLIFT, METHODS
+from wel.system.environments import WRAPPED
 
 Run = Callable[[], float]
 Subject = Callable[[Case, str], ContextManager[Run]]
@@ -73,7 +74,7 @@ def wrapped(case: Case, method: str) -> Iterator[Run]:
     """innvestigate 2.1.2 or deeplift 0.6.13.0 in a process of its own, read at the input only."""
     # the native engine's sums, which are faster than those that wel asks the wrapped packages for
     module = f"wel.backends.{METHODS[method].wrapped}.worker"
-    with _process(WrappedBackend("wrapped", lambda: own_worker(module, {})), case, method) as run:
+    with _process(WrappedBackend("wrapped", lambda: module_worker(WRAPPED.python(), module, {})), case, method) as run:
         yield run
 
 

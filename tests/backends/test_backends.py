@@ -1,13 +1,10 @@
-"""wel.backends: every method against its naive replica at every layer, the worker protocol, and what a caller's process keeps."""
+"""wel.backends: every method against its naive replica at every layer, and what a caller's process keeps."""
 
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-import textwrap
-import time
 from functools import partial
 from pathlib import Path
 
@@ -18,11 +15,10 @@ from replicas import METHODS, Replica, relative
 
 import wel
 from wel.backends import find_backend
-from wel.backends.process import Worker
-from wel.errors import UnsupportedError, WelError
+from wel.errors import UnsupportedError
 from wel.methods.registry import find_method
 
-pytestmark = pytest.mark.xdist_group("wrapped")
+pytestmark = pytest.mark.wrapped
 
 relevance = partial(wel.relevance, backend="wrapped")
 ROOT = Path(__file__).parents[2]
@@ -428,169 +424,3 @@ def test_a_plain_script_without_a_main_guard_works_and_leaves_nothing_behind(tmp
 def run_python(arguments: list[str]) -> subprocess.CompletedProcess:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
     return subprocess.run([sys.executable, *arguments], text=True, capture_output=True, env=environment, timeout=300)
-
-
-# --- the worker protocol, with a worker that does what its jobs say
-
-WORKER = f"""
-import os, sys, time
-sys.path.insert(0, {str(ROOT / "wel" / "backends")!r})
-from worker import Unsupported, serve
-
-def compute(job, arrays):
-    print("libraries may print")
-    if job["do"] == "sleep":
-        open(os.path.join(job["beside"], "sleeping"), "w").close()
-        time.sleep(job["seconds"])
-    if job["do"] == "refuse":
-        raise Unsupported("Method 'x' has no rule for layer 'y'.")
-    if job["do"] == "fail":
-        raise ValueError("first line\\nsecond line")
-    if job["do"] == "die":
-        print("out of memory", file=sys.stderr)
-        os._exit(3)
-    return {{"pid": [os.getpid()], **arrays}}
-
-serve(compute, {{"worker": "1.0"}})
-"""
-
-
-@pytest.fixture
-def worker(tmp_path):
-    (tmp_path / "worker.py").write_text(WORKER)
-    started = Worker([sys.executable, str(tmp_path / "worker.py")])
-    yield started
-    started.close()
-
-
-def pid_of(worker: Worker) -> int:
-    return int(worker.run({"do": "answer"}, {})["pid"][0])
-
-
-def assert_ended(pid: int, seconds: float = 10) -> None:
-    """The process is gone, or a zombie that nobody has waited for."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until and _runs(pid):
-        time.sleep(0.02)
-    assert not _runs(pid)
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def test_a_job_is_answered_and_the_process_used_again(worker):
-    array = np.arange(6, dtype="float32").reshape(2, 3)
-    np.testing.assert_array_equal(worker.run({"do": "answer"}, {"array": array})["array"], array)
-    assert worker.versions == {"worker": "1.0"}
-    assert pid_of(worker) == pid_of(worker)
-    assert list(worker.folder.iterdir()) == []
-
-
-def test_errors_are_passed_on_as_one_sentence_and_the_process_lives_on(worker):
-    pid = pid_of(worker)
-    with pytest.raises(UnsupportedError, match=r"^Method 'x' has no rule for layer 'y'\.$"):
-        worker.run({"do": "refuse"}, {})
-    with pytest.raises(WelError, match="^The backend failed: ValueError: first line second line$") as caught:
-        worker.run({"do": "fail"}, {})
-    assert not isinstance(caught.value, UnsupportedError)
-    assert pid_of(worker) == pid
-
-
-def test_close_ends_the_process_and_removes_its_folder(worker):
-    pid, folder = pid_of(worker), worker.folder
-    worker.close()
-    assert_ended(pid)
-    assert not folder.exists()
-    worker.close()  # once more does no harm
-    assert pid_of(worker) != pid
-
-
-def test_a_worker_that_dies_says_its_last_words_and_is_replaced(worker):
-    pid, folder = pid_of(worker), worker.folder
-    with pytest.raises(WelError, match=r"^The backend's process ended with code 3\. Its last words: .*out of memory$"):
-        worker.run({"do": "die"}, {})
-    assert not folder.exists()
-    assert pid_of(worker) != pid
-
-
-def test_a_worker_that_died_between_jobs_is_noticed(worker):
-    pid = pid_of(worker)
-    os.kill(pid, signal.SIGKILL)
-    assert_ended(pid)
-    with pytest.raises(WelError, match=r"^The backend's process ended with code -9\."):
-        worker.run({"do": "answer"}, {})  # what the job needs may have died with it
-    pid = pid_of(worker)
-    os.kill(pid, signal.SIGKILL)
-    assert_ended(pid)
-    assert worker.folder.exists()  # whoever begins anew gets a new process
-    assert pid_of(worker) != pid
-
-
-def test_an_interrupted_job_does_not_answer_the_next_one(worker, tmp_path):
-    pid_of(worker)
-    script = f"import os, signal, time\ntime.sleep(0.5)\nos.kill({os.getpid()}, signal.SIGINT)"
-    interrupter = subprocess.Popen([sys.executable, "-c", script])
-    with pytest.raises(KeyboardInterrupt):
-        worker.run({"do": "sleep", "seconds": 2, "beside": str(tmp_path)}, {"of": np.array("the first")})
-    interrupter.wait()
-    assert worker.run({"do": "answer"}, {"of": np.array("the second")})["of"] == "the second"
-
-
-@pytest.mark.parametrize(
-    ("command", "sentence"),
-    [
-        (["/no/such/python", "-m", "x"], r"^The backend's interpreter '/no/such/python' cannot be started: No such file or directory\.$"),
-        (["/", "-m", "x"], r"^The backend's interpreter '/' cannot be started: Permission denied\.$"),
-        (["echo", "hello"], r"^The backend's process 'echo' is not one of wel's: it says 'hello'\.$"),
-        ([sys.executable, "-c", "import nowhere"], r"ended with code 1\. Its last words: .*No module named 'nowhere'$"),
-    ],
-)
-def test_an_interpreter_that_cannot_serve_is_one_sentence(command, sentence):
-    worker = Worker(command)
-    for _ in range(2):
-        with pytest.raises(WelError, match=sentence) as caught:
-            worker.run({}, {})
-        assert "\n" not in str(caught.value)
-
-
-PARENT = """
-import sys
-from wel.backends.process import Worker
-
-worker = Worker([sys.executable, sys.argv[1]])
-print(int(worker.run({"do": "answer"}, {})["pid"][0]), worker.folder, flush=True)
-worker.run({"do": "sleep", "seconds": float(sys.argv[2]), "beside": sys.argv[3]}, {})
-input()
-"""
-
-
-@pytest.mark.parametrize("seconds", [0, 1.5], ids=["idle", "in the middle of a job"])
-def test_the_process_ends_and_cleans_up_when_its_parent_is_killed(tmp_path, seconds):
-    (tmp_path / "worker.py").write_text(WORKER)
-    (tmp_path / "parent.py").write_text(textwrap.dedent(PARENT))
-    command = [sys.executable, str(tmp_path / "parent.py"), str(tmp_path / "worker.py"), str(seconds), str(tmp_path)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, **pipes) as parent:
-        pid, folder = parent.stdout.readline().split()
-        while not (tmp_path / "sleeping").exists():
-            time.sleep(0.02)
-        parent.kill()
-    assert_ended(int(pid))
-    assert not Path(folder).exists()
-
-
-# --- the original stack
-
-
-def test_the_original_stack_is_refused_in_one_sentence_before_any_work(sequential, images, monkeypatch, tmp_path):
-    net, pictures = loaded(sequential), images
-    monkeypatch.setenv("WEL_ORIGINAL_PYTHON", str(tmp_path / "none"))
-    with pytest.raises(WelError, match="The original stack is not installed: .*make original"):
-        wel.csc(net, pictures, ["gradient"], backend="original", out=tmp_path / "run")
-    with pytest.raises(WelError, match="Invalid value for `semantics`: 'corrected'"):
-        wel.csc(net, pictures, ["gradient"], backend="original", semantics="corrected", out=tmp_path / "run")
-    assert not (tmp_path / "run").exists()

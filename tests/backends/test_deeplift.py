@@ -8,7 +8,7 @@ from tensorflow import keras
 import wel
 from wel.errors import UnsupportedError
 
-pytestmark = pytest.mark.xdist_group("wrapped")
+pytestmark = pytest.mark.wrapped
 
 L = keras.layers
 BACKENDS = ("native", "wrapped")

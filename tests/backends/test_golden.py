@@ -15,7 +15,7 @@ from replicas import METHODS as REPLICATED
 from replicas import SAFE, Replica, relative
 
 import wel
-from wel.backends import WRAPPED
+from wel.backends import PACKAGES
 from wel.methods.registry import METHODS
 from wel.studies.reference import Reference
 
@@ -43,7 +43,7 @@ def numbers_of(name: str) -> Reference:
 
 
 def wrapped_cases() -> list[tuple[str, str]]:
-    return sorted({(name, method) for name in NETWORKS for method, _ in numbers_of(name).pairs if METHODS[method].wrapped in WRAPPED})
+    return sorted({(name, method) for name in NETWORKS for method, _ in numbers_of(name).pairs if METHODS[method].wrapped in PACKAGES})
 
 
 @pytest.fixture(scope="module")

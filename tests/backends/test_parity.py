@@ -12,7 +12,7 @@ from tensorflow.keras import Model, Sequential, layers
 import wel
 from wel.measures.cosine import pairwise_abs_cosine
 
-pytestmark = pytest.mark.xdist_group("wrapped")
+pytestmark = pytest.mark.wrapped
 
 SHAPE = (10, 10, 3)
 
@@ -181,7 +181,7 @@ ALL = ("guided_backprop", "rectgrad", "deep_taylor", "lrp_z", "lrp_alpha2_beta1"
 LRP = ("lrp_z", "lrp_epsilon", "lrp_alpha2_beta1")
 
 
-@pytest.mark.xdist_group("wrapped")
+@pytest.mark.wrapped
 @pytest.mark.parametrize(
     "make, paper, corrected",
     [

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,9 @@ from tensorflow import keras
 
 import wel
 from wel.studies.maps import attribution
+from wel.system.environments import WRAPPED, outside
 
-pytestmark = pytest.mark.xdist_group("wrapped")
+pytestmark = pytest.mark.wrapped
 
 L = keras.layers
 
@@ -78,7 +78,7 @@ def plain(tmp_path_factory):
         np.save(folder / f"{name}.npy", image.astype("float32"))
     (folder / "cases.json").write_text(json.dumps({name: case()[1] for name, case in CASES.items()}))
     script = Path(__file__).parents[1] / "plain_innvestigate.py"
-    done = subprocess.run([sys.executable, str(script), str(folder)], capture_output=True, text=True)
+    done = subprocess.run([WRAPPED.python(), str(script), str(folder)], capture_output=True, text=True, env=outside())
     assert done.returncode == 0, done.stderr
     return {name: np.load(folder / f"{name}_plain.npy") for name in CASES}
 

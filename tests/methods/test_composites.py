@@ -141,6 +141,7 @@ def test_a_registered_linear_rule_is_not_for_a_normalization_over_rows():
         register_rule("Normalization", None, "lrp_z")
 
 
+@pytest.mark.wrapped
 @pytest.mark.parametrize("kind", [layers.Rescaling(0.5, name="own"), layers.RandomFlip(name="own")])
 def test_wrapped_backends_have_no_rule_for_preprocessing(kind):
     net = wel.load(Sequential([layers.Input((4, 4, 1)), kind, layers.Flatten(), layers.Dense(2)]))
@@ -192,6 +193,7 @@ def test_methods_refuse_what_they_cannot_see_through_by_name(method, name):
         register_rule(net.graph["odd"].kind, None)
 
 
+@pytest.mark.wrapped
 @pytest.mark.parametrize("method", ["guided_backprop", "deconvnet", "rectgrad", "pattern_net"])
 @pytest.mark.parametrize("name", ["time_distributed", "lstm"])
 def test_wrapped_backends_refuse_them_too(method, name):

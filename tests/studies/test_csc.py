@@ -130,7 +130,7 @@ def test_medians_do_not_depend_on_the_batch_size(net, images, method):
         np.testing.assert_allclose(table["values"], (1 - table["nan_fraction"]) * np.multiply(places, len(images) * 10), rtol=1e-12)
 
 
-@pytest.mark.xdist_group("wrapped")
+@pytest.mark.wrapped
 @pytest.mark.parametrize("method", ["gradient", "lrp_alpha2_beta1", "deeplift_rescale"])
 def test_both_backends_find_the_same(net, images, method):
     found, known = (wel.csc(net, images, method, start=["dense", "pool"], backend=backend) for backend in ("native", "wrapped"))

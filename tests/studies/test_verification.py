@@ -6,7 +6,7 @@ from wel.errors import WelError
 from wel.studies.reference import Reference
 from wel.studies.verification import COLUMNS, csc_median, relative_l2, verify
 
-pytestmark = pytest.mark.xdist_group("wrapped")
+pytestmark = pytest.mark.wrapped
 
 
 @pytest.fixture(scope="module")

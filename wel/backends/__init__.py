@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-import os
 from functools import lru_cache
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from wel.backends.process import Worker, own_worker
-from wel.backends.request import Backend
-from wel.backends.wrapped import WrappedBackend
-from wel.errors import UnsupportedError, WelError, invalid, one_of
-from wel.methods.registry import Method
+from wel.errors import UnsupportedError, invalid, one_of
 from wel.system.arithmetic import ARITHMETICS
+from wel.system.environments import ORIGINAL, WRAPPED
+from wel.system.files import original_folder
 
-WRAPPED = ("innvestigate", "deeplift")
-BACKENDS = ("native", "wrapped", *WRAPPED, "original")
+# the workers import this package under interpreters that have not what wel needs, so the rest is imported where it is used
+if TYPE_CHECKING:
+    from wel.backends.request import Backend
+    from wel.methods.registry import Method
+
+PACKAGES = ("innvestigate", "deeplift")
+BACKENDS = ("native", "wrapped", *PACKAGES, "original")
 
 
 def check_backend(name: str) -> None:
-    """Raises WelError unless there is a backend of that name."""
+    """Raises WelError unless there is a backend of that name, and what it needs is installed."""
     if name not in BACKENDS:
         raise invalid("backend", name, one_of(BACKENDS))
+    if name != "native":
+        (ORIGINAL if name == "original" else WRAPPED).python()
 
 
 def find_backend(name: str, method: Method) -> Backend:
     """The backend of that name for a method; "wrapped" picks the package that has the method.
 
     Raises:
-        WelError: when there is none of that name.
+        WelError: when there is none of that name, or what it needs is not installed.
         UnsupportedError: when it does not compute the method.
     """
     check_backend(name)
@@ -46,21 +50,10 @@ def _started(name: str) -> Backend:
         from wel.backends.native.backend import NativeBackend  # imports TensorFlow
 
         return NativeBackend()
+    from wel.backends.process import Worker, module_worker
+    from wel.backends.wrapped import WrappedBackend
+
     if name == "original":
-        command = _original_command()
-        return WrappedBackend(name, lambda: Worker(command))
-    return WrappedBackend(name, lambda: own_worker(f"wel.backends.{name}.worker", ARITHMETICS["original"]))
-
-
-def _original_command() -> list[str]:
-    """The 2020 stack's driver under its own Python 3.7: `$WEL_ORIGINAL_PYTHON`, else what `make original` has built."""
-    root = Path(__file__).parents[2]
-    python = os.environ.get("WEL_ORIGINAL_PYTHON", str(root / ".venv-original" / "bin" / "python"))
-    if not Path(python).exists():
-        raise WelError(
-            f"The original stack is not installed: '{python}' does not exist. Expected `make original` to have been run, "
-            "or WEL_ORIGINAL_PYTHON to name the Python 3.7 that has it."
-        )
-    packaged = Path(__file__).parents[1] / "original"
-    folder = packaged if packaged.exists() else root / "experiments" / "original"
-    return [python, str(folder / "driver.py")]
+        driver = str(original_folder() / "driver.py")
+        return WrappedBackend(name, lambda: Worker([ORIGINAL.python(), driver]))
+    return WrappedBackend(name, lambda: module_worker(WRAPPED.python(), f"wel.backends.{name}.worker", ARITHMETICS["original"]))

@@ -17,7 +17,9 @@ from typing import Sequence, TextIO
 import numpy as np
 
 from wel.errors import UnsupportedError, WelError
+from wel.system.environments import outside
 
+BOOTSTRAP = Path(__file__).with_name("bootstrap.py")
 LAST_LINES = 12
 LONGEST_MESSAGE = 1000
 
@@ -27,7 +29,8 @@ class Worker:
 
     def __init__(self, command: Sequence[str], environment: dict[str, str] | None = None):
         self._command = list(command)
-        self._environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **(environment or {})}
+        # the original stack's Keras would take the backend of ~/.keras/keras.json else
+        self._environment = outside({"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow", **(environment or {})})
         self._process: subprocess.Popen | None = None
         self._listener: Thread | None = None
         self._folder: tempfile.TemporaryDirectory | None = None
@@ -137,7 +140,8 @@ def write_network(folder: Path, config: str, weights: dict[str, np.ndarray]) -> 
     np.savez(folder / "weights.npz", **weights)
 
 
-def own_worker(module: str, environment: dict[str, str]) -> Worker:
-    """A worker that runs one of wel's modules under the caller's interpreter."""
-    path = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return Worker([sys.executable, "-m", module], {**environment, "PYTHONPATH": os.pathsep.join(path)})
+def module_worker(python: str, module: str, environment: dict[str, str]) -> Worker:
+    """A worker that runs one of wel's modules under an interpreter in which wel need not be installed."""
+    if python == sys.executable and "PYTHONPATH" in os.environ:
+        environment = {**environment, "PYTHONPATH": os.environ["PYTHONPATH"]}
+    return Worker([python, str(BOOTSTRAP), module], environment)

@@ -33,6 +33,8 @@ from wel.networks.kinds import (
 )
 from wel.networks.network import Network
 
+# arguments of today's Keras 2 that the workers' Keras 2.14 does not know, and that change nothing in inference
+NEWER = ("optional", "rng_type", "softmax_robust_masking")
 # what a wrapped package may hold at once, and how many copies of all layer outputs it makes for one row
 MEMORY = 1 << 30
 COPIES = 8
@@ -136,8 +138,10 @@ def _separated(options: Mapping[str, Any]) -> tuple[dict, dict[str, np.ndarray]]
 
 def _network_config(net: Network) -> dict:
     graph = net.graph
+    config = graph.flat_config()
+    layers = [{**layer, "config": {key: layer["config"][key] for key in layer["config"] if key not in NEWER}} for layer in config["layers"]]
     return {
-        "config": graph.flat_config(),
+        "config": {**config, "layers": layers},
         "nodes": {name: graph.flat_name(name) for name in graph.names},
         "input": graph.input,
         "output": graph.output,

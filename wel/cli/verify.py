@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from wel.backends import check_backend
 from wel.cli import flags
 from wel.cli.console import PLAIN, console, listed, number, print_left_out, printable
 
@@ -44,6 +45,8 @@ def verify(
     from wel.system.files import written_whole
     from wel.system.progress import bar_steps
 
+    for name in listed(backends):
+        check_backend(name)
     net = load(model, weights, input_shape=parse_shape(input_shape), output_index=output_index, seed=seed)
     with bar_steps("verify") as steps:
         found = study.verify(

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Any, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Iterable, Sequence
 
 import numpy as np
 
 from wel.errors import UnsupportedError
 from wel.keras.two import keras2
-from wel.networks.graph import Graph, Node
 from wel.networks.kinds import ACTIVATION_LAYERS, LINEAR_LAYERS, PATTERN_KINDS, SEEN_THROUGH, is_linear, mixes_inputs
+
+# a worker imports this module under an interpreter that has not what the graph needs
+if TYPE_CHECKING:
+    from wel.networks.graph import Graph, Node
 
 KERNEL_WEIGHTS = ("kernel", "depthwise_kernel", "pointwise_kernel")
 

@@ -9,7 +9,7 @@ from typing import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from wel.backends import find_backend
+from wel.backends import check_backend, find_backend
 from wel.backends.request import Request, relevance_at
 from wel.errors import UnsupportedError, WelError, invalid, one_of
 from wel.measures.cosine import pairwise_abs_cosine
@@ -78,6 +78,8 @@ def verify(
     check_semantics(semantics)
     if not backends or (original is None and save is None and len(backends) < 2):
         raise invalid("backends", ",".join(backends), "two backends, or one and a file of reference numbers")
+    for name in backends:
+        check_backend(name)
     if original is not None:
         reference = Reference.load(Path(original))
         reference.check(net)

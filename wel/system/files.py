@@ -49,7 +49,31 @@ def written_whole(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def cache_folder() -> Path:
+    """The user's cache for what wel makes."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "wel"
+
+
+def package_folder() -> Path:
+    """Where the package wel lies."""
+    return Path(str(resources.files("wel")))
+
+
+def checkout_folder() -> Path:
+    """The folder in which the package lies: that of the checkout, or where packages are installed."""
+    return package_folder().parent
+
+
 def models_folder() -> Path:
     """Where the bundled weights and images lie: in the wheel `wel/models`, in a checkout `models`."""
-    packaged = Path(str(resources.files("wel"))) / "models"
-    return packaged if packaged.exists() else packaged.parent.parent / "models"
+    return _bundled("models", "models")
+
+
+def original_folder() -> Path:
+    """Where the scripts and the lock of the 2020 stack lie: in the wheel `wel/original`, in a checkout `experiments/original`."""
+    return _bundled("original", "experiments/original")
+
+
+def _bundled(packaged: str, checked_out: str) -> Path:
+    folder = package_folder() / packaged
+    return folder if folder.exists() else checkout_folder() / checked_out
