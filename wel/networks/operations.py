@@ -64,4 +64,5 @@ def named_arguments(call: Call) -> dict[str, Any]:
     """What a known operation is called with, and its own settings, by the names that TensorFlow has for them."""
     _, names = FUNCTIONS[type(call.layer).__name__]
     given = inspect.signature(call.layer.call).bind(*call.args, **call.kwargs).arguments
-    return {names.get(name, name): value for name, value in {**vars(call.layer), **given}.items()}
+    settings: dict[str, Any] = {**vars(call.layer), **given}
+    return {names.get(name, name): value for name, value in settings.items()}
