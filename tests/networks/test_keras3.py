@@ -130,6 +130,15 @@ def test_last_layer_that_is_called_elsewhere():
         wel.load(keras.Model(image, dense(dense(image))))
 
 
+def test_quantized_layers_are_refused():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="dense")], name="small")
+    model.quantize("int8")
+    with pytest.raises(
+        WelError, match=r"^Invalid value for `model`: layer 'dense' is quantized \(int8\), and has no gradient\. Expected the"
+    ):
+        wel.load(model)
+
+
 def test_output_of_several():
     image = keras.Input(SHAPE)
     x = keras.layers.Flatten()(image)

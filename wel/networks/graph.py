@@ -264,6 +264,7 @@ class _Walker:
             return self.walk(call.layer, _model_inputs(call, made), prefix=name + "/")
         if len(call.outputs) != 1:
             raise WelError(f"Invalid value for `model`: layer '{name}' has {len(call.outputs)} outputs. Expected layers with one output.")
+        _check_precise(name, call.layer)
         shape = tuple(call.outputs[0].shape[1:])
         call, tensors = layer_call(call)
         inputs = tuple(made[id(tensor)] for tensor in tensors)
@@ -289,6 +290,14 @@ class _Walker:
         if None in shape:
             raise WelError(f"Invalid value for `model`: layer '{node.name}' has outputs of shape {shape}. Expected a fixed shape.")
         return shape
+
+
+def _check_precise(name: str, layer: Any) -> None:
+    """Raises WelError for a layer of Keras 3 that computes with whole numbers, which have no gradient."""
+    quantized = getattr(layer, "quantization_mode", None)
+    if quantized:
+        expected = "Expected the model that was quantized"
+        raise WelError(f"Invalid value for `model`: layer '{name}' is quantized ({quantized}), and has no gradient. {expected}.")
 
 
 def _model_inputs(call: Call, made: dict[int, str]) -> list[str]:
