@@ -20,7 +20,7 @@ from figure import write_bars  # noqa: E402
 from goals import ratios  # noqa: E402
 from measure import STUDIES, Record, measure_first, measure_study, measure_turns  # noqa: E402
 from rich.table import Table  # noqa: E402
-from subjects import Subject, native, one_by_one, original, sweep, wrapped, yardstick, zennit  # noqa: E402
+from subjects import Subject, elsewhere, native, one_by_one, original, sweep, wrapped, yardstick, zennit  # noqa: E402
 
 from wel.cli.console import console, listed  # noqa: E402
 from wel.errors import WelError, invalid, one_of  # noqa: E402
@@ -28,7 +28,7 @@ from wel.methods.registry import CSC_METHODS, choose_methods  # noqa: E402
 from wel.system.files import written_whole  # noqa: E402
 from wel.system.progress import progress  # noqa: E402
 
-COMPARISONS = ("yardstick", "wrapped", "original", "zennit", "one by one", "first innvestigate", "study")
+COMPARISONS = ("yardstick", "wrapped", "original", "zennit", "other tensorflow", "one by one", "first innvestigate", "study")
 QUICK_METHODS = "gradient,lrp_alpha1_beta0,lrp_alpha2_beta1,rectgrad"
 # without --full: what is compared with other software, and with itself
 FEW = ("gradient", "guided_backprop", "lrp_z", "lrp_alpha1_beta0", "lrp_alpha2_beta1", "lrp_cmp_alpha1_beta0", "deeplift_rescale")
@@ -46,21 +46,23 @@ def main(
     quick: Annotated[bool, typer.Option(help="One round of a few methods on cifar10 and vgg16, beside the yardstick.")] = False,
     full: Annotated[bool, typer.Option(help="Also what takes hours: every method with everybody, whole studies.")] = False,
     torch_python: Annotated[Optional[str], typer.Option(envvar="WEL_TORCH_PYTHON", help="An interpreter with zennit.")] = None,
+    other_python: Annotated[Optional[str], typer.Option(help="An interpreter that has wel with another TensorFlow.")] = None,
     out: Annotated[Path, typer.Option(help="Where the tables and figures go.")] = Path("runs/bench"),
 ) -> None:
     """Measures times and memory, and holds them to our goals."""
     if quick:
         networks, methods, compare, rounds = "cifar10,vgg16", QUICK_METHODS, "yardstick,one by one", 1
-    plan = _Plan(COMPARISONS if full else listed(compare), rounds, full, torch_python, out)
+    plan = _Plan(COMPARISONS if full else listed(compare), rounds, full, torch_python, other_python, out)
     plan.run(_known("networks", listed(networks), NETWORKS), _methods(methods), vectors)
 
 
 class _Plan:
     """What is compared with what."""
 
-    def __init__(self, compare: Sequence[str], rounds: int, full: bool, torch_python: str | None, out: Path):
+    def __init__(self, compare: Sequence[str], rounds: int, full: bool, torch_python: str | None, other_python: str | None, out: Path):
         self.compare, self.rounds, self.full, self.out = _known("compare", compare, COMPARISONS), rounds, full, out
         self.torch_python = torch_python or (sys.executable if find_spec("zennit") else None)
+        self.other_python = other_python
 
     def run(self, networks: Sequence[str], methods: Sequence[str], vectors: int) -> None:
         record = Record()
@@ -88,6 +90,8 @@ class _Plan:
 
     def _pairs(self, method: str) -> dict[str, tuple[Subject, Subject]]:
         pairs = {"yardstick": (native, yardstick)}
+        if self.other_python:
+            pairs["other tensorflow"] = native, elsewhere(self.other_python)
         if self.full or method in FEW:
             pairs.update({"wrapped": (native, wrapped), "original": (native, original)})
             if self.torch_python:

@@ -96,14 +96,33 @@ def zennit(python: str) -> Subject:
     def subject(case: Case, method: str) -> Iterator[Run]:
         if method not in COMPOSITES or case.net.name == "cifar10":
             raise UnsupportedError(f"zennit is measured for {', '.join(COMPOSITES)} on vgg16 and resnet50.")
-        arguments = [python, str(FOLDER / "zennit_loop.py"), case.net.name, COMPOSITES[method], str(case.count)]
-        with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-            try:
-                yield lambda: _asked(process)
-            finally:
-                process.stdin.close()
+        with _loop(python, "zennit_loop.py", case.net.name, COMPOSITES[method], str(case.count)) as run:
+            yield run
 
     return subject
+
+
+def elsewhere(python: str) -> Subject:
+    """What `native` does, under an interpreter that has wel with another TensorFlow."""
+
+    @contextmanager
+    def subject(case: Case, method: str) -> Iterator[Run]:
+        with _loop(python, "native_loop.py", case.net.name, method, str(case.count)) as run:
+            yield run
+
+    return subject
+
+
+@contextmanager
+def _loop(*command: str) -> Iterator[Run]:
+    """A script of this folder in a process of its own, which does one run for every line that it gets."""
+    python, script, *arguments = command
+    command = (python, str(FOLDER / script), *arguments)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield lambda: _asked(process, script)
+        finally:
+            process.stdin.close()
 
 
 @contextmanager
@@ -140,7 +159,7 @@ def _process(backend: WrappedBackend, case: Case, method: str) -> Iterator[Run]:
         backend.close()
 
 
-def _asked(process: subprocess.Popen) -> float:
+def _asked(process: subprocess.Popen, script: str) -> float:
     try:
         process.stdin.write("run\n")
         process.stdin.flush()
@@ -148,5 +167,5 @@ def _asked(process: subprocess.Popen) -> float:
         pass  # said below
     answer = process.stdout.readline()
     if not answer:
-        raise WelError(f"zennit's process ended with code {process.wait()}.")
+        raise WelError(f"{script} ended with code {process.wait()}.")
     return json.loads(answer)["seconds"]
