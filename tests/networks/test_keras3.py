@@ -68,9 +68,19 @@ def test_float64(name):
     assert found.dtype == "float64" and relative(gradient(net, x, v), found) < 1e-5
 
 
-def test_of_a_layer_that_only_its_own_function_rebuilds_there_is_no_float64():
-    with pytest.raises(WelError, match=r"^Layer 'doubled' \(Lambda\) cannot be rebuilt to compute in float64\. Expected layers that"):
-        NativeBackend().open(network("own_layer"), Precision("float64"))
+def test_of_a_layer_that_its_configuration_does_not_rebuild_there_is_no_float64():
+    class Times(keras.layers.Layer):
+        def __init__(self, factor, **settings):
+            super().__init__(**settings)
+            self.factor = factor
+
+        def call(self, x):
+            return self.factor * x
+
+    image = keras.Input(SHAPE)
+    net = wel.load(keras.Model(image, Times(3.0, name="thrice")(image)))
+    with pytest.raises(WelError, match=r"^Layer 'thrice' \(Times\) cannot be rebuilt to compute in float64\. Expected layers that"):
+        NativeBackend().open(net, Precision("float64"))
 
 
 @pytest.mark.parametrize("name", BUILDERS)

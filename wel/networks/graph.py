@@ -294,7 +294,7 @@ class _Walker:
 
 def _check_precise(name: str, layer: Any) -> None:
     """Raises WelError for a layer of Keras 3 that computes with whole numbers, which have no gradient."""
-    quantized = getattr(layer, "quantization_mode", None)
+    quantized = getattr(getattr(layer, "dtype_policy", None), "quantization_mode", None)
     if quantized:
         expected = "Expected the model that was quantized"
         raise WelError(f"Invalid value for `model`: layer '{name}' is quantized ({quantized}), and has no gradient. {expected}.")
