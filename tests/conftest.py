@@ -10,6 +10,7 @@ import io
 import os
 import signal
 from functools import lru_cache
+from importlib.metadata import version
 
 # before numpy and TensorFlow: the workers of pytest-xdist share the cores, and threads that wait for one another burn them
 for setting in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
@@ -32,6 +33,8 @@ settings.register_profile("quick", max_examples=100, deadline=None)
 settings.register_profile("thorough", max_examples=2000, deadline=None)
 settings.load_profile("quick")
 
+# of the Keras 2 that there is
+KERAS_2 = version("keras") if version("keras").startswith("2.") else version("tf_keras")
 INPUT_SHAPE = (8, 8, 3)
 CLASSES = 4
 

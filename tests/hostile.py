@@ -8,6 +8,7 @@ import json
 import os
 import pickle
 import struct
+import sys
 import warnings
 import zipfile
 import zlib
@@ -15,6 +16,8 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+
+from wel.keras.two import private
 
 MEMBERS = ("metadata.json", "config.json", "model.weights.h5")
 
@@ -122,7 +125,7 @@ def top(**values):
 
 def marshalled(trap: Path) -> list:
     """A Python function as Keras writes it, which makes a file when it is called."""
-    from keras.src.utils import generic_utils
+    generic_utils = sys.modules[private("populate_dict_with_module_objects").__module__]
 
     return list(generic_utils.func_dump(lambda x, trap=str(trap): (open(trap, "w").close(), x)[1]))
 
@@ -433,7 +436,7 @@ def other_shape(file, path, shape) -> None:
 
 def inflating(file, path, shape) -> None:
     """A part of a dataset that unpacks to 800 MiB where ten numbers belong."""
-    few = file.create_dataset(path, (10,), "float32", chunks=(10,), compression="gzip")
+    few = file.create_dataset(path, (10,), "float32", maxshape=(None,), chunks=(10,), compression="gzip")
     packer = zlib.compressobj(1)
     few.id.write_direct_chunk((0,), b"".join(packer.compress(bytes(1 << 20)) for _ in range(800)) + packer.flush())
 

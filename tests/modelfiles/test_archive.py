@@ -6,6 +6,7 @@ import json
 import zipfile
 
 import pytest
+from conftest import KERAS_2
 
 from wel.errors import WelError
 from wel.modelfiles import archive
@@ -32,7 +33,7 @@ def test_opened(method, path, functional):
     repacked(path, method)
     with archive.opened(path) as found:
         assert found.configuration["config"]["name"] == "functional"
-        assert found.keras_version == "2.14.0"
+        assert found.keras_version == KERAS_2
         assert found.weights["_layer_checkpoint_dependencies/conv2d/vars/0"].shape == (3, 3, 3, 4)
     assert not found.weights
     with archive.opened_weights(path) as weights:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import warnings
 
 import h5py
@@ -13,6 +14,7 @@ import pytest
 from conftest import randomized
 
 from wel.errors import WelError
+from wel.keras.two import private
 from wel.modelfiles.building import Building, Rules, load_weights, loading_scope, quiet
 from wel.modelfiles.modelfile import opened, opened_weights
 from wel.networks.loading import load
@@ -103,7 +105,7 @@ def test_scope_refuses_code_even_if_it_came_so_far():
 
 
 def test_scope_ends():
-    from keras.src.saving.serialization_lib import in_safe_mode
+    in_safe_mode = sys.modules[private("SafeModeScope").__module__].in_safe_mode
     from tensorflow import keras
 
     before = in_safe_mode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from conftest import randomized
 from legacy_files import arrays, broken, built, names, opened
 
 from wel.errors import WelError
+from wel.keras.two import private
 from wel.modelfiles import channels_first
 
 FIRST = dict(data_format="channels_first")
@@ -203,7 +205,7 @@ def test_three_dimensions():
 
 @pytest.mark.parametrize("name", names("keras2.2.4_tensorflow_channels_first*"))
 def test_files_of_keras2(name):
-    from keras.src.saving.legacy.hdf5_format import load_weights_from_hdf5_group
+    load_weights_from_hdf5_group = sys.modules[private("preprocess_weights_for_loading").__module__].load_weights_from_hdf5_group
 
     configuration, weights = opened(name)
     images, expected = arrays(name)

@@ -7,6 +7,7 @@ import json
 import h5py
 import numpy as np
 import pytest
+from conftest import KERAS_2
 
 import wel
 from wel.errors import WelError
@@ -26,7 +27,7 @@ def path(request, functional, tmp_path):
 def test_kinds(path, functional):
     kinds = {".h5": "HDF5 file", ".hdf5": "HDF5 file", ".keras": "archive", ".json": "architecture"}
     with opened(path) as file:
-        assert file.kind == f"Keras 2.14.0 {kinds[path.suffix]}" and file.keras_version == "2.14.0"
+        assert file.kind == f"Keras {KERAS_2} {kinds[path.suffix]}" and file.keras_version == KERAS_2
         assert file.backend == (None if path.suffix == ".keras" else "tensorflow")
         assert file.configuration["config"]["name"] == "functional"
         if path.suffix == ".json":
@@ -57,7 +58,7 @@ def test_weights(name, functional, tmp_path):
     functional.save_weights(tmp_path / name)
     with opened_weights(tmp_path / name) as weights:
         assert weights.numbers == functional.count_params()
-        assert weights.keras_version == ("2.14.0" if name == "w.h5" else None)
+        assert weights.keras_version == (KERAS_2 if name == "w.h5" else None)
     with pytest.raises(WelError, match="It holds no architecture. Expected a whole model; or the weights with `--weights`"):
         with opened(tmp_path / name):
             pass
@@ -82,5 +83,5 @@ def test_a_keras_file_of_old_is_hdf5(functional, images, tmp_path):
     functional.save(tmp_path / "net.h5", save_format="h5")
     (tmp_path / "net.h5").rename(tmp_path / "net.keras")
     with opened(tmp_path / "net.keras") as file, opened_weights(tmp_path / "net.keras") as weights:
-        assert file.kind == "Keras 2.14.0 HDF5 file" and weights.numbers == functional.count_params()
+        assert file.kind == f"Keras {KERAS_2} HDF5 file" and weights.numbers == functional.count_params()
     np.testing.assert_array_equal(wel.load(tmp_path / "net.keras").model.predict(images, verbose=0), functional.predict(images, verbose=0))

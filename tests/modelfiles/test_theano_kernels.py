@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from legacy_files import arrays, built, names, opened
 
 from wel.errors import WelError
+from wel.keras.two import private
 from wel.modelfiles import channels_first
 from wel.modelfiles.theano_kernels import flip_kernels
 
@@ -25,7 +28,7 @@ def test_kernels_are_turned_and_nothing_else(functional):
 
 @pytest.mark.parametrize("name", names("keras2.0.9_theano*"))
 def test_files_of_keras2(name):
-    from keras.src.saving.legacy.hdf5_format import load_weights_from_hdf5_group
+    load_weights_from_hdf5_group = sys.modules[private("preprocess_weights_for_loading").__module__].load_weights_from_hdf5_group
 
     configuration, weights = opened(name)
     images, expected = arrays(name)

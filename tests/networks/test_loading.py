@@ -14,9 +14,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from conftest import randomized
+from conftest import KERAS_2, randomized
 
 from wel.errors import WelError
+from wel.keras.two import private
 from wel.networks.loading import load
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
@@ -154,13 +155,12 @@ def drawn() -> list[float]:
 @pytest.mark.parametrize("seeded", [True, False])
 def test_random_generators_of_the_caller_are_untouched(weights, seeded, functional, tmp_path):
     import tensorflow as tf
-    from keras.src import backend
     from tensorflow import keras
 
     def seed():
         keras.utils.set_random_seed(5)
         if not seeded:
-            backend._SEED_GENERATOR.generator = None
+            private("_SEED_GENERATOR").generator = None
             random.seed(5)
 
     functional.save(tmp_path / "net.h5")
@@ -171,7 +171,7 @@ def test_random_generators_of_the_caller_are_untouched(weights, seeded, function
     try:
         assert drawn() == expected
     finally:
-        backend._SEED_GENERATOR.generator = None
+        private("_SEED_GENERATOR").generator = None
         tf.random.set_seed(None)
 
 
@@ -696,15 +696,15 @@ def test_inputs_of_other_ranks(shape, tmp_path):
 
 
 def test_origin_of_files(classifier, tmp_path):
-    for name, kind in (("net.h5", "Keras 2.14.0 HDF5 file"), ("net.keras", "Keras 2.14.0 archive")):
+    for name, kind in (("net.h5", f"Keras {KERAS_2} HDF5 file"), ("net.keras", f"Keras {KERAS_2} archive")):
         classifier.save(path := tmp_path / name)
         origin = load(path).origin
         assert (origin.kind, origin.path, origin.sha256) == (kind, str(path), hashlib.sha256(path.read_bytes()).hexdigest())
-        assert origin.keras_version == "2.14.0" and origin.backend == (None if name == "net.keras" else "tensorflow")
+        assert origin.keras_version == KERAS_2 and origin.backend == (None if name == "net.keras" else "tensorflow")
         assert origin.notes == ("The softmax at its end was taken off, so that it ends in logits.",) and origin.weights is None
     (tmp_path / "net.json").write_text(classifier.to_json())
     origin = load(tmp_path / "net.json", tmp_path / "net.h5", output="softmax").origin
-    assert origin.kind == "Keras 2.14.0 architecture" and origin.weights == str(tmp_path / "net.h5")
+    assert origin.kind == f"Keras {KERAS_2} architecture" and origin.weights == str(tmp_path / "net.h5")
     assert origin.weights_sha256 == hashlib.sha256((tmp_path / "net.h5").read_bytes()).hexdigest()
     assert origin.notes[0] == "Of its outputs, 'softmax' was taken."
 

@@ -6,6 +6,9 @@ from typing import Any
 
 from wel.keras import three, two
 
+# the packages that Keras's own classes are of
+OWN = ("keras", "tf_keras")
+
 
 def keras_of(layer: Any) -> Any:
     """`wel.keras.three` for a layer, a model or an operation of Keras 3, else `wel.keras.two`.
@@ -29,4 +32,4 @@ def is_listed(model: Any) -> bool:
 
 def is_own(layer: Any) -> bool:
     """Whether a layer's class is one of Keras's own."""
-    return type(layer).__module__.split(".")[0] in ("keras", "tf_keras")
+    return type(layer).__module__.split(".")[0] in OWN

@@ -54,18 +54,22 @@ def keras2() -> Any:
         raise WelError(f"{message}. Expected the package tf_keras: pip install 'tf_keras~={version}.0'.") from error
 
 
+def root() -> str:
+    """The package that Keras 2 is."""
+    return "tf_keras" if keras2().__name__ == "tf_keras" else "keras"
+
+
 def private(name: str) -> Any:
     """Something of Keras 2 that has no public name, of those in `PRIVATE`.
 
     Raises:
         WelError: when this version of Keras 2 has it no more.
     """
-    root = "tf_keras" if keras2().__name__ == "tf_keras" else "keras"
-    path = ".".join(filter(None, (root, "src", PRIVATE[name])))
+    path = ".".join(filter(None, (root(), "src", PRIVATE[name])))
     try:
         return getattr(import_module(path), name, None) or import_module(f"{path}.{name}")
     except ImportError as error:
-        message = f"Keras {import_module(root).__version__} has no {path}.{name}, which wel needs"
+        message = f"Keras {import_module(root()).__version__} has no {path}.{name}, which wel needs"
         raise WelError(f"{message}. Expected TensorFlow 2.14 or 2.15, or tf_keras 2.16 to 2.21.") from error
 
 

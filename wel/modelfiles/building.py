@@ -19,6 +19,7 @@ from wel.modelfiles.configuration import MODELS, check_model
 from wel.modelfiles.conversion import FileError, assign, in_file_order
 from wel.modelfiles.foreign import check_own, foreign_parts, given_objects
 from wel.modelfiles.hdf5 import listed
+from wel.modelfiles.keras2 import converted as keras2_converted
 from wel.modelfiles.modelfile import Weights
 from wel.modelfiles.naming import leaf_layers, notes_on, order_of_layers, order_of_weights
 from wel.modelfiles.precision import in_single
@@ -68,7 +69,7 @@ class Building:
             check_own(self._configuration, rules.given, rules.allow_code, code_only=True)
             self._converted, more = self._version.converted(self._configuration)
             self._notes += more
-        for rewritten in (operators.converted, in_single):
+        for rewritten in (operators.converted, keras2_converted, in_single):
             self._converted, more = rewritten(self._converted)
             self._notes += more
         shaped: tuple[str, ...] = ()
@@ -163,12 +164,15 @@ def _load_checkpoint(model: Any, file: Any) -> None:
     """The weights of Keras 2.12 to 2.15's archives and .weights.h5 files, which lie where the model's attributes do."""
     layers = CHECKPOINT if CHECKPOINT in file else LATER_CHECKPOINT
 
+    def stored(path: str) -> str:
+        return "/".join(layers if part in (CHECKPOINT, LATER_CHECKPOINT) else part for part in path.split("/"))
+
     class Store(private("H5IOStore")):
         def __init__(self):
             self.h5_file = file
 
         def get(self, path):
-            return super().get(path.replace(CHECKPOINT, layers))
+            return super().get(stored(path))
 
     private("_load_state")(model, weights_store=Store(), assets_store=None, inner_path="", visited_trackables=set())
 

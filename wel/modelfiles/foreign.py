@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Iterator, Mapping
 
+from wel.keras.either import OWN
 from wel.keras.two import keras2, private
 from wel.modelfiles.configuration import OPERATOR, objects
 from wel.modelfiles.conversion import FileError
@@ -134,7 +135,7 @@ def _foreign_object(part: dict, owner: str, given: Mapping[str, Any]) -> Foreign
         return Foreign(owner, f"a layer of the class {min(code)}", is_code=True)
     if kind in OPERATIONS:
         return _foreign_operation(part.get("config"), owner)
-    if module and module.split(".")[0] != "keras":
+    if module and module.split(".")[0] not in OWN:
         return Foreign(owner, f"the class {kind[:80]} of the module {module[:80]}", is_code=True, is_named=True)
     if kind in UNREAD:
         return Foreign(owner, f"the class {kind}, {UNREAD[kind]}")
@@ -146,7 +147,7 @@ def _foreign_object(part: dict, owner: str, given: Mapping[str, Any]) -> Foreign
 def _foreign_function(name: Any, module: str | None, owner: str, given: Mapping[str, Any]) -> Foreign | None:
     if not isinstance(name, str):
         return Foreign(owner, "a function without a name")
-    own = (module or "keras").split(".")[0] in ("keras", "builtins")
+    own = (module or "keras").split(".")[0] in (*OWN, "builtins")
     if _is_given(name, given) or (own and name in known_activations()):
         return None
     place = f" of the module {module[:80]}" if module else ""
