@@ -14,6 +14,7 @@ import numpy as np
 from wel.errors import WelError
 from wel.keras.two import keras2, private
 from wel.modelfiles import channels_first, keras1, keras3, operators
+from wel.modelfiles.archived import is_archived, load_archived
 from wel.modelfiles.budget import variables_within
 from wel.modelfiles.configuration import MODELS, check_model
 from wel.modelfiles.conversion import FileError, assign, in_file_order
@@ -28,8 +29,6 @@ from wel.modelfiles.training import without_training
 
 # of other versions of Keras, into its words for this one
 VERSIONS = (keras1, keras3)
-# the attribute whose name stands before a layer's in weights files, of Keras 2.12 to 2.14 and of 2.15
-CHECKPOINT, LATER_CHECKPOINT = "_layer_checkpoint_dependencies", "layers"
 
 
 @dataclass(frozen=True)
@@ -127,10 +126,12 @@ def load_weights(model: Any, weights: Weights) -> tuple[str, ...]:
     if "layer_names" in root.attrs or "layer_names0" in root.attrs:
         notes = _load_named(model, root, weights)
         return notes + (flip_kernels(model) if weights.backend == "theano" else ())
-    if not {CHECKPOINT, LATER_CHECKPOINT} & set(root):
+    if not is_archived(root):
         raise WelError("It holds no weights that Keras 2 saved.")
-    _load_checkpoint(model, root)
-    return ()
+    notes = load_archived(model, root)
+    for layer in model._flatten_layers():
+        layer.finalize_state()
+    return notes
 
 
 def _load_named(model: Any, root: Any, weights: Weights) -> tuple[str, ...]:
@@ -157,20 +158,6 @@ def _load_named(model: Any, root: Any, weights: Weights) -> tuple[str, ...]:
     for layer in model._flatten_layers():
         layer.finalize_state()
     return notes_on(orders)
-
-
-def _load_checkpoint(model: Any, file: Any) -> None:
-    """The weights of Keras 2.12 to 2.15's archives and .weights.h5 files, which lie where the model's attributes do."""
-    layers = CHECKPOINT if CHECKPOINT in file else LATER_CHECKPOINT
-
-    class Store(private("H5IOStore")):
-        def __init__(self):
-            self.h5_file = file
-
-        def get(self, path):
-            return super().get(path.replace(CHECKPOINT, layers))
-
-    private("_load_state")(model, weights_store=Store(), assets_store=None, inner_path="", visited_trackables=set())
 
 
 def _is_plain(configuration: dict) -> bool:
