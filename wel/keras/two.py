@@ -19,8 +19,6 @@ from wel.keras.call import Call
 # name -> the module below `keras.src`, or `tf_keras.src`, that has it; the same in Keras 2.14, 2.15 and tf_keras 2.16 to 2.21
 PRIVATE = {
     "SafeModeScope": "saving.serialization_lib",
-    "H5IOStore": "saving.saving_lib",
-    "_load_state": "saving.saving_lib",
     "preprocess_weights_for_loading": "saving.legacy.hdf5_format",
     "get_json_type": "saving.legacy.saved_model.json_utils",
     "initializers": "",

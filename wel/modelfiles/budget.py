@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import resource
 from contextlib import contextmanager
-from typing import Iterator
+from typing import Any, Iterator, Mapping
 
 import psutil
 
@@ -44,7 +44,7 @@ def variables_within(numbers: int) -> Iterator[None]:
 
     def create(make, **settings):
         nonlocal taken
-        taken += math.prod(settings.get("shape") or (0,))  # a single number has none, nor the state of a random generator
+        taken += math.prod(_shape(settings))
         if taken > numbers + UNSAVED:
             raise WelError("too many weights")
         return make(**settings)
@@ -57,6 +57,17 @@ def variables_within(numbers: int) -> Iterator[None]:
             raise
         message = f"Its architecture has more than {taken:,} weights"
         raise WelError(f"{message} and its file stores {numbers:,}. Expected an architecture and weights that belong together.") from error
+
+
+def _shape(settings: Mapping[str, Any]) -> tuple[int, ...]:
+    """Of a variable that is being made. Keras 3 tells only how it begins: that is asked in a graph, where nothing is computed."""
+    import tensorflow as tf
+
+    shape, initial = settings.get("shape"), settings.get("initial_value")
+    if shape is None and callable(initial):
+        with tf.Graph().as_default():
+            shape = initial().shape
+    return tuple(shape or (0,))  # a single number has none, nor the state of a random generator
 
 
 @contextmanager

@@ -7,30 +7,30 @@ import logging
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Iterator, Mapping
+from typing import Any, Callable, Iterator, Mapping
 
 import numpy as np
 
 from wel.errors import WelError
+from wel.keras.either import is_model
 from wel.keras.two import keras2, private
-from wel.modelfiles import channels_first, keras1, keras3, operators
+from wel.modelfiles import channels_first, keras1, keras3, keras3_weights, natively, operators
+from wel.modelfiles.archived import is_archived, load_archived
 from wel.modelfiles.budget import variables_within
 from wel.modelfiles.configuration import MODELS, check_model
-from wel.modelfiles.conversion import FileError, assign, in_file_order
-from wel.modelfiles.foreign import check_own, foreign_parts, given_objects
+from wel.modelfiles.conversion import Converted, FileError, assign, in_file_order
+from wel.modelfiles.foreign import KERAS2, check_own, foreign_parts, given_objects
 from wel.modelfiles.hdf5 import listed
-from wel.modelfiles.keras2 import converted as keras2_converted
 from wel.modelfiles.modelfile import Weights
 from wel.modelfiles.naming import leaf_layers, notes_on, order_of_layers, order_of_weights
 from wel.modelfiles.precision import in_single
 from wel.modelfiles.shapes import with_input_shape
+from wel.modelfiles.tf_keras import in_keras2
 from wel.modelfiles.theano_kernels import flip_kernels
 from wel.modelfiles.training import without_training
 
 # of other versions of Keras, into its words for this one
 VERSIONS = (keras1, keras3)
-# the attribute whose name stands before a layer's in weights files, of Keras 2.12 to 2.14 and of 2.15
-CHECKPOINT, LATER_CHECKPOINT = "_layer_checkpoint_dependencies", "layers"
 
 
 @dataclass(frozen=True)
@@ -61,15 +61,13 @@ class Building:
     """
 
     def __init__(self, configuration: dict, keras_version: str | None, numbers: int, rules: Rules):
-        self._configuration, self._notes = without_training(configuration, rules.given)
         self._numbers, self._rules = numbers, rules
-        self._version = _version_of(self._configuration, keras_version)
+        self._natively = natively.applies(configuration, keras_version, rules.given)
+        self._configuration = configuration if self._natively else in_keras2(configuration)
+        self._configuration, self._notes = without_training(self._configuration, rules.given)
+        self._version = None if self._natively else _version_of(self._configuration, keras_version)
         self._converted = self._configuration
-        if self._version:  # whose own classes are unknown, and whose code is not
-            check_own(self._configuration, rules.given, rules.allow_code, code_only=True)
-            self._converted, more = self._version.converted(self._configuration)
-            self._notes += more
-        for rewritten in (operators.converted, keras2_converted, in_single):
+        for rewritten in self._rewritings():
             self._converted, more = rewritten(self._converted)
             self._notes += more
         shaped: tuple[str, ...] = ()
@@ -80,12 +78,23 @@ class Building:
         with _shape_told(rules.input_shape if shaped else None):
             self._model = self._built(self._converted)
 
+    def _rewritings(self) -> Iterator[Callable[[dict], Converted]]:
+        if self._natively:
+            yield from (in_single, natively.converted)
+            return
+        if self._version:  # whose own classes are unknown, and whose code is not
+            check_own(self._configuration, self._rules.given, self._rules.allow_code, code_only=True)
+            yield self._version.converted
+        yield from (operators.converted, in_single)
+
     def loaded(self, weights: Weights) -> tuple[Any, tuple[str, ...]]:
         """The Keras model with the weights of an open file, and sentences on what was converted.
 
         Raises:
             WelError: or whatever Keras raises, when they do not fit.
         """
+        if self._natively:
+            return self._model, self._notes + keras3_weights.load_weights(self._model, weights.file)
         if self._version:
             root = weights.file.get("model_weights", weights.file)
             notes = self._notes + (self._version.load_weights(self._model, root, self._configuration) or ())
@@ -100,17 +109,20 @@ class Building:
 
     def _check(self, configuration: dict) -> dict[str, Any]:
         """Raises WelError for what is no model's or names what the rules forbid; returns what Keras finds by name."""
-        given = given_objects(configuration, self._rules.given)
+        known = natively.KNOWN if self._natively else KERAS2
+        given = given_objects(configuration, self._rules.given, known)
         check_model(configuration, given)
-        check_own(configuration, self._rules.given, self._rules.allow_code)
+        check_own(configuration, self._rules.given, self._rules.allow_code, known=known)
         return given
 
     def _built(self, configuration: dict) -> Any:
-        keras = keras2()
         given = self._check(configuration)
         with loading_scope(given, self._rules.allow_code), variables_within(self._numbers), _code_told(configuration):
-            model = keras.models.model_from_json(json.dumps(configuration))
-        if not isinstance(model, keras.Model):
+            if self._natively:
+                model = natively.built(configuration, given, self._rules.allow_code)
+            else:
+                model = keras2().models.model_from_json(json.dumps(configuration))
+        if not is_model(model):
             raise WelError("Expected a whole model in it.")
         return model
 
@@ -128,10 +140,12 @@ def load_weights(model: Any, weights: Weights) -> tuple[str, ...]:
     if "layer_names" in root.attrs or "layer_names0" in root.attrs:
         notes = _load_named(model, root, weights)
         return notes + (flip_kernels(model) if weights.backend == "theano" else ())
-    if not {CHECKPOINT, LATER_CHECKPOINT} & set(root):
+    if not is_archived(root):
         raise WelError("It holds no weights that Keras 2 saved.")
-    _load_checkpoint(model, root)
-    return ()
+    notes = load_archived(model, root)
+    for layer in model._flatten_layers():
+        layer.finalize_state()
+    return notes
 
 
 def _load_named(model: Any, root: Any, weights: Weights) -> tuple[str, ...]:
@@ -158,23 +172,6 @@ def _load_named(model: Any, root: Any, weights: Weights) -> tuple[str, ...]:
     for layer in model._flatten_layers():
         layer.finalize_state()
     return notes_on(orders)
-
-
-def _load_checkpoint(model: Any, file: Any) -> None:
-    """The weights of Keras 2.12 to 2.15's archives and .weights.h5 files, which lie where the model's attributes do."""
-    layers = CHECKPOINT if CHECKPOINT in file else LATER_CHECKPOINT
-
-    def stored(path: str) -> str:
-        return "/".join(layers if part in (CHECKPOINT, LATER_CHECKPOINT) else part for part in path.split("/"))
-
-    class Store(private("H5IOStore")):
-        def __init__(self):
-            self.h5_file = file
-
-        def get(self, path):
-            return super().get(stored(path))
-
-    private("_load_state")(model, weights_store=Store(), assets_store=None, inner_path="", visited_trackables=set())
 
 
 def _is_plain(configuration: dict) -> bool:

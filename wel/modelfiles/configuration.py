@@ -15,6 +15,8 @@ MODELS = ("Sequential", "Functional", "Model")
 INPUTS = ("InputLayer", "Input")
 # what Keras writes in place of a layer's name for an argument that is no layer's output
 CONSTANT = "_CONSTANT_VALUE"
+# a tensor among the arguments of a call in Keras 3
+KERAS_TENSOR = "__keras_tensor__"
 # an operator in TensorFlow 2.0 to 2.3
 OPERATOR, OPERATOR_PREFIX = "TensorFlowOpLayer", "tf_op_layer_"
 
@@ -164,12 +166,22 @@ def _calls(layer: dict) -> Iterator[tuple[Call, set[Call]]]:
         raise WelError(f"Its layer {name[:80]!r} has another name in its own configuration.")
     if not isinstance(nodes, list):
         raise WelError(f"Its layer {name[:80]!r} has no list of calls.")
-    first = int(isinstance(config, list) or isinstance(config.get("layers"), list))
+    is_keras3 = any(isinstance(node, dict) for node in nodes)  # which counts the calls of models like those of layers
+    first = int(not is_keras3 and (isinstance(config, list) or isinstance(config.get("layers"), list)))
     for number, node in enumerate(nodes, start=first):
         sources = {(source, place) for source, place in _sources(node) if source != CONSTANT}
         if not sources and layer.get("class_name") not in INPUTS:
             raise WelError(f"Its layer {name[:80]!r} is called on constants alone.")
         yield (name, number), sources | ({(name, number - 1)} if number > first else set())
+
+
+def _history(tensor: dict) -> Call:
+    """The layer and the call that a tensor of Keras 3 comes from."""
+    config = tensor.get("config")
+    history = config.get("keras_history") if isinstance(config, dict) else None
+    if isinstance(history, list) and [type(part) for part in history] == [str, int, int]:
+        return history[0], history[1]
+    raise WelError(f"A tensor in it is malformed: {str(tensor)[:80]}.")
 
 
 def _own_names(layer: dict, config: dict) -> tuple[Any, ...]:
@@ -179,7 +191,10 @@ def _own_names(layer: dict, config: dict) -> tuple[Any, ...]:
 
 
 def _sources(node: Any) -> Iterator[Call]:
-    """Every [layer, call, output] or [layer, call, output, arguments] in a call, wherever it stands, as Keras finds them."""
+    """Every [layer, call, output] or [layer, call, output, arguments] in a call, wherever it stands, as Keras finds them; Keras 3's tensors."""
+    if isinstance(node, dict) and "args" in node:
+        yield from (_history(part) for part, _ in objects(node) if part.get("class_name") == KERAS_TENSOR)
+        return
     pending = [node]
     while pending:
         part = pending.pop()

@@ -5,9 +5,8 @@ from __future__ import annotations
 import inspect
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Iterator, Mapping
+from typing import Any, Callable, Iterator, Mapping
 
-from wel.keras.either import OWN
 from wel.keras.two import keras2, private
 from wel.modelfiles.configuration import OPERATOR, objects
 from wel.modelfiles.conversion import FileError
@@ -16,7 +15,7 @@ from wel.modelfiles.operators import operator_name
 # what runs code or arbitrary operations that a file names, while it is being loaded or later
 CODE = frozenset(
     "Lambda __lambda__ TensorFlowOpLayer ClassMethod InstanceMethod InstanceProperty ResidualWrapper DropoutWrapper DeviceWrapper "
-    "_RNNCellWrapper".split()
+    "_RNNCellWrapper TFSMLayer JaxLayer FlaxLayer TorchModuleWrapper".split()
 )
 OPERATIONS = ("TFOpLambda", "SlicingOpLambda")
 # the TensorFlow functions that a file may call: arithmetic and shapes, nothing that reads, writes or loads
@@ -28,7 +27,8 @@ FUNCTIONS = frozenset(
 )
 # Keras's, and not read, because building them reads files that a model file names, or takes as long as the file likes
 UNREAD = {
-    **dict.fromkeys("StringLookup IntegerLookup TextVectorization".split(), "which reads vocabularies"),
+    **dict.fromkeys("StringLookup IntegerLookup TextVectorization FeatureSpace".split(), "which reads vocabularies"),
+    "MelSpectrogram": "which makes tables as large as its file says",
     **dict.fromkeys("DenseFeatures SequenceFeatures LinearModel WideDeepModel".split(), "which reads feature columns"),
     **dict.fromkeys("LocallyConnected1D LocallyConnected2D".split(), "which Keras builds position by position"),
 }
@@ -38,6 +38,21 @@ SEVERAL_OUTPUTS = ("split", "unstack")
 VALUES = frozenset("TensorShape __tuple__ __ellipsis__ __bytes__ __tensor__ __numpy__ Policy".split())
 # Keras's, and called by no layer that is built from a configuration
 NO_ACTIVATIONS = frozenset("deserialize get serialize keras_export".split())
+
+
+@dataclass(frozen=True)
+class Known:
+    """What one Keras has of its own, and knows by name.
+
+    Attributes:
+        is_own: function of a part with a class, whether Keras has the class, and it only computes.
+        activations: function -> names of activation functions.
+        registered: function (name) -> what the user has registered with it, None where there is nothing.
+    """
+
+    is_own: Callable[[dict], bool]
+    activations: Callable[[], frozenset[str]]
+    registered: Callable[[str], Any]
 
 
 class ForeignError(FileError):
@@ -64,17 +79,21 @@ class Foreign:
         return f"layer {self.layer[:80]!r}: {self.what}" if self.layer else self.what
 
 
-def foreign_parts(configuration: dict, given: Mapping[str, Any]) -> list[Foreign]:
+def foreign_parts(configuration: dict, given: Mapping[str, Any], known: Known | None = None) -> list[Foreign]:
     """Everything in a configuration that is neither Keras's own, nor given, nor registered with Keras; each once, in its order.
 
     Args:
         configuration: of a model, as its file has it.
         given: name -> class or function that the user vouches for.
+        known: what is Keras's own; by default Keras 2's.
     """
-    return list(dict.fromkeys(found for part, owner in objects(configuration) for found in _foreign_in(part, owner, given)))
+    known = known or KERAS2
+    return list(dict.fromkeys(found for part, owner in objects(configuration) for found in _foreign_in(part, owner, given, known)))
 
 
-def check_own(configuration: dict, given: Mapping[str, Any], allow_code: bool, *, code_only: bool = False) -> None:
+def check_own(
+    configuration: dict, given: Mapping[str, Any], allow_code: bool, *, code_only: bool = False, known: Known | None = None
+) -> None:
     """Raises ForeignError that lists what is not Keras's own, unless it is code and code is allowed.
 
     Args:
@@ -82,8 +101,9 @@ def check_own(configuration: dict, given: Mapping[str, Any], allow_code: bool, *
         given: name -> class or function that the user vouches for.
         allow_code: lets code pass.
         code_only: lets pass what is merely unknown.
+        known: what is Keras's own; by default Keras 2's.
     """
-    found = [part for part in foreign_parts(configuration, given) if not (allow_code if part.is_code else code_only)]
+    found = [part for part in foreign_parts(configuration, given, known) if not (allow_code if part.is_code else code_only)]
     if not found:
         return
     listed = "; ".join(map(str, found[:6])) + (f"; … ({len(found)} in all)" if len(found) > 6 else "")
@@ -100,33 +120,33 @@ def _expected(found: list[Foreign]) -> str:
     return f"Expected {', or '.join(ways)}."
 
 
-def given_objects(configuration: dict, given: Mapping[str, Any]) -> dict[str, Any]:
+def given_objects(configuration: dict, given: Mapping[str, Any], known: Known | None = None) -> dict[str, Any]:
     """What the user vouches for, or has registered with Keras, under every name of the configuration for it, such as `package>Name`."""
-    keras = keras2()
+    known = known or KERAS2
     names = {str(part.get(key)) for part, _ in objects(configuration) for key in ("class_name", "registered_name")}
-    registered = {name: found for name in names if (found := keras.saving.get_registered_object(name)) is not None}
+    registered = {name: found for name in names if (found := known.registered(name)) is not None}
     return {**registered, **given, **{name: given[_short(name)] for name in names if _short(name) in given}}
 
 
-def _foreign_in(part: dict, owner: str, given: Mapping[str, Any]) -> Iterator[Foreign]:
+def _foreign_in(part: dict, owner: str, given: Mapping[str, Any], known: Known) -> Iterator[Foreign]:
     """What is foreign in one object, not in the objects inside it."""
     for key, value in part.items():
-        if key.endswith("activation") and isinstance(value, str) and not _is_known_function(value, given):
+        if key.endswith("activation") and isinstance(value, str) and not _is_known_function(value, given, known):
             yield Foreign(owner, f"the activation {value[:80]}", is_named=True)
     if "class_name" in part:
-        found = _foreign_object(part, owner, given)
+        found = _foreign_object(part, owner, given, known)
         if found:
             yield found
 
 
-def _foreign_object(part: dict, owner: str, given: Mapping[str, Any]) -> Foreign | None:
+def _foreign_object(part: dict, owner: str, given: Mapping[str, Any], known: Known) -> Foreign | None:
     kind, registered, module = part["class_name"], part.get("registered_name"), part.get("module")
     if not isinstance(kind, str) or not all(isinstance(name, (str, type(None))) for name in (registered, module)):
         return Foreign(owner, "a class without a name")
     if kind == "function":
-        return _foreign_function(part.get("config"), module, owner, given)
+        return _foreign_function(part.get("config"), module, owner, given, known)
     # the name that Keras looks up first, before it imports a module
-    if _is_given(registered if "module" in part and "registered_name" in part else kind, given):
+    if _is_given(registered if "module" in part and "registered_name" in part else kind, given, known):
         return None
     code = {_short(kind), _short(registered or "")} & CODE
     if code == {OPERATOR}:
@@ -135,20 +155,20 @@ def _foreign_object(part: dict, owner: str, given: Mapping[str, Any]) -> Foreign
         return Foreign(owner, f"a layer of the class {min(code)}", is_code=True)
     if kind in OPERATIONS:
         return _foreign_operation(part.get("config"), owner)
-    if module and module.split(".")[0] not in OWN:
+    if module and module.split(".")[0] != "keras":
         return Foreign(owner, f"the class {kind[:80]} of the module {module[:80]}", is_code=True, is_named=True)
     if kind in UNREAD:
         return Foreign(owner, f"the class {kind}, {UNREAD[kind]}")
-    if kind in VALUES or {kind, registered or kind} <= known_classes():
+    if kind in VALUES or known.is_own(part):
         return None
     return Foreign(owner, f"the class {kind[:80]}, which is not Keras's", is_named=True)
 
 
-def _foreign_function(name: Any, module: str | None, owner: str, given: Mapping[str, Any]) -> Foreign | None:
+def _foreign_function(name: Any, module: str | None, owner: str, given: Mapping[str, Any], known: Known) -> Foreign | None:
     if not isinstance(name, str):
         return Foreign(owner, "a function without a name")
-    own = (module or "keras").split(".")[0] in (*OWN, "builtins")
-    if _is_given(name, given) or (own and name in known_activations()):
+    own = (module or "keras").split(".")[0] in ("keras", "builtins")
+    if _is_given(name, given, known) or (own and name in known.activations()):
         return None
     place = f" of the module {module[:80]}" if module else ""
     return Foreign(owner, f"the function {name[:80]}{place}", is_code=bool(module), is_named=True)
@@ -162,13 +182,12 @@ def _foreign_operation(config: Any, owner: str) -> Foreign | None:
     return None if known else Foreign(owner, f"the TensorFlow function {function[:80]}", is_code=True)
 
 
-def _is_known_function(name: str, given: Mapping[str, Any]) -> bool:
-    return name in known_activations() or _is_given(name, given)
+def _is_known_function(name: str, given: Mapping[str, Any], known: Known) -> bool:
+    return name in known.activations() or _is_given(name, given, known)
 
 
-def _is_given(name: str | None, given: Mapping[str, Any]) -> bool:
-    keras = keras2()
-    return name is not None and (_short(name) in given or keras.saving.get_registered_object(name) is not None)
+def _is_given(name: str | None, given: Mapping[str, Any], known: Known) -> bool:
+    return name is not None and (_short(name) in given or known.registered(name) is not None)
 
 
 def _short(name: str) -> str:
@@ -199,3 +218,10 @@ def known_activations() -> frozenset[str]:
     found: dict[str, Any] = {}
     private("populate_dict_with_module_objects")(found, (activations.activation_layers, activations), obj_filter=callable)
     return frozenset(found) - NO_ACTIVATIONS
+
+
+def _is_of_keras2(part: dict) -> bool:
+    return {part["class_name"], part.get("registered_name") or part["class_name"]} <= known_classes()
+
+
+KERAS2 = Known(_is_of_keras2, known_activations, lambda name: keras2().saving.get_registered_object(name))

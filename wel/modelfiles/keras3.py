@@ -1,31 +1,25 @@
-"""Models of Keras 3: their configurations in the words of Keras 2.14, and their weights, of archives (.keras) and of HDF5 files."""
+"""Models of Keras 3 in the words of Keras 2, for where Keras 3 itself is not there, or keeps channels first."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from typing import Any, Iterable, Iterator
+from typing import Any, Iterator
 
 import h5py
-import numpy as np
 
+from wel.modelfiles import keras3_weights
 from wel.modelfiles.conversion import (
     INSIDE,
     Converted,
     all_layers,
-    assign,
-    in_file_order,
     inside,
     is_model,
-    leaves,
     malformed_refused,
     name_of,
     parts,
     refused,
     triples,
 )
-from wel.modelfiles.hdf5 import listed
-from wel.modelfiles.naming import Order, leaf_layers, notes_on, order_of_layers, order_of_weights
 
 LAYERS = frozenset(
     "InputLayer Activation ActivityRegularization Add AlphaDropout Average AveragePooling1D AveragePooling2D AveragePooling3D "
@@ -46,7 +40,7 @@ ACTIVATIONS = frozenset(
 ACTIVATION_LAYERS = ("ELU", "LeakyReLU", "PReLU", "ReLU")
 RENAMED = {"batch_shape": "batch_input_shape"}
 RENAMED_OF = {"LeakyReLU": {"negative_slope": "alpha"}}
-# arguments that Keras 2.14 has not -> the values at which they change nothing
+# arguments that Keras 2 has not -> the values at which they change nothing
 GONE: dict[str, tuple] = {
     "optional": (False,), "ragged": (False,), "sparse": (False,), "renorm": (False,), "renorm_clipping": (None,), "autocast": (True,),
     "synchronized": (False, True), "lora_rank": (None,), "lora_alpha": (None,), "quantization_config": (None,), "rms_scaling": (False,),
@@ -54,17 +48,12 @@ GONE: dict[str, tuple] = {
     "antialias": (False,), "use_cudnn": ("auto", True, False),
 }  # fmt: skip
 UNSAID = ("ZeroPadding1D", "Cropping1D", "UpSampling1D", "CenterCrop", "RandomCrop", "Resizing")
-# what these have and Keras 2.14 has not; augmentations do nothing at inference
+# what these have and Keras 2 has not; augmentations do nothing at inference
 AUGMENTATION = re.compile("Random(Brightness|Contrast|Flip|Rotation|Translation|Zoom)")
 UNSAID_OF = {"Resizing": ("fill_mode", "fill_value")}  # of its padding
 UNSAID_OF_AUGMENTATIONS = ("data_format", "value_range", "fill_mode", "interpolation", "fill_value")
 # of a call, behind the first one
 ARGUMENTS = {"MultiHeadAttention": ("value", "key")}
-# attributes that are layers, of a layer that is no model; of the others it is the cell
-INNER = {
-    "TimeDistributed": ("layer",), "Bidirectional": ("forward_layer", "backward_layer"),
-    "MultiHeadAttention": ("_query_dense", "_key_dense", "_value_dense", "_output_dense"),
-}  # fmt: skip
 TRAINING = re.compile(r".*_(initializer|regularizer|constraint)|renorm_momentum|build_config|compile_config|seed")
 
 
@@ -90,30 +79,30 @@ def _telling(layer: dict) -> bool:
 
 
 def converted(configuration: dict) -> Converted:
-    """The configuration in Keras 2.14's words, for inference in float32: initialisers, regularisers and constraints are left out.
+    """The configuration in Keras 2's words, for inference in float32: initialisers, regularisers and constraints are left out.
 
     Raises:
-        WelError: for a layer, an operation or an argument that Keras 2.14 has no equal for; all such layers are named.
+        WelError: for a layer, an operation or an argument that Keras 2 has no equal for; all such layers are named.
     """
     with malformed_refused("Keras 3"):
         unknown = [_described(layer) for layer in all_layers(configuration) if not _known(layer)]
         if unknown:
-            raise refused(f"wel does not translate these layers of Keras 3 to Keras 2.14: {', '.join(unknown)}.")
+            raise refused(f"wel does not translate these layers of Keras 3 to Keras 2: {', '.join(unknown)}.")
         policies = {str(policy) for layer in all_layers(configuration) if (policy := _policy(layer)) not in (None, "float32")}
-        notes = ["Read as Keras 3: it was translated to Keras 2.14, without initialisers, regularisers and constraints."]
+        notes = ["Read as Keras 3: it was translated to Keras 2, without initialisers, regularisers and constraints."]
         if policies:
             notes.append(f"It computes in {', '.join(sorted(policies))}; here it computes in float32.")
         return Converted(_model(configuration), tuple(notes))
 
 
 def layer_in_keras2(layer: dict) -> dict:
-    """A layer's own configuration in Keras 2.14's words, of how Keras 3 writes the whole layer.
+    """A layer's own configuration in Keras 2's words, of how Keras 3 writes the whole layer.
 
     Raises:
-        WelError: for a layer or an argument that Keras 2.14 has no equal for.
+        WelError: for a layer or an argument that Keras 2 has no equal for.
     """
     if is_model(layer) or not _known(layer):
-        raise refused(f"Keras 2.14 has no equal for {_described(layer)}.")
+        raise refused(f"Keras 2 has no equal for {_described(layer)}.")
     return _layer(layer)["config"]
 
 
@@ -185,7 +174,7 @@ def _layer(layer: dict) -> dict:
             continue
         if key in GONE:
             if value not in GONE[key]:
-                raise refused(f"its layer '{name_of(layer)}' has {key}={value!r}, which Keras 2.14 has not.")
+                raise refused(f"its layer '{name_of(layer)}' has {key}={value!r}, which Keras 2 has not.")
             continue
         config[RENAMED_OF.get(kind, RENAMED).get(key, key)] = value
     config.update({key: _activation(layer, config[key]) for key in ("activation", "recurrent_activation") if key in config})
@@ -195,7 +184,7 @@ def _layer(layer: dict) -> dict:
     if "cells" in config:
         config["cells"] = [_layer(cell) for cell in config["cells"]]
     if kind in UNSAID and config.pop("data_format", None) not in (None, "channels_last"):
-        raise refused(f"its layer '{name_of(layer)}' is a {kind} of data format channels_first, which Keras 2.14 has not.")
+        raise refused(f"its layer '{name_of(layer)}' is a {kind} of data format channels_first, which Keras 2 has not.")
     return {"class_name": kind, "config": {**config, "dtype": "float32"}}
 
 
@@ -239,7 +228,7 @@ def _source(tensor: dict, nested: set[str]) -> list:
 
 
 def load_weights(model: Any, file: h5py.Group, configuration: dict) -> tuple[str, ...]:
-    """Puts the weights of a Keras 3 file into the model that was built from the converted configuration.
+    """Puts the weights of a Keras 3 file into the model of Keras 2 that was built from the converted configuration.
 
     Args:
         model: Keras model.
@@ -254,96 +243,18 @@ def load_weights(model: Any, file: h5py.Group, configuration: dict) -> tuple[str
         WelError: when they do not fit the model.
     """
     with malformed_refused("Keras 3"):
-        group = file["model_weights"] if "model_weights" in file else file
-        if "layer_names" in group.attrs:
-            notes = _load_by_name(model, group, converted(configuration).configuration)
-        else:
-            notes = _load_archived(model, group, configuration)
-    for layer in model._flatten_layers():
-        layer.finalize_state()
-    return notes
+        ordered = dict(_in_order(model, configuration))
+    return keras3_weights.load_weights(model, file, lambda part: ordered[id(part)])
 
 
-def _load_by_name(model: Any, group: h5py.Group, configuration: dict) -> tuple[str, ...]:
-    orders = {}
-    for part in parts(configuration):
-        if part["class_name"] == "InputLayer":
-            continue
-        layer = model.get_layer(name_of(part))
-        variables = in_file_order(list(leaves(layer, part)) if is_model(part) else [layer])
-        if not variables:
-            continue
-        if layer.name not in group:
-            raise refused(f"its file has no weights of the layer '{layer.name}'.")
-        stored = group[layer.name]
-        names = listed(stored, "weight_names")
-        orders[layer.name] = order_of_weights(leaf_layers(layer), variables, names)
-        assign(layer.name, variables, [np.asarray(stored[names[place]]) for place in orders[layer.name].places])
-    return notes_on(orders)
-
-
-def _load_archived(model: Any, group: h5py.Group, configuration: dict) -> tuple[str, ...]:
-    orders: dict[str, Order] = {}
-    for layer, path in _places(model, group, configuration, "", orders):
-        stored = group[path] if path in group else {}
-        assign(
-            layer.name, layer._trainable_weights + layer._non_trainable_weights, [np.asarray(stored[str(i)]) for i in range(len(stored))]
-        )
-    return notes_on(orders)
-
-
-def _places(model: Any, group: h5py.Group, configuration: dict, prefix: str, orders: dict[str, Order]) -> Iterator[tuple[Any, str]]:
-    """Where an archive keeps the variables of each layer and of those inside it; adds to `orders` how they were found."""
-    listed = dict(_paths(configuration, prefix))
-    layers = [name_of(part) for part in listed.values()]
-    # Keras 3.4 and before write no names
-    names = [_name_in(group, f"{place}/vars") or layer for place, layer in zip(listed, layers)]
-    order = orders[model.name] = order_of_layers(layers, names)
-    for part, place in zip(listed.values(), (list(listed)[place] for place in order.places)):
-        layer = model.get_layer(name_of(part))
-        if is_model(part):
-            yield from _places(layer, group, part, f"{place}/", orders)
-        else:
-            yield from _places_inside(layer, group, part, place, orders)
-
-
-def _name_in(group: h5py.Group, path: str) -> str | None:
-    return group[path].attrs.get("name") if path in group else None
-
-
-def _places_inside(layer: Any, group: h5py.Group, part: dict, place: str, orders: dict[str, Order]) -> Iterator[tuple[Any, str]]:
-    yield layer, f"{place}/vars"
-    wrapped = inside(part).get("layer", {})
-    if is_model(wrapped):
-        yield from _places(layer.layer, group, wrapped, f"{place}/layer/", orders)
-        return
-    for inner, name in _inner(layer):
-        yield from _places_inside(inner, group, wrapped, f"{place}/{name}", orders)
-
-
-def _inner(layer: Any) -> Iterator[tuple[Any, str]]:
-    """The layers inside a layer that is no model, and where its part of an archive keeps them."""
-    cells = [cell for cell in getattr(layer, "cells", ())]
-    yield from zip(cells, _counted("cells/", [type(cell).__name__ for cell in cells]))
-    own = INNER.get(type(layer).__name__, ("cell",))
-    yield from ((getattr(layer, attribute), attribute.lstrip("_")) for attribute in own if hasattr(layer, attribute))
-
-
-def _paths(configuration: dict, prefix: str) -> Iterator[tuple[str, dict]]:
-    """Where an archive keeps each layer of a model."""
+def _in_order(model: Any, configuration: dict) -> Iterator[tuple[int, list[Any]]]:
+    """The layers of a model, and of those inside it, in the order of the configuration: `Model.layers` can have another one."""
     listed = [
         part for part in parts(configuration) if not (configuration["class_name"] == "Sequential" and part["class_name"] == "InputLayer")
     ]
-    return zip(_counted(f"{prefix}layers/", [part["class_name"] for part in listed]), listed)
-
-
-def _counted(prefix: str, kinds: Iterable[str]) -> Iterator[str]:
-    counts: Counter[str] = Counter()
-    for kind in map(_snake_case, kinds):
-        yield f"{prefix}{kind}_{counts[kind]}" if counts[kind] else f"{prefix}{kind}"
-        counts[kind] += 1
-
-
-def _snake_case(name: str) -> str:
-    """Keras 3's own: Conv2D -> conv2d, LeakyReLU -> leaky_re_lu."""
-    return re.sub("([a-z])([A-Z])", r"\1_\2", re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)).lower()
+    layers = [model.get_layer(name_of(part)) for part in listed]
+    yield id(model), layers
+    for layer, part in zip(layers, listed):
+        wrapped = part if is_model(part) else inside(part).get("layer", {})
+        if is_model(wrapped):
+            yield from _in_order(layer if wrapped is part else layer.layer, wrapped)

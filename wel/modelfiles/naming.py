@@ -6,6 +6,7 @@ import re
 from collections import Counter, defaultdict
 from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
+from wel.keras.either import is_model
 from wel.modelfiles.conversion import in_file_order, refused
 
 # by which Keras tells layers of one class apart, and TensorFlow names that are taken: dense, dense_1, dense_2, dense_1_1
@@ -132,9 +133,8 @@ def _parts(name: str) -> Iterator[str]:
 
 def leaf_layers(layer: Any) -> list[Any]:
     """The layers that hold a layer's weights: of a model, or a wrapper around one, those inside, each once."""
-    inner = layer.layers if hasattr(layer, "layers") and hasattr(layer, "_is_graph_network") else None
-    if inner is None and hasattr(getattr(layer, "layer", None), "_is_graph_network"):
-        inner = [layer.layer]
+    wrapped = getattr(layer, "layer", None)
+    inner = layer.layers if is_model(layer) else [wrapped] if is_model(wrapped) else None
     if inner is None:
         return [layer]
     return list({id(leaf): leaf for part in inner for leaf in leaf_layers(part)}.values())

@@ -23,7 +23,7 @@ def with_input_shape(configuration: dict, given: Sequence[int] | None) -> Conver
         WelError: when no shape is said or sizes are open and none is given, or another one is said.
     """
     with malformed_refused("Keras"):
-        if configuration["class_name"] != "Sequential" and len(triples(configuration["config"]["input_layers"])) != 1:
+        if configuration["class_name"] != "Sequential" and len(_inputs(configuration["config"])) != 1:
             return Converted(configuration, ())
         batch = _batch_shape(configuration)
         said = None if batch is None else _turned(batch[1:], configuration, to_file=False)
@@ -75,8 +75,13 @@ def _put(configuration: dict, batch: list) -> dict:
 
 
 def _input_config(layers: list[dict], config: dict) -> dict:
-    name = triples(config["input_layers"])[0][0]
+    name = _inputs(config)[0][0]
     return next(layer["config"] for layer in layers if name_of(layer) == name)
+
+
+def _inputs(config: dict) -> list[tuple[str, int, int]]:
+    ends = config["input_layers"]
+    return triples(list(ends.values()) if isinstance(ends, dict) else ends)
 
 
 def _turned(shape: Sequence[Any], configuration: dict, to_file: bool) -> list:
