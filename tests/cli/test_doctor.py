@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,11 +16,27 @@ from wel import __version__
 from wel.cli import doctor
 from wel.cli.app import main
 from wel.system import gpus
-from wel.system.gpus import CACHE_SIZE, Driver, compiled_first, kernels_included, libdevice, missing_libraries, why_none, writable
+from wel.system.gpus import (
+    CACHE_SIZE,
+    GENERATIONS,
+    Driver,
+    compiled_first,
+    generation,
+    kernels_included,
+    libdevice,
+    missing_libraries,
+    why_none,
+    writable,
+)
 
 ROOT = Path(__file__).parents[2]
 NO_GPU = pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="there is a GPU")
-BUILT = ["sm_35", "sm_50", "sm_60", "sm_70", "sm_75", "compute_80"]  # TensorFlow 2.14.1's
+# what TensorFlow 2.14.1 and 2.21.0 are built for
+BUILT = {
+    "2.14.1": ["sm_35", "sm_50", "sm_60", "sm_70", "sm_75", "compute_80"],
+    "2.21.0": ["sm_60", "sm_70", "sm_80", "sm_89", "compute_90"],
+}
+OLD, NEW = GENERATIONS
 
 
 def run(capsys) -> tuple[int, dict[str, str], list[str]]:
@@ -35,7 +52,9 @@ def test_a_sound_installation(capsys):
     code, found, said = run(capsys)
     assert code == 0 and said[-1] == "wel can work."
     assert found["wel"].startswith(f"{__version__} in {ROOT / 'wel'}") and found["Python"].startswith("%d.%d." % sys.version_info[:2])
-    assert found["TensorFlow"] == f"{version('tensorflow')}, built for CUDA 11.8 and cuDNN 8"
+    assert found["TensorFlow"].startswith(f"{version('tensorflow')}, built for CUDA 1") and "compute_" in found["TensorFlow"]
+    assert found["Keras"].startswith(("keras 2.", "tf_keras 2.")) and found["arithmetic"] == "original"
+    assert {"wrapped", "original"} <= set(found)
     assert found["bundled weights"] == "cifar10, resnet20"
     assert " of " in found["memory"] and found["memory"].split()[3] == "GiB"
 
@@ -122,7 +141,7 @@ def test_without_tensorflow_it_says_how_to_mend_it():
 
 
 def test_a_package_of_another_version_is_named(monkeypatch):
-    monkeypatch.setattr(doctor, "requires", lambda name: ["tensorflow==2.14.1", "numpy<1", "no-such-package", 'pytest; extra == "test"'])
+    monkeypatch.setattr(doctor, "requires", lambda name: ["tensorflow>=2.14.1", "numpy<1", "no-such-package", 'pytest; extra == "test"'])
     (finding,) = doctor.check_packages()
     assert finding.found == f"tensorflow {version('tensorflow')}, numpy {version('numpy')}, no-such-package missing"
     assert finding.fatal and finding.mend.startswith("Required: numpy<1, no-such-package. ")
@@ -132,27 +151,41 @@ def test_a_package_of_another_version_is_named(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("capability", "included"),
+    ("tensorflow", "capability", "included"),
     [
-        ((3, 5), True),
-        ((3, 7), True),  # code for 3.5
-        ((5, 2), True),
-        ((7, 0), True),
-        ((7, 2), True),
-        ((8, 0), True),  # "compute_80" stands for machine code and PTX
-        ((8, 6), True),
-        ((8, 9), True),
-        ((9, 0), False),  # PTX only
-        ((3, 0), False),
-        ((2, 0), False),
+        ("2.14.1", (3, 5), True),
+        ("2.14.1", (3, 7), True),  # code for 3.5
+        ("2.14.1", (5, 2), True),
+        ("2.14.1", (7, 0), True),
+        ("2.14.1", (7, 2), True),
+        ("2.14.1", (8, 0), True),  # "compute_80" stands for machine code and PTX
+        ("2.14.1", (8, 6), True),
+        ("2.14.1", (8, 9), True),
+        ("2.14.1", (9, 0), False),  # PTX only
+        ("2.14.1", (3, 0), False),
+        ("2.14.1", (2, 0), False),
+        ("2.21.0", (5, 2), False),
+        ("2.21.0", (7, 5), True),
+        ("2.21.0", (8, 9), True),
+        ("2.21.0", (9, 0), True),
+        ("2.21.0", (10, 0), False),
+        ("2.21.0", (12, 0), False),
     ],
 )
-def test_kernels_run_on_the_same_major_version_from_their_minor_version_on(capability, included):
-    assert kernels_included(capability, BUILT) is included
+def test_kernels_run_on_the_same_major_version_from_their_minor_version_on(tensorflow, capability, included):
+    assert kernels_included(capability, BUILT[tensorflow]) is included
 
 
+@pytest.mark.skipif(tf.__version__ not in BUILT, reason="no table for this TensorFlow")
 def test_tensorflow_is_built_for_what_the_test_above_assumes():
-    assert tf.sysconfig.get_build_info()["cuda_compute_capabilities"] == BUILT
+    built = tf.sysconfig.get_build_info()
+    assert built["cuda_compute_capabilities"] == BUILT[tf.__version__]
+    assert generation(built["cuda_version"]) == (OLD if tf.__version__.startswith("2.14.") else NEW)
+
+
+def test_generations_of_cuda():
+    assert [generation(version) for version in ("11.8", "12.5.1", None)] == [OLD, NEW, NEW]
+    assert OLD.libraries["cuda_runtime"] == "libcudart.so.11.0" and NEW.libraries["cuda_cupti"] == "libcupti.so.12"
 
 
 GOOD = Driver(0, 12020)
@@ -162,28 +195,30 @@ GOOD = Driver(0, 12020)
     ("facts", "words", "without"),
     [
         (dict(driver=Driver()), ["There is no NVIDIA driver (libcuda.so.1)", "docker run --gpus all"], ["hides", "cannot be loaded"]),
-        (dict(driver=Driver(), missing=["libcudnn.so.8"]), ["no NVIDIA driver", "cannot be loaded: libcudnn.so.8.", gpus.LOCKED], []),
-        (dict(driver=Driver(), missing=["x"], image=True), ["Start the container with `docker run", "make image-gpu"], [gpus.LOCKED]),
-        (dict(missing=list(gpus.LIBRARIES.values())), ["cannot be loaded: all of them."], ["libcudart"]),
+        (dict(driver=Driver(), missing=["libcudnn.so.8"]), ["no NVIDIA driver", "cannot be loaded: libcudnn.so.8.", gpus.PACKAGES], []),
+        (dict(driver=Driver(), missing=["x"], image=True), ["Start the container with `docker run", "make image-gpu"], [gpus.PACKAGES]),
+        (dict(missing=list(NEW.libraries.values())), ["cannot be loaded: all of them."], ["libcudart"]),
         (dict(driver=Driver(100, 12020)), ["cuInit: error 100", "nvidia-smi"], ["no NVIDIA driver"]),
-        (dict(driver=Driver(0, 10020)), ["supports CUDA 10", "450.80.02"], []),
+        (dict(driver=Driver(0, 11080)), ["supports CUDA 11 and TensorFlow needs 12", "525.60.13"], []),
+        (dict(driver=Driver(0, 11080), cuda=OLD), ["TF_CPP_MIN_LOG_LEVEL=0"], ["supports"]),
+        (dict(driver=Driver(0, 10020), cuda=OLD), ["supports CUDA 10", "450.80.02"], []),
         (dict(visible=""), ["CUDA_VISIBLE_DEVICES='' hides"], ["no NVIDIA driver"]),
         (dict(visible=" -1"), ["hides all GPUs"], []),
         (dict(visible="0", missing=["libcublas.so.11"]), ["cannot be loaded: libcublas.so.11."], ["hides"]),
-        (dict(cuda_build=False, missing=["libcublas.so.11"]), ["built without CUDA", gpus.LOCKED], ["cannot be loaded"]),
+        (dict(cuda_build=False, missing=["libcublas.so.11"]), ["built without CUDA", gpus.PACKAGES], ["cannot be loaded"]),
         (dict(), ["TF_CPP_MIN_LOG_LEVEL=0"], ["cannot be loaded", "driver."]),
     ],
 )
 def test_why_there_is_no_gpu(facts, words, without):
-    said = why_none(**{**dict(cuda_build=True, visible=None, driver=GOOD, missing=[], image=False), **facts})
+    said = why_none(**{**dict(cuda=NEW, cuda_build=True, visible=None, driver=GOOD, missing=[], image=False), **facts})
     assert [word for word in words if word not in said] == [] and [word for word in without if word in said] == []
     assert "\n" not in said and said.endswith(".")
 
 
-def test_missing_libraries_are_those_that_cannot_be_loaded(monkeypatch):
+def test_missing_libraries_are_those_that_cannot_be_loaded():
     # libc is there on every Linux; no library has the other name
-    monkeypatch.setattr(gpus, "LIBRARIES", {"c": "libc.so.6", "none": "libwel-none.so.1"})
-    assert missing_libraries() == ["libwel-none.so.1"]
+    cuda = replace(NEW, libraries={"c": "libc.so.6", "none": "libwel-none.so.1"})
+    assert missing_libraries(cuda) == ["libwel-none.so.1"]
 
 
 @pytest.mark.parametrize(
@@ -203,8 +238,9 @@ def test_whether_compiled_kernels_are_kept(monkeypatch, tmp_path, folder, size, 
         monkeypatch.delenv(name, raising=False)
         if value is not None:
             monkeypatch.setenv(name, value.replace("FOLDER", str(tmp_path)))
-    said = compiled_first()
-    assert "many minutes" in said and ("They are kept in" in said) is kept and (f"CUDA_CACHE_MAXSIZE={CACHE_SIZE}" in said) is not kept
+    said = compiled_first((9, 0))
+    assert "30 minutes and more" in said and "Blackwell" not in said and "Blackwell" in compiled_first((12, 0))
+    assert ("They are kept in" in said) is kept and (f"CUDA_CACHE_MAXSIZE={CACHE_SIZE}" in said) is not kept
 
 
 def test_libdevice_is_where_xla_flags_says(monkeypatch, tmp_path):

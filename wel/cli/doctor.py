@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Callable, Iterator
@@ -15,14 +16,19 @@ from packaging.requirements import Requirement
 
 from wel import __version__
 from wel.cli.console import PLAIN, console, printable
+from wel.errors import WelError
+from wel.keras.three import keras3
+from wel.keras.two import root
 from wel.networks.zoo import ZOO
 from wel.system.arithmetic import arithmetic
 from wel.system.devices import VISIBLE, free_gpu_memory, gpu_details, tf32_allowed, used_device
+from wel.system.environments import ORIGINAL, WRAPPED
 from wel.system.files import in_image, keras_home, models_folder
 from wel.system.gpus import (
     CUDA_FOLDER,
     compiled_first,
     find_driver,
+    generation,
     kernels_included,
     libdevice,
     missing_libraries,
@@ -78,7 +84,7 @@ def check_python() -> Iterator[Finding]:
 def check_packages() -> Iterator[Finding]:
     """The packages that wel requires, in the versions that it requires."""
     try:
-        wanted = [one for one in map(Requirement, requires("wel") or ()) if one.marker is None]
+        wanted = [one for one in map(Requirement, requires("wel") or ()) if one.marker is None or one.marker.evaluate({"extra": ""})]
     except PackageNotFoundError:
         yield Finding("packages", "unknown", "wel is not installed, so nobody knows what it requires: `pip install --no-deps -e .`.")
         return
@@ -139,7 +145,28 @@ def check_tensorflow() -> Iterator[Finding]:
         return
     built = tf.sysconfig.get_build_info()
     cuda = f"for CUDA {built['cuda_version']} and cuDNN {built['cudnn_version']}" if built["is_cuda_build"] else "without CUDA"
-    yield Finding("TensorFlow", f"{tf.__version__}, built {cuda}")
+    kernels = f", compute capabilities {', '.join(built['cuda_compute_capabilities'])}" if built["is_cuda_build"] else ""
+    yield Finding("TensorFlow", f"{tf.__version__}, built {cuda}{kernels}")
+
+
+def check_keras() -> Iterator[Finding]:
+    """Which Keras 2 and which Keras 3 there are."""
+    try:
+        old = import_module(root()).__version__
+    except WelError as error:
+        yield Finding("Keras", "no Keras 2", str(error), fatal=True)
+        return
+    new = keras3()
+    yield Finding("Keras", f"{root()} {old}{f', keras {new.__version__}' if new else ''}")
+
+
+def check_environments() -> Iterator[Finding]:
+    """Whose interpreters have the wrapped packages and the 2020 stack."""
+    for environment in (WRAPPED, ORIGINAL):
+        try:
+            yield Finding(environment.name, f"{environment.holds}: {environment.python()}")
+        except WelError as error:
+            yield Finding(environment.name, "none", f"{error} Only `wel verify` and `--backend` need it.")
 
 
 def check_gpus() -> Iterator[Finding]:
@@ -152,11 +179,13 @@ def check_gpus() -> Iterator[Finding]:
         name, capability = gpu_details(gpu)
         included = capability is None or kernels_included(capability, built["cuda_compute_capabilities"])
         shown = "" if capability is None else f", compute capability {capability[0]}.{capability[1]}"
-        yield Finding("GPU", f"{name}{shown}", "" if included else compiled_first())
+        yield Finding("GPU", f"{name}{shown}", "" if included else compiled_first(capability))
     if gpus:
         yield _libdevice()
     else:
-        why = why_none(built["is_cuda_build"], os.environ.get(VISIBLE), find_driver(), missing_libraries(), in_image())
+        cuda = generation(built.get("cuda_version"))
+        missing = missing_libraries(cuda)
+        why = why_none(cuda, built["is_cuda_build"], os.environ.get(VISIBLE), find_driver(), missing, in_image())
         yield Finding("GPU", "none", f"{why} The CPU works without.")
 
 
@@ -206,7 +235,7 @@ def check_compiled_code() -> Iterator[Finding]:
 
 Check = Callable[[], Iterator[Finding]]
 CHECKS: tuple[Check, ...] = (check_python, check_packages, check_memory, check_folders, check_tensorflow)
-CHECKS_WITH_TENSORFLOW: tuple[Check, ...] = (check_gpus, check_device, check_weights, check_compiled_code)
+CHECKS_WITH_TENSORFLOW: tuple[Check, ...] = (check_keras, check_environments, check_gpus, check_device, check_weights, check_compiled_code)
 
 
 COMMANDS = (doctor,)

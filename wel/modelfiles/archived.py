@@ -29,7 +29,8 @@ def load_archived(model: Any, file: h5py.Group, listed: Listed = lambda model: m
     """Gives a model the weights of such a file.
 
     Every group in it is an attribute of the layer that the group around it belongs to. The layers in a list are named after their
-    classes and counted, in the list's order: `layers/conv2d_1/vars/0`. Some versions of Keras leave numbers out, and none keeps a layer twice.
+    classes and counted, in the list's order: `layers/conv2d_1/vars/0`. Some versions of Keras leave numbers out;
+    none keeps a layer twice.
 
     Args:
         model: Keras model, of either Keras.

@@ -191,7 +191,7 @@ def _own_names(layer: dict, config: dict) -> tuple[Any, ...]:
 
 
 def _sources(node: Any) -> Iterator[Call]:
-    """Every [layer, call, output] or [layer, call, output, arguments] in a call, wherever it stands, as Keras finds them; Keras 3's tensors."""
+    """Every [layer, call, output(, arguments)] in a call, wherever it stands, as Keras finds them; and Keras 3's tensors."""
     if isinstance(node, dict) and "args" in node:
         yield from (_history(part) for part, _ in objects(node) if part.get("class_name") == KERAS_TENSOR)
         return

@@ -1,4 +1,4 @@
-"""NVIDIA's GPUs and what TensorFlow 2.14 needs for them: why it finds none, what it compiles first, what is missing."""
+"""NVIDIA's GPUs and what TensorFlow needs for them: why it finds none, what it compiles first, what is missing."""
 
 from __future__ import annotations
 
@@ -11,21 +11,55 @@ from pathlib import Path
 
 from wel.system.devices import VISIBLE
 
-LOCKED = "pip install --require-hashes -r docker/requirements-gpu.lock"
-# by the folder of its wheel
-LIBRARIES = {
-    "cuda_runtime": "libcudart.so.11.0",
-    "cublas": "libcublas.so.11",
-    "cudnn": "libcudnn.so.8",
-    "cufft": "libcufft.so.10",
-    "curand": "libcurand.so.10",
-    "cusolver": "libcusolver.so.11",
-    "cusparse": "libcusparse.so.11",
-    "cuda_cupti": "libcupti.so.11.8",
-}
-OLDEST_CUDA = 11000  # as a driver numbers versions; what is built for any CUDA 11 works with such a driver
+PACKAGES = "pip install 'wel[gpu]'"
 CACHE_SIZE = 4 << 30
 CUDA_FOLDER = "--xla_gpu_cuda_data_dir="
+BLACKWELL = 10  # and above: what they are built for is younger than any TensorFlow's kernels
+
+
+@dataclass(frozen=True)
+class Cuda:
+    """What a TensorFlow needs that was built for one generation of CUDA.
+
+    Attributes:
+        words: CUDA and cuDNN, for sentences.
+        major: CUDA's version; what is built for it works with a driver that supports this major version.
+        driver: the oldest one.
+        libraries: by the folder of NVIDIA's wheel.
+    """
+
+    words: str
+    major: int
+    driver: str
+    libraries: dict[str, str]
+
+
+def _libraries(**versions: str) -> dict[str, str]:
+    names = {"cuda_runtime": "cudart", "cuda_cupti": "cupti"}
+    return {folder: f"lib{names.get(folder, folder)}.so.{version}" for folder, version in versions.items()}
+
+
+# of TensorFlow 2.14 and 2.15, of later ones
+GENERATIONS = (
+    Cuda(
+        "CUDA 11.8 and cuDNN 8",
+        11,
+        "450.80.02",
+        _libraries(cuda_runtime="11.0", cublas="11", cudnn="8", cufft="10", curand="10", cusolver="11", cusparse="11", cuda_cupti="11.8"),
+    ),
+    Cuda(
+        "CUDA 12 and cuDNN 9",
+        12,
+        "525.60.13",
+        _libraries(cuda_runtime="12", cublas="12", cudnn="9", cufft="11", curand="10", cusolver="11", cusparse="12", cuda_cupti="12"),
+    ),
+)
+
+
+def generation(cuda_version: str | None) -> Cuda:
+    """What a TensorFlow needs that says this of its CUDA ("11.8", "12.5.1"); of one built without, what its build with CUDA would need."""
+    older = bool(cuda_version) and str(cuda_version).startswith("11")
+    return GENERATIONS[0] if older else GENERATIONS[-1]
 
 
 @dataclass(frozen=True)
@@ -52,9 +86,9 @@ def find_driver() -> Driver:
     return Driver(cuda.cuInit(0), supported.value)
 
 
-def missing_libraries() -> list[str]:
+def missing_libraries(cuda: Cuda) -> list[str]:
     """The libraries of CUDA and cuDNN that can be loaded neither from the system nor from NVIDIA's wheels."""
-    return [name for folder, name in LIBRARIES.items() if not (_loads(name) or _loads(str(wheels() / folder / "lib" / name)))]
+    return [name for folder, name in cuda.libraries.items() if not (_loads(name) or _loads(str(wheels() / folder / "lib" / name)))]
 
 
 def _loads(library: str) -> bool:
@@ -70,17 +104,18 @@ def wheels() -> Path:
     return Path(str(distribution("tensorflow").locate_file("nvidia")))
 
 
-def why_none(cuda_build: bool, visible: str | None, driver: Driver, missing: list[str], image: bool) -> str:
+def why_none(cuda: Cuda, cuda_build: bool, visible: str | None, driver: Driver, missing: list[str], image: bool) -> str:
     """Why TensorFlow finds no GPU, and how to mend it, in the order in which it has to be mended.
 
     Args:
+        cuda: what this TensorFlow needs.
         cuda_build: whether TensorFlow was built with CUDA.
         visible: the value of CUDA_VISIBLE_DEVICES, None if it is not set.
         driver: NVIDIA's driver.
         missing: libraries that cannot be loaded.
         image: whether this is wel's container image.
     """
-    packages = "`make image-gpu` builds an image with them." if image else f"Install them: `{LOCKED}`."
+    packages = "`make image-gpu` builds an image with them." if image else f"Install them: `{PACKAGES}`."
     reasons = []
     if visible is not None and visible.strip()[:1] in ("", "-"):
         reasons.append(f"{VISIBLE}={visible!r} hides all GPUs: unset it.")
@@ -90,13 +125,14 @@ def why_none(cuda_build: bool, visible: str | None, driver: Driver, missing: lis
         reasons.append(f"There is no NVIDIA driver (libcuda.so.1). {how}")
     elif driver.answer != 0:
         reasons.append(f"NVIDIA's driver finds no GPU that it can use (cuInit: error {driver.answer}): see what `nvidia-smi` says.")
-    elif driver.cuda < OLDEST_CUDA:
-        reasons.append(f"NVIDIA's driver supports CUDA {driver.cuda // 1000} and TensorFlow needs 11: install 450.80.02 or later.")
+    elif driver.cuda < 1000 * cuda.major:
+        supported = f"NVIDIA's driver supports CUDA {driver.cuda // 1000} and TensorFlow needs {cuda.major}"
+        reasons.append(f"{supported}: install {cuda.driver} or later.")
     if not cuda_build:
         reasons.append(f"This TensorFlow was built without CUDA. {packages}")
     elif missing:
-        which = "all of them" if len(missing) == len(LIBRARIES) else ", ".join(missing)
-        reasons.append(f"Libraries of CUDA 11.8 and cuDNN 8 cannot be loaded: {which}. {packages}")
+        which = "all of them" if len(missing) == len(cuda.libraries) else ", ".join(missing)
+        reasons.append(f"Libraries of {cuda.words} cannot be loaded: {which}. {packages}")
     return " ".join(reasons or ["Driver and libraries are there: with TF_CPP_MIN_LOG_LEVEL=0 TensorFlow says why it uses no GPU."])
 
 
@@ -111,14 +147,18 @@ def kernels_included(capability: tuple[int, int], built: list[str]) -> bool:
     return any(number // 10 == capability[0] and number % 10 <= capability[1] for number in numbers)
 
 
-def compiled_first() -> str:
-    """What to know, and do, where TensorFlow has to compile its kernels for a GPU."""
+def compiled_first(capability: tuple[int, int]) -> str:
+    """What to know, and do, where TensorFlow has to compile its kernels for a GPU of that compute capability."""
     folder, size = os.environ.get("CUDA_CACHE_PATH"), os.environ.get("CUDA_CACHE_MAXSIZE", "0")
     if folder and writable(Path(folder)) and size.isdecimal() and int(size) >= CACHE_SIZE:
         how = f"They are kept in '{folder}'; in a container, mount a volume there."
     else:
         how = f"Keep them: CUDA_CACHE_PATH=FOLDER CUDA_CACHE_MAXSIZE={CACHE_SIZE}, with a folder that lasts and can be written."
-    return f"TensorFlow compiles its kernels for this GPU at first use, which takes many minutes. {how}"
+    said = f"TensorFlow compiles its kernels for this GPU (PTX) at first use, which takes 30 minutes and more. {how}"
+    if capability[0] < BLACKWELL:
+        return said
+    reported = "On Blackwell that is reported to fail (tensorflow#101746, tensorflow#111958)"
+    return f"{said} {reported}; NVIDIA's own TensorFlow image is the reported way out."
 
 
 def libdevice() -> Path | None:
