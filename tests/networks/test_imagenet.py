@@ -20,6 +20,7 @@ from wel.networks.architectures import build_resnet20, build_resnet50, build_vgg
 from wel.networks.imagenet import imagenet_file, load_by_name, published
 from wel.networks.loading import load
 from wel.networks.zoo import ZOO
+from wel.studies.relevance import relevance
 from wel.system.files import file_hash
 
 keras, resnet, vgg16 = keras2(), private("resnet"), private("vgg16")
@@ -286,3 +287,69 @@ def test_of_a_download_only_its_bar_is_shown(capsys):
     progress.write("Downloading data from somewhere\n")
     progress.write("  8192/102967424 [..............................] - ETA: 0s")
     assert capsys.readouterr() == ("", "  8192/102967424 [..............................] - ETA: 0s")
+
+
+@pytest.fixture(scope="module")
+def notop(tmp_path_factory):
+    """A small VGG-16 as Keras's "notop" file: its convolutions only."""
+    model = randomized(build_vgg16(SHAPE, CLASSES))
+    path = tmp_path_factory.mktemp("notop") / "notop.h5"
+    keras.Model(model.input, model.get_layer("block5_pool").output).save_weights(path)
+    return path, arrays_by_layer(model)
+
+
+@pytest.fixture(scope="module")
+def without_top(notop):
+    """What `load` makes of that file, for a VGG-16 that is as small."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(ZOO, "vgg16", replace(ZOO["vgg16"], input_shape=SHAPE, classes=CLASSES))
+        return load("vgg16", weights=notop[0], seed=3), load("vgg16", weights="random", seed=3)
+
+
+def test_convolutions_of_a_file_without_dense_layers_are_its_own_and_the_rest_is_that_of_the_seed(notop, without_top):
+    net, random = without_top
+    found, untrained = arrays_by_layer(net.model), arrays_by_layer(random.model)
+    assert list(found)[-3:] == ["fc1", "fc2", "predictions"] == list(net.random_layers)
+    for name, arrays in found.items():
+        for array, expected in zip(arrays, (untrained if name in net.random_layers else notop[1])[name]):
+            np.testing.assert_array_equal(array, expected)
+    assert net.origin.notes == ("The file has no weights for fc1, fc2, predictions: these layers are random, of seed 3.",)
+    assert random.random_layers == ()
+
+
+@pytest.mark.parametrize(
+    "start, first", [("fc1", "fc1"), ("fc2", "fc2"), ("fc3", "fc3"), (None, "fc3"), (["conv1_1", "predictions"], "fc3")]
+)
+def test_start_layers_above_trained_ones_are_refused(without_top, start, first):
+    message = f"^Invalid value for `start`: '{first}' depends on 'fc1', for which the file of weights has none, so that they are random. "
+    with pytest.raises(WelError, match=message + "Expected 'flatten' or a layer below it, such as conv4_3,conv3_3,conv2_2.$"):
+        without_top[0].start_layers(start)
+
+
+def test_start_layers_that_are_trained_are_taken(without_top):
+    assert without_top[0].start_layers(["flatten", "conv4_3"]) == ["flatten", "block4_conv3"]
+
+
+def test_maps_of_a_class_need_trained_logits(without_top):
+    with pytest.raises(
+        WelError, match="^Invalid value for `net`: 'fc3' depends on 'fc1', .* random. Expected a file with the weights of all"
+    ):
+        without_top[0].count_logits()
+    with pytest.raises(WelError, match="^Invalid value for `start`: 'fc2' depends on 'fc1'"):
+        relevance(without_top[0], "gradient", np.zeros((1, *SHAPE)), "fc2", np.ones((1, 1, 4096)))
+
+
+def test_a_file_with_some_of_the_dense_layers_is_refused(notop, tmp_path):
+    model = build_vgg16(SHAPE, CLASSES)
+    keras.Model(model.input, model.get_layer("fc1").output).save_weights(tmp_path / "fc1.h5")
+    with pytest.raises(WelError, match="Layer 'fc2' is not in the file"):
+        load_by_name(model, tmp_path / "fc1.h5")
+
+
+def test_a_file_without_the_last_layer_of_resnet50(keras_resnet50, resnet50, tmp_path):
+    path = Path(shutil.copy(keras_resnet50[0], tmp_path / "notop.h5"))
+    with h5py.File(path, "r+") as file:
+        del file["predictions"]
+        list_layers(file, [name for name in layer_names(file) if name != "predictions"])
+    assert load_by_name(resnet50, path) == ("fc1000",)
+    np.testing.assert_array_equal(resnet50.get_layer("conv1").get_weights()[0], keras_resnet50[2]["conv1_conv"][0])

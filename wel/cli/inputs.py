@@ -45,9 +45,11 @@ class Inputs:
         return self.pictures.record(self.net)
 
     def announce(self, *words: str) -> None:
-        """A line on what is studied, and one on how images become inputs where that was guessed."""
+        """A line on what is studied, one on layers without trained weights, and one on how images become inputs where that was guessed."""
         count = f"{len(self.pictures.names)} images ({self.pictures.source})"
         self.screen.print(f"{self.net.name}: {''.join([count, *words])}", **PLAIN)
+        if self.net.random_layers:
+            self.screen.print(" ".join(self.net.origin.notes), **PLAIN)
         preprocessing = self.pictures.preprocessing
         if preprocessing.guess:
             guessed = f"Preprocessing {preprocessing.spec} ({preprocessing.formula}) is a guess; --preprocess says otherwise."

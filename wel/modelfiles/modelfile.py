@@ -140,6 +140,7 @@ class Origin:
         keras_version: as the file has it, None where it has none.
         backend: "tensorflow", "theano", …, as the file has it, None where it has none.
         notes: sentences on what was converted or taken off.
+        random: layers that the file has no weights for, and whose weights are random beside those of the others.
     """
 
     kind: str
@@ -150,3 +151,4 @@ class Origin:
     keras_version: str | None = None
     backend: str | None = None
     notes: tuple[str, ...] = ()
+    random: tuple[str, ...] = ()

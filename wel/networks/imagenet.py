@@ -85,9 +85,10 @@ def _advice(name: str, path: Path) -> str:
     return f": `docker run -v FOLDER:{path.parent} …` with the folder that holds it, or an image built with `--build-arg WEIGHTS={name}`"
 
 
-def load_by_name(model: Any, path: Path) -> None:
+def load_by_name(model: Any, path: Path) -> tuple[str, ...]:
     """Sets a model's weights from a Keras HDF5 file (weights or whole model), layer by layer, by name.
 
+    The file may be without the dense layers, as Keras's "notop" files are; their names are given back, and they keep their weights.
     ResNet-50 may have keras-applications 1.0.8's layer names (`res2a_branch2a`) or those of Keras 2.14 (`conv2_block1_1_conv`).
 
     Raises:
@@ -97,12 +98,17 @@ def load_by_name(model: Any, path: Path) -> None:
     with _weight_groups(path) as groups:
         layers = [(layer, _name_in_file(layer.name, groups)) for layer in model.layers if layer.weights]
         unknown = [name for name in groups if name not in {found for _, found in layers}]
+        dense = {layer.name: found for layer, found in layers if type(layer).__name__ == "Dense"}
+        missing = () if any(dense.values()) else tuple(dense)
         for layer, found in layers:
+            if layer.name in missing:
+                continue
             if found is None:
                 raise _misfit(path, model, f"Layer '{layer.name}' is not in the file")
             layer.set_weights(_arrays(groups[found], layer, path, model))
         if unknown:
             raise _misfit(path, model, f"Layer '{unknown[0]}' of the file is not in the network")
+        return missing
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Collection
 
 import numpy as np
 
@@ -10,12 +10,12 @@ from wel.keras.either import keras_of
 from wel.keras.two import keras2
 
 
-def initialize(model: Any, seed: int) -> None:
-    """Gives every layer of a Keras model fresh weights."""
+def initialize(model: Any, seed: int, names: Collection[str] | None = None) -> None:
+    """Gives every layer of a Keras model fresh weights, or those of such names the ones that all would give them."""
     for position, layer in enumerate(model.layers):
         if hasattr(layer, "layers"):
-            initialize(layer, seed=_spread(seed, position))
-        elif layer.weights:
+            initialize(layer, _spread(seed, position), names)
+        elif layer.weights and (names is None or layer.name in names):
             layer.set_weights(fresh_weights(layer, _spread(seed, position)))
 
 

@@ -73,7 +73,8 @@ def load(
 
     Args:
         model: zoo name, path, or Keras model.
-        weights: for the zoo "random", "imagenet" (vgg16, resnet50) or a file; by default the trained weights.
+        weights: for the zoo "random", "imagenet" (vgg16, resnet50) or a file; by default the trained weights. A file of these two may be
+            without the dense layers, which are random then.
             For a .json file the weights file.
         input_shape: (height, width, channels), for a zoo network with random weights, or the shape of one input, channels last, for a file
             that says none or leaves sizes open.
@@ -180,7 +181,7 @@ def _from_zoo(arch: Architecture, weights, input_shape, classes, seed: int) -> L
     if input_shape is not None or classes is not None:
         message = "Invalid value for `input_shape` or `classes`: trained weights fit one shape only."
         raise WelError(f"{message} Expected weights='random' with them.")
-    return _trained(arch, weights)
+    return _trained(arch, weights, seed)
 
 
 def _built(arch: Architecture, input_shape, classes):
@@ -193,20 +194,28 @@ def _built(arch: Architecture, input_shape, classes):
         raise invalid("input_shape", input_shape, expected) from error
 
 
-def _trained(arch: Architecture, weights) -> Loaded:
+def _trained(arch: Architecture, weights, seed: int) -> Loaded:
     if arch.trained == "imagenet":
         path = imagenet_file(arch.name) if weights in (None, "imagenet") else Path(weights)
         model = arch.build(arch.input_shape, arch.classes)
         _check_sizes(path)
-        load_by_name(model, path)
-        return _zoo_network(arch, model, path)
+        return _zoo_network(arch, model, path, **_without_weights(model, load_by_name(model, path), seed))
     path = _bundled_weights(arch) if weights is None else Path(weights)
     model = arch.build(arch.input_shape, arch.classes)
     return _zoo_network(arch, model, path, notes=_load_weights_file(model, path))
 
 
-def _zoo_network(arch: Architecture, model, path: Path, notes: tuple[str, ...] = ()) -> Loaded:
-    return Loaded(model, arch.name, Origin("zoo network", weights=str(path), weights_sha256=file_sha256(path), notes=notes), arch)
+def _without_weights(model, names: tuple[str, ...], seed: int) -> dict[str, Any]:
+    """Gives layers that a file has no weights for random ones; what `Origin` says of them."""
+    if not names:
+        return {}
+    check_whole("seed", seed, 0)
+    initialize(model, seed, names)
+    return {"random": names, "notes": (f"The file has no weights for {', '.join(names)}: these layers are random, of seed {seed}.",)}
+
+
+def _zoo_network(arch: Architecture, model, path: Path, **about: Any) -> Loaded:
+    return Loaded(model, arch.name, Origin("zoo network", weights=str(path), weights_sha256=file_sha256(path), **about), arch)
 
 
 def _check_sizes(path: Path) -> None:

@@ -68,8 +68,10 @@ class Network:
         """How many logits the output has.
 
         Raises:
-            WelError: for an output that is not one vector.
+            WelError: for an output that is not one vector, or one that layers without trained weights give.
         """
+        if problem := self._untrained(self.graph.output):
+            raise WelError(f"Invalid value for `net`: {problem}. Expected a file with the weights of all layers, for maps of a class.")
         if len(self.output_shape) != 1:
             message = f"Invalid value for `net`: its output has shape {self.output_shape}. Expected one vector of logits"
             raise WelError(f"{message}; `output_index` makes one of an output with several places.")
@@ -138,7 +140,7 @@ class Network:
         """Keras names of the start layers that a user asked for; by default the paper's, else the output layer.
 
         Raises:
-            WelError: for an unknown layer, or for the input, below which there is nothing.
+            WelError: for an unknown layer, or for the input, below which there is nothing; as for `check_start`.
         """
         if names is None:
             names = self.architecture.start_layers if self.architecture else ["output"]
@@ -146,7 +148,38 @@ class Network:
         found = [self.find(name, "start") for name in names]
         if not found or self.graph.input in found:
             raise invalid("start", names, "one or more layers above the input")
+        for name in found:
+            self.check_start(name)
         return list(dict.fromkeys(found))
+
+    @property
+    def random_layers(self) -> tuple[str, ...]:
+        """Keras names of layers whose weights are random because the file that has the others' is without them."""
+        return self.origin.random if self.origin else ()
+
+    def check_start(self, name: str) -> None:
+        """Refuses a start layer, by its Keras name, whose values depend on random weights beside trained ones.
+
+        Raises:
+            WelError: when it is one of `random_layers`, or above one.
+        """
+        if problem := self._untrained(name):
+            first = next(layer for layer in self.layers if layer in self.random_layers)
+            top = self.shown(self.graph[first].inputs[0])
+            raise WelError(f"Invalid value for `start`: {problem}. Expected '{top}' or a layer below it{self._left()}.")
+
+    def _untrained(self, name: str) -> str:
+        """That a layer depends on `random_layers`, in words; nothing where it does not."""
+        found = [layer for layer in self.layers if layer in self.random_layers and layer in (name, *self.graph.below(name))]
+        if not found:
+            return ""
+        return f"'{self.shown(name)}' depends on '{self.shown(found[0])}', for which the file of weights has none, so that they are random"
+
+    def _left(self) -> str:
+        """The paper's start layers that have trained weights only, in words."""
+        starts = map(self.find, self.architecture.start_layers if self.architecture else ())
+        left = [self.shown(name) for name in starts if not self._untrained(name)]
+        return f", such as {','.join(left)}" if left else ""
 
     def layers_below(self, start: str, at: Sequence[str] | str | None) -> dict[str, str]:
         """Name as given -> Keras name, for the layers at which relevance is read; each must lie below `start`.

@@ -47,6 +47,7 @@ def relevance(
     check_semantics(semantics)
     images = net.checked_images(images)
     start = net.find(start, "start")
+    net.check_start(start)
     vectors = net.checked_vectors(vectors, start, len(images))
     names = net.layers_below(start, at)
     found = find_backend(backend, chosen)
