@@ -54,7 +54,10 @@ def translated(file: OnnxFile, name: str, naming: Naming, inside: Sequence[str] 
     translation = _Translation(file, naming, inside)
     for node in file.nodes:
         translation.add(node)
-    return keras2().Model(translation.input, translation.values[file.output].tensor, name=name)
+    found = translation.values[file.output]
+    if len(found.shape) != 2 or found.order is not None:
+        raise WelError(f"Invalid ONNX file: its output has shape {found.shape}. Expected (batch, classes), after a layer with weights.")
+    return keras2().Model(translation.input, found.tensor, name=name)
 
 
 class _Translation:
@@ -90,6 +93,20 @@ class _Translation:
         """What a node takes first."""
         return self.values[node.inputs[0]]
 
+    def image(self, node: Node) -> Value:
+        """What a node takes first, which has to be (batch, channels, height, width)."""
+        value = self.value(node)
+        if not value.first or len(value.tensor.shape) != 4:
+            raise _refused(node, f"takes {'channels last' if not value.first else 'no image'}", "(batch, channels, height, width)")
+        return value
+
+    def features(self, node: Node) -> Value:
+        """What a node takes first, which has to be (batch, features)."""
+        value = self.value(node)
+        if len(value.shape) != 2:
+            raise _refused(node, f"takes values of shape {value.shape}", "(batch, features)")
+        return value
+
     def weights(self, node: Node) -> list[np.ndarray]:
         """What a node takes else, which have to be numbers."""
         missing = [name for name in node.inputs[1:] if name not in self.numbers]
@@ -107,9 +124,8 @@ class _Translation:
         return takers[0] if len(takers) == 1 and takers[0].kind == kind else None
 
     def number_beside(self, node: Node) -> np.ndarray | None:
-        """The number that an operation of two has beside its first input, with its axes of length 1 left out."""
-        found = self.numbers.get(node.inputs[1])
-        return found if found is None else found.squeeze()
+        """The number that an operation of two has beside its first input."""
+        return self.numbers.get(node.inputs[1])
 
     def give(self, node: Node, layer: Any, value: Value, arrays: Sequence[np.ndarray] = (), **of_value: Any) -> None:
         """A node's layer, called with what it takes, and its weights."""
@@ -134,7 +150,7 @@ def _transpose(net: _Translation, node: Node) -> None:
 
 
 def _conv(net: _Translation, node: Node) -> None:
-    layers, value, name = keras2().layers, net.value(node), net.name(node)
+    layers, value, name = keras2().layers, net.image(node), net.name(node)
     kernel, *bias = net.weights(node)
     size, strides = kernel.shape[2:], node.settings.get("strides", [1, 1])
     dilations, groups = node.settings.get("dilations", [1, 1]), node.settings.get("group", 1)
@@ -165,26 +181,22 @@ def _pads(node: Node, value: Value, size: Sequence[int], strides: Sequence[int])
 
 
 def _pool(net: _Translation, node: Node) -> None:
-    layers, value = keras2().layers, net.value(node)
+    layers, value = keras2().layers, net.image(node)
     size, strides = tuple(node.settings["kernel_shape"]), tuple(node.settings.get("strides", [1, 1]))
     pads = _pads(node, value, size, strides)
     if pads is None or (pads == "same" and node.settings.get("count_include_pad")):
         raise _refused(node, f"has pads {node.settings['pads']}", "none, or those of Keras's 'same', which do not count")
     if node.kind == "AveragePool" and size == tuple(value.tensor.shape[1:3]) and pads == "valid":
-        _global_pool(net, node)
+        net.give(node, layers.GlobalAveragePooling2D(name=net.name(node)), value)
         return
     kind = layers.MaxPooling2D if node.kind == "MaxPool" else layers.AveragePooling2D
     net.give(node, kind(size, strides, pads, name=net.name(node)), value)
 
 
-def _global_pool(net: _Translation, node: Node) -> None:
-    net.give(node, keras2().layers.GlobalAveragePooling2D(name=net.name(node)), net.value(node))
-
-
 def _add(net: _Translation, node: Node) -> None:
     one, other = (net.values.get(name) for name in node.inputs)
-    if one is None or other is None or (one.first, one.order) != (other.first, other.order):
-        raise _refused(node, "adds numbers, or other axes", "two values, or the numbers after a MatMul or Mul")
+    if one is None or other is None or one.first != other.first or not (one.order is other.order is None):
+        raise _refused(node, "adds numbers, or other axes", "two values with the same axes, or numbers after a MatMul or Mul")
     tensor = keras2().layers.Add(name=net.name(node))([one.tensor, other.tensor])
     net.values[node.outputs[0]] = one._replace(tensor=tensor)
 
@@ -194,18 +206,18 @@ def _relu(net: _Translation, node: Node) -> None:
 
 
 def _clip(net: _Translation, node: Node) -> None:
-    low, high = net.weights(node) if len(node.inputs) == 3 else (node.settings.get("min"), node.settings.get("max"))
-    if low is None or high is None or float(low) != 0 or float(high) <= 0:
-        raise _refused(node, f"is from {low} to {high}", "from 0 to something above")
-    net.give(node, keras2().layers.ReLU(float(high), name=net.name(node)), net.value(node))
+    bounds = [float(number) for number in net.weights(node)]
+    if len(bounds) != 2 or bounds[0] != 0 or bounds[1] <= 0:
+        raise _refused(node, f"has the bounds {bounds}", "0 and a number above")
+    net.give(node, keras2().layers.ReLU(bounds[1], name=net.name(node)), net.value(node))
 
 
 def _scale(net: _Translation, node: Node) -> None:
     """y = x · s + b is a BatchNormalization of mean 0, variance 1 and ε 0."""
-    value, scale, adding = net.value(node), net.number_beside(node), net.next(node, "Add")
+    value, scale, adding = net.features(node), net.number_beside(node), net.next(node, "Add")
     shift = net.number_beside(adding) if adding else None
     if scale is None or shift is None or scale.shape != shift.shape or scale.shape != value.tensor.shape[-1:]:
-        raise _refused(node, "is no scale and shift of channels", "numbers, and an Add of numbers after it")
+        raise _refused(node, "is no scale and shift of features", "numbers, and an Add of numbers after it")
     net.done.add(adding.outputs[0])
     name = net.name(node)
     if value.order is not None:
@@ -216,7 +228,7 @@ def _scale(net: _Translation, node: Node) -> None:
 
 def _batch_normalization(net: _Translation, node: Node) -> None:
     layer = keras2().layers.BatchNormalization(epsilon=node.settings.get("epsilon", 1e-5), name=net.name(node))
-    net.give(node, layer, net.value(node), net.weights(node))
+    net.give(node, layer, net.image(node), net.weights(node))
 
 
 def _matmul(net: _Translation, node: Node) -> None:
@@ -239,7 +251,7 @@ def _gemm(net: _Translation, node: Node) -> None:
 
 def _dense(net: _Translation, node: Node, last: Node, kernel: np.ndarray, bias: np.ndarray | None) -> None:
     """The rows of the kernel go where Keras has the features."""
-    value = net.value(node)
+    value = net.features(node)
     activation, last = net.activation(last)
     layer = keras2().layers.Dense(kernel.shape[1], activation, use_bias=bias is not None, name=net.name(node))
     arrays = [kernel if value.order is None else kernel[value.order], *([] if bias is None else [bias])]
@@ -247,9 +259,9 @@ def _dense(net: _Translation, node: Node, last: Node, kernel: np.ndarray, bias: 
 
 
 def _softmax(net: _Translation, node: Node) -> None:
-    value = net.value(node)
-    if len(value.shape) != 2 or node.settings.get("axis", -1) not in (1, -1):
-        raise _refused(node, f"is over values of shape {value.shape}", "(batch, classes), over the classes")
+    value = net.features(node)
+    if value.order is not None or node.settings.get("axis", -1) not in (1, -1):
+        raise _refused(node, f"has axis {node.settings.get('axis', -1)}, or no layer with weights before it", "classes, axis 1")
     net.give(node, keras2().layers.Activation("softmax", name=net.name(node)), value)
 
 
@@ -279,10 +291,6 @@ def _flatten(net: _Translation, node: Node) -> None:
     net.give(node, keras2().layers.Flatten(name=net.name(node)), value, first=False, order=order)
 
 
-def _same(net: _Translation, node: Node) -> None:
-    net.values[node.outputs[0]] = net.value(node)
-
-
 def _slice(node: Node, arrays: list[np.ndarray]) -> np.ndarray:
     values, starts, ends = arrays[:3]
     if arrays[3:] and any(arrays[3] != 0) or arrays[4:] and any(arrays[4] != 1):
@@ -295,7 +303,6 @@ def _refused(node: Node, problem: str, expected: str) -> WelError:
 
 
 SHAPES: dict[str, Callable[[Node, list[np.ndarray]], np.ndarray]] = {
-    "Constant": lambda node, arrays: np.asarray(node.settings["value"]),
     "Shape": lambda node, arrays: arrays[0],
     "Cast": lambda node, arrays: arrays[0],
     "Gather": lambda node, arrays: arrays[0][arrays[1]],
@@ -307,7 +314,6 @@ LAYERS: dict[str, Callable[[_Translation, Node], None]] = {
     "Conv": _conv,
     "MaxPool": _pool,
     "AveragePool": _pool,
-    "GlobalAveragePool": _global_pool,
     "Add": _add,
     "Relu": _relu,
     "Clip": _clip,
@@ -318,6 +324,4 @@ LAYERS: dict[str, Callable[[_Translation, Node], None]] = {
     "Softmax": _softmax,
     "Reshape": _reshape,
     "Flatten": _flatten,
-    "Identity": _same,
-    "Dropout": _same,
 }

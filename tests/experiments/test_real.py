@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from zipfile import ZipFile
 from zlib import crc32
 
@@ -127,6 +127,17 @@ def test_a_rebuilt_network_predicts_what_onnx_runtime_does(head, inside):
     np.testing.assert_allclose(model.predict(images(), verbose=0), BY_ONNX_RUNTIME[head], rtol=0, atol=1e-6)
 
 
+def test_a_scale_after_channels_first_were_flattened():
+    graph = Graph(shape=(1, 2, 2))
+    graph.add("Transpose", perm=[0, 3, 1, 2])
+    graph.add("Flatten")
+    graph.add("Mul", np.float32([1, 2, 3, 4]))
+    graph.add("Add", np.float32([0, 0, 0, 0]))
+    graph.add("MatMul", np.float32([[0], [1], [0], [0]]))
+    # the graph has (channel, row, column): its second value is channel 0 of column 1, which is 3, times 2
+    assert rebuilt(graph.written()).predict(np.float32([[[[1, 2], [3, 4]]]]), verbose=0).tolist() == [[6]]
+
+
 def test_layers_of_a_rebuilt_network():
     kinds = [type(layer).__name__ for layer in rebuilt(small_graph("channels last"), inside=("Relu", "Softmax")).layers]
     conv, residual = (
@@ -148,8 +159,26 @@ def test_a_relu_that_others_need_before_it_stays_outside():
     values = graph.add("Conv", graph.draw(3, 3, 1, 1))
     graph.add("Relu")
     graph.add("Add", values)
+    graph.add("Flatten")
+    graph.add("Gemm", graph.draw(216, 3))
     layers = rebuilt(graph.written(), inside=("Relu",)).layers
-    assert [type(layer).__name__ for layer in layers] == ["InputLayer", "Conv2D", "Activation", "Add"]
+    assert [type(layer).__name__ for layer in layers] == ["InputLayer", "Conv2D", "Activation", "Add", "Flatten", "Dense"]
+
+
+def without_transpose(kind: str, *arrays: np.ndarray) -> bytes:
+    """A graph of one operation on channels last."""
+    graph = Graph()
+    graph.add(kind, *arrays)
+    return graph.written()
+
+
+def flattened(kind: str, *inputs, **settings) -> bytes:
+    """A graph of one operation on what was flattened with channels first."""
+    graph = Graph()
+    graph.add("Transpose", perm=[0, 3, 1, 2])
+    graph.add("Flatten")
+    graph.add(kind, *inputs, **settings)
+    return graph.written()
 
 
 def one(kind: str, *arrays: np.ndarray, **settings) -> bytes:
@@ -177,13 +206,22 @@ KERNEL = np.ones((3, 3, 3, 3), "float32")
             one("AveragePool", kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1),
             "AveragePool 'averagepool_1' has pads .* Expected none, or those of Keras's 'same', which do not count",
         ),
-        (one("Clip", np.float32(-1), np.float32(6)), "Clip 'clip_1' is from -1.0 to 6.0"),
+        (one("Clip", np.float32(-1), np.float32(6)), r"Clip 'clip_1' has the bounds \[-1.0, 6.0\]"),
         (one("Add", np.ones(3, "float32")), "Add 'add_1' adds numbers"),
-        (one("Mul", np.ones((3, 1, 1), "float32")), "Mul 'mul_1' is no scale and shift"),
+        (one("Clip"), r"Clip 'clip_1' has the bounds \[\]"),
+        (one("Mul", np.ones((3, 1, 1), "float32")), r"Mul 'mul_1' takes values of shape \[-1, 3, 9, 8\]"),
         (one("Reshape", np.array([1, -1])), r"Reshape 'reshape_1' makes \[1, -1\] of \[-1, 3, 9, 8\]"),
         (one("Reshape", np.array([-1, 3, 72])), r"Reshape 'reshape_1' makes \[-1, 3, 72\]"),
         (one("Flatten", axis=2), "Flatten 'flatten_1' has axis 2"),
-        (one("Softmax", axis=1), "Softmax 'softmax_1' is over values of shape"),
+        (one("Softmax", axis=1), "Softmax 'softmax_1' takes values of shape"),
+        (one("Gemm", np.ones((8, 3), "float32")), "Gemm 'gemm_1' takes values of shape"),
+        (one("Relu"), r"its output has shape \[-1, 3, 9, 8\]"),
+        (without_transpose("Conv", KERNEL), "Conv 'conv_0' takes channels last"),
+        (flattened("Softmax", axis=1), "Softmax 'softmax_2' has axis 1, or no layer with weights before it"),
+        (flattened("Mul", np.ones(216, "float32")), "Mul 'mul_2' is no scale and shift"),
+        (flattened("Add", "flatten_1"), "Add 'add_2' adds numbers, or other axes"),
+        (flattened("Relu"), r"its output has shape \[-1, 216\]. Expected .* after a layer with weights"),
+        (flattened("Gemm", np.ones((216, 3), "float32"), alpha=0.5), r"Gemm 'gemm_2' has alpha and beta \[0.5, 1.0\]"),
     ],
 )
 def test_what_has_no_layer_is_refused(contents, words):
@@ -340,6 +378,32 @@ def test_efficientnet_lite0_predicts_what_pytorch_does():
     assert model.count_params() == 4_652_008 + 2 * 21_008
     with pytest.raises(WelError, match="'_blocks.16._bn0.weight' is not in EfficientNet-Lite0"):
         efficientnet.with_weights(model, {**weights, "_blocks.16._bn0.weight": np.zeros(1)})
+
+
+# the runtime
+
+
+def test_the_runtime_is_asked_for_the_logits_too(monkeypatch, tmp_path):
+    """A second graph behind the file, which protocol buffers merge into the first, has one more output."""
+    asked = []
+
+    class Session:
+        def __init__(self, contents):
+            asked.append(wire.fields(contents)[onnx_file.MODEL_GRAPH])
+
+        def get_inputs(self):
+            return [SimpleNamespace(name="image")]
+
+        def run(self, outputs, inputs):
+            return inputs["image"].sum(axis=(1, 2)), 2 * inputs["image"].sum(axis=(1, 2))
+
+    monkeypatch.setitem(sys.modules, "onnxruntime", SimpleNamespace(InferenceSession=Session))
+    (tmp_path / "model").write_bytes(small_graph("pooled"))
+    predictions, logits = imported(FOLDER, "reference").by_onnx(str(tmp_path / "model"), images(), "add_14")
+    np.testing.assert_allclose(predictions, images().sum(axis=(1, 2)), rtol=1e-6)
+    np.testing.assert_array_equal(logits, 2 * predictions)
+    _, second = map(wire.fields, asked[0])
+    assert [wire.text(wire.fields(value)[1]) for value in second.pop(onnx_file.GRAPH_OUTPUT)] == ["add_14"] and not second
 
 
 # packages
