@@ -1,4 +1,4 @@
-"""wel.modelfiles.keras3: files that Keras 3 saved predict what Keras 3 predicted; what Keras 2.14 has not is refused by name."""
+"""wel.modelfiles.keras3: files that Keras 3 saved predict what Keras 3 predicted; what Keras 2 has not is refused by name."""
 
 from __future__ import annotations
 

@@ -25,9 +25,21 @@ class FileError(WelError):
     """What is wrong with a file, as the end of a sentence that begins with its name."""
 
 
+class RefusedError(WelError):
+    """What is wrong with a model in a file.
+
+    Attributes:
+        reason: the message without the argument's name, a sentence that begins small.
+    """
+
+    def __init__(self, reason: str):
+        super().__init__(f"Invalid value for `model`: {reason}")
+        self.reason = reason
+
+
 def refused(why: str) -> WelError:
     """The error for a configuration that cannot be converted; `why` is a sentence."""
-    return WelError(f"Invalid value for `model`: {why}")
+    return RefusedError(why)
 
 
 @contextmanager

@@ -136,9 +136,7 @@ def _homes(part: dict, kind: str, module: str | None) -> Iterator[str]:
         yield module
     else:
         layers = ("keras.layers", *(name for name in sorted(sys.modules) if OWN.fullmatch(name)))
-        is_layer = isinstance(part["config"], dict) and bool(
-            {"dtype", "trainable", "batch_shape", "batch_input_shape"} & set(part["config"])
-        )
+        is_layer = isinstance(part["config"], dict) and bool({"trainable", "batch_shape", "batch_input_shape"} & set(part["config"]))
         yield from (layers if is_layer else (*OPERATIONS, *layers))
 
 

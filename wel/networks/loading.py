@@ -18,7 +18,7 @@ from wel.keras.two import keras2, private
 from wel.modelfiles import hdf5
 from wel.modelfiles.budget import free, size
 from wel.modelfiles.building import Building, Rules, load_weights, loading_scope, quiet
-from wel.modelfiles.conversion import FileError
+from wel.modelfiles.conversion import FileError, RefusedError
 from wel.modelfiles.custom import custom_objects_of
 from wel.modelfiles.modelfile import (
     MODEL_SUFFIXES,
@@ -322,7 +322,7 @@ def _refused(argument: str, path: Path, problem: str) -> Iterator[None]:
     except FileError as error:
         raise _Named(f"Invalid value for `{argument}`: '{path}' {error}") from error
     except WelError as error:
-        reason = str(error).removeprefix("Invalid value for `model`: ")
+        reason = error.reason if isinstance(error, RefusedError) else str(error)
         raise _Named(f"Invalid value for `{argument}`: '{path}' {problem}. {reason[:1].upper()}{reason[1:]}") from error
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
