@@ -18,14 +18,14 @@ from wel.cli.app import main
 from wel.system import gpus
 from wel.system.gpus import (
     CACHE_SIZE,
-    GENERATIONS,
     Driver,
-    compiled_first,
     generation,
     kernels_included,
     libdevice,
     missing_libraries,
+    unsearched_folders,
     why_none,
+    without_kernels,
     writable,
 )
 
@@ -36,7 +36,7 @@ BUILT = {
     "2.14.1": ["sm_35", "sm_50", "sm_60", "sm_70", "sm_75", "compute_80"],
     "2.21.0": ["sm_60", "sm_70", "sm_80", "sm_89", "compute_90"],
 }
-OLD, NEW = GENERATIONS
+OLD, NEW = generation("11.8", "8"), generation("12.5.1", "9")
 
 
 def run(capsys) -> tuple[int, dict[str, str], list[str]]:
@@ -180,12 +180,16 @@ def test_kernels_run_on_the_same_major_version_from_their_minor_version_on(tenso
 def test_tensorflow_is_built_for_what_the_test_above_assumes():
     built = tf.sysconfig.get_build_info()
     assert built["cuda_compute_capabilities"] == BUILT[tf.__version__]
-    assert generation(built["cuda_version"]) == (OLD if tf.__version__.startswith("2.14.") else NEW)
+    assert generation(built["cuda_version"], built["cudnn_version"]) == (OLD if tf.__version__.startswith("2.14.") else NEW)
 
 
 def test_generations_of_cuda():
-    assert [generation(version) for version in ("11.8", "12.5.1", None)] == [OLD, NEW, NEW]
-    assert OLD.libraries["cuda_runtime"] == "libcudart.so.11.0" and NEW.libraries["cuda_cupti"] == "libcupti.so.12"
+    assert generation(None, None) == generation("12.5.1", "9.3") == NEW
+    assert (OLD.major, OLD.words, OLD.libraries["cuda_runtime"]) == (11, "CUDA 11 and cuDNN 8", "libcudart.so.11.0")
+    # TensorFlow 2.15 and 2.16: CUDA 12 with the older cuDNN
+    between = generation("12.2", "8")
+    assert (between.major, between.words, between.libraries["cudnn"]) == (12, "CUDA 12 and cuDNN 8", "libcudnn.so.8")
+    assert {**between.libraries, "cudnn": "libcudnn.so.9"} == NEW.libraries
 
 
 GOOD = Driver(0, 12020)
@@ -205,12 +209,13 @@ GOOD = Driver(0, 12020)
         (dict(visible=""), ["CUDA_VISIBLE_DEVICES='' hides"], ["no NVIDIA driver"]),
         (dict(visible=" -1"), ["hides all GPUs"], []),
         (dict(visible="0", missing=["libcublas.so.11"]), ["cannot be loaded: libcublas.so.11."], ["hides"]),
+        (dict(unsearched=[Path("/a"), Path("/b")]), ["LD_LIBRARY_PATH=/a:/b in the environment."], ["cannot be loaded", "MIN_LOG"]),
         (dict(cuda_build=False, missing=["libcublas.so.11"]), ["built without CUDA", gpus.PACKAGES], ["cannot be loaded"]),
         (dict(), ["TF_CPP_MIN_LOG_LEVEL=0"], ["cannot be loaded", "driver."]),
     ],
 )
 def test_why_there_is_no_gpu(facts, words, without):
-    said = why_none(**{**dict(cuda=NEW, cuda_build=True, visible=None, driver=GOOD, missing=[], image=False), **facts})
+    said = why_none(**{**dict(cuda=NEW, cuda_build=True, visible=None, driver=GOOD, missing=[], unsearched=[], image=False), **facts})
     assert [word for word in words if word not in said] == [] and [word for word in without if word in said] == []
     assert "\n" not in said and said.endswith(".")
 
@@ -219,6 +224,26 @@ def test_missing_libraries_are_those_that_cannot_be_loaded():
     # libc is there on every Linux; no library has the other name
     cuda = replace(NEW, libraries={"c": "libc.so.6", "none": "libwel-none.so.1"})
     assert missing_libraries(cuda) == ["libwel-none.so.1"]
+
+
+def test_wheels_are_searched_by_name_and_their_folders_told_where_tensorflow_does_not_look(monkeypatch, tmp_path):
+    monkeypatch.setattr(gpus, "wheels", lambda: tmp_path)
+    for folder in ("cublas", "of_wel"):
+        (tmp_path / folder / "lib").mkdir(parents=True)
+        (tmp_path / folder / "lib" / f"libwel-{folder}.so.1").touch()
+    cuda = replace(NEW, libraries={"cublas": "libwel-cublas.so.1", "of_wel": "libwel-of_wel.so.1", "not_there": "libwel-none.so.1"})
+    assert missing_libraries(cuda) == ["libwel-none.so.1"]
+    # TensorFlow's loader names the folder of cublas, and no other of the three
+    assert unsearched_folders(cuda) == [tmp_path / "of_wel" / "lib"]
+
+
+@pytest.mark.skipif(tf.__version__ not in BUILT, reason="no table for this TensorFlow")
+def test_tensorflow_2_21_does_not_look_for_cusolver_in_the_wheels(monkeypatch, tmp_path):
+    monkeypatch.setattr(gpus, "wheels", lambda: tmp_path)
+    monkeypatch.setattr(gpus, "_loads", lambda library: False)
+    for folder in NEW.libraries:
+        (tmp_path / folder / "lib").mkdir(parents=True)
+    assert unsearched_folders(NEW) == ([tmp_path / "cusolver" / "lib"] if tf.__version__ == "2.21.0" else [])
 
 
 @pytest.mark.parametrize(
@@ -238,18 +263,27 @@ def test_whether_compiled_kernels_are_kept(monkeypatch, tmp_path, folder, size, 
         monkeypatch.delenv(name, raising=False)
         if value is not None:
             monkeypatch.setenv(name, value.replace("FOLDER", str(tmp_path)))
-    said = compiled_first((9, 0))
-    assert "30 minutes and more" in said and "Blackwell" not in said and "Blackwell" in compiled_first((12, 0))
+    said, newer = (without_kernels(capability, BUILT[name]) for capability, name in (((9, 0), "2.14.1"), ((12, 0), "2.21.0")))
+    assert "30 minutes and more" in said and "Blackwell" not in said and "Blackwell" in newer
     assert ("They are kept in" in said) is kept and (f"CUDA_CACHE_MAXSIZE={CACHE_SIZE}" in said) is not kept
 
 
-def test_libdevice_is_where_xla_flags_says(monkeypatch, tmp_path):
+@pytest.mark.parametrize(("capability", "built"), [((5, 2), BUILT["2.21.0"]), ((8, 6), BUILT["2.21.0"][:1]), ((3, 0), BUILT["2.14.1"])])
+def test_a_gpu_older_than_the_ptx_cannot_be_used(capability, built):
+    said = without_kernels(capability, built)
+    assert said.startswith(f"TensorFlow was not built for this GPU ({', '.join(built)})") and "PTX" not in said
+
+
+def test_libdevice_is_where_xla_flags_says_or_in_the_wheels(monkeypatch, tmp_path):
+    monkeypatch.setattr(gpus, "wheels", lambda: tmp_path / "nvidia")
     (tmp_path / "nvvm" / "libdevice").mkdir(parents=True)
     monkeypatch.setenv("XLA_FLAGS", f"--xla_cpu_enable_fast_math=false --xla_gpu_cuda_data_dir={tmp_path}")
     assert libdevice() == tmp_path
     if not Path("/usr/local/cuda/nvvm/libdevice").is_dir():
         monkeypatch.setenv("XLA_FLAGS", f"--xla_gpu_cuda_data_dir={tmp_path / 'none'}")
         assert libdevice() is None
+        (tmp_path / "nvidia" / "cuda_nvcc" / "nvvm" / "libdevice").mkdir(parents=True)
+        assert libdevice() == tmp_path / "nvidia" / "cuda_nvcc"
 
 
 def test_writable(tmp_path):

@@ -25,15 +25,15 @@ from wel.system.devices import VISIBLE, free_gpu_memory, gpu_details, tf32_allow
 from wel.system.environments import ORIGINAL, WRAPPED
 from wel.system.files import in_image, keras_home, models_folder
 from wel.system.gpus import (
-    CUDA_FOLDER,
-    compiled_first,
+    PACKAGES,
     find_driver,
     generation,
     kernels_included,
     libdevice,
     missing_libraries,
-    wheels,
+    unsearched_folders,
     why_none,
+    without_kernels,
     writable,
 )
 
@@ -179,19 +179,19 @@ def check_gpus() -> Iterator[Finding]:
         name, capability = gpu_details(gpu)
         included = capability is None or kernels_included(capability, built["cuda_compute_capabilities"])
         shown = "" if capability is None else f", compute capability {capability[0]}.{capability[1]}"
-        yield Finding("GPU", f"{name}{shown}", "" if included else compiled_first(capability))
+        yield Finding("GPU", f"{name}{shown}", "" if included else without_kernels(capability, built["cuda_compute_capabilities"]))
     if gpus:
         yield _libdevice()
     else:
-        cuda = generation(built.get("cuda_version"))
-        missing = missing_libraries(cuda)
-        why = why_none(cuda, built["is_cuda_build"], os.environ.get(VISIBLE), find_driver(), missing, in_image())
+        cuda = generation(built.get("cuda_version"), built.get("cudnn_version"))
+        libraries = missing_libraries(cuda), unsearched_folders(cuda)
+        why = why_none(cuda, built["is_cuda_build"], os.environ.get(VISIBLE), find_driver(), *libraries, in_image())
         yield Finding("GPU", "none", f"{why} The CPU works without.")
 
 
 def _libdevice() -> Finding:
     folder = libdevice()
-    mend = f"Training needs it: XLA_FLAGS={CUDA_FOLDER}{wheels() / 'cuda_nvcc'} in the environment."
+    mend = f"Training needs it: `{PACKAGES}`."
     return Finding("libdevice", str(folder or "none"), "" if folder else mend)
 
 

@@ -7,14 +7,37 @@ import os
 import tempfile
 from dataclasses import dataclass
 from importlib.metadata import distribution
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from wel.system.devices import VISIBLE
 
 PACKAGES = "pip install 'wel[gpu]'"
 CACHE_SIZE = 4 << 30
+PTX = "compute_"
 CUDA_FOLDER = "--xla_gpu_cuda_data_dir="
+# the library that loads those of CUDA; the folders in which it looks stand in it
+LOADER = "tensorflow/libtensorflow_framework.so.2"
 BLACKWELL = 10  # and above: what they are built for is younger than any TensorFlow's kernels
+
+
+# what TensorFlow loads before it takes a GPU, by the folder of NVIDIA's wheel; "{}" is cuDNN's version
+OLDER_LIBRARIES = {
+    "cuda_runtime": "libcudart.so.11.0",
+    "cublas": "libcublas.so.11",
+    "cudnn": "libcudnn.so.{}",
+    "cufft": "libcufft.so.10",
+    "cusolver": "libcusolver.so.11",
+    "cusparse": "libcusparse.so.11",
+}
+LIBRARIES = {
+    "cuda_runtime": "libcudart.so.12",
+    "cublas": "libcublas.so.12",
+    "cudnn": "libcudnn.so.{}",
+    "cufft": "libcufft.so.11",
+    "cusolver": "libcusolver.so.11",
+    "cusparse": "libcusparse.so.12",
+}
 
 
 @dataclass(frozen=True)
@@ -34,32 +57,12 @@ class Cuda:
     libraries: dict[str, str]
 
 
-def _libraries(**versions: str) -> dict[str, str]:
-    names = {"cuda_runtime": "cudart", "cuda_cupti": "cupti"}
-    return {folder: f"lib{names.get(folder, folder)}.so.{version}" for folder, version in versions.items()}
-
-
-# of TensorFlow 2.14 and 2.15, of later ones
-GENERATIONS = (
-    Cuda(
-        "CUDA 11.8 and cuDNN 8",
-        11,
-        "450.80.02",
-        _libraries(cuda_runtime="11.0", cublas="11", cudnn="8", cufft="10", curand="10", cusolver="11", cusparse="11", cuda_cupti="11.8"),
-    ),
-    Cuda(
-        "CUDA 12 and cuDNN 9",
-        12,
-        "525.60.13",
-        _libraries(cuda_runtime="12", cublas="12", cudnn="9", cufft="11", curand="10", cusolver="11", cusparse="12", cuda_cupti="12"),
-    ),
-)
-
-
-def generation(cuda_version: str | None) -> Cuda:
-    """What a TensorFlow needs that says this of its CUDA ("11.8", "12.5.1"); of one built without, what its build with CUDA would need."""
-    older = bool(cuda_version) and str(cuda_version).startswith("11")
-    return GENERATIONS[0] if older else GENERATIONS[-1]
+def generation(cuda_version: str | None, cudnn_version: str | None) -> Cuda:
+    """What a TensorFlow needs that says so of its CUDA ("12.5.1") and cuDNN ("9"); of one built without, what its build with CUDA would."""
+    older = (cuda_version or "").startswith("11.")
+    major, driver, libraries = (11, "450.80.02", OLDER_LIBRARIES) if older else (12, "525.60.13", LIBRARIES)
+    cudnn = (cudnn_version or "9").partition(".")[0]
+    return Cuda(f"CUDA {major} and cuDNN {cudnn}", major, driver, {folder: name.format(cudnn) for folder, name in libraries.items()})
 
 
 @dataclass(frozen=True)
@@ -87,8 +90,15 @@ def find_driver() -> Driver:
 
 
 def missing_libraries(cuda: Cuda) -> list[str]:
-    """The libraries of CUDA and cuDNN that can be loaded neither from the system nor from NVIDIA's wheels."""
-    return [name for folder, name in cuda.libraries.items() if not (_loads(name) or _loads(str(wheels() / folder / "lib" / name)))]
+    """The libraries of CUDA and cuDNN that neither the system nor NVIDIA's wheels have."""
+    return [name for folder, name in cuda.libraries.items() if not (_loads(name) or (wheels() / folder / "lib" / name).is_file())]
+
+
+def unsearched_folders(cuda: Cuda) -> list[Path]:
+    """The folders of NVIDIA's wheels that have what TensorFlow needs, and in which it does not look."""
+    needed = {folder: wheels() / folder / "lib" for folder, name in cuda.libraries.items() if not _loads(name)}
+    with open(str(distribution("tensorflow").locate_file(LOADER)), "rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as loader:
+        return [path for folder, path in needed.items() if path.is_dir() and loader.find(f"nvidia/{folder}/lib".encode()) < 0]
 
 
 def _loads(library: str) -> bool:
@@ -100,11 +110,13 @@ def _loads(library: str) -> bool:
 
 
 def wheels() -> Path:
-    """The folder into which NVIDIA's wheels are installed, where TensorFlow looks for libraries."""
+    """The folder into which NVIDIA's wheels are installed."""
     return Path(str(distribution("tensorflow").locate_file("nvidia")))
 
 
-def why_none(cuda: Cuda, cuda_build: bool, visible: str | None, driver: Driver, missing: list[str], image: bool) -> str:
+def why_none(
+    cuda: Cuda, cuda_build: bool, visible: str | None, driver: Driver, missing: list[str], unsearched: list[Path], image: bool
+) -> str:
     """Why TensorFlow finds no GPU, and how to mend it, in the order in which it has to be mended.
 
     Args:
@@ -112,7 +124,8 @@ def why_none(cuda: Cuda, cuda_build: bool, visible: str | None, driver: Driver, 
         cuda_build: whether TensorFlow was built with CUDA.
         visible: the value of CUDA_VISIBLE_DEVICES, None if it is not set.
         driver: NVIDIA's driver.
-        missing: libraries that cannot be loaded.
+        missing: libraries that are not there.
+        unsearched: folders that have libraries, and in which TensorFlow does not look.
         image: whether this is wel's container image.
     """
     packages = "`make image-gpu` builds an image with them." if image else f"Install them: `{PACKAGES}`."
@@ -133,6 +146,9 @@ def why_none(cuda: Cuda, cuda_build: bool, visible: str | None, driver: Driver, 
     elif missing:
         which = "all of them" if len(missing) == len(cuda.libraries) else ", ".join(missing)
         reasons.append(f"Libraries of {cuda.words} cannot be loaded: {which}. {packages}")
+    if cuda_build and unsearched:
+        folders = ":".join(map(str, unsearched))
+        reasons.append(f"TensorFlow does not look into all folders of NVIDIA's wheels: LD_LIBRARY_PATH={folders} in the environment.")
     return " ".join(reasons or ["Driver and libraries are there: with TF_CPP_MIN_LOG_LEVEL=0 TensorFlow says why it uses no GPU."])
 
 
@@ -147,8 +163,16 @@ def kernels_included(capability: tuple[int, int], built: list[str]) -> bool:
     return any(number // 10 == capability[0] and number % 10 <= capability[1] for number in numbers)
 
 
-def compiled_first(capability: tuple[int, int]) -> str:
-    """What to know, and do, where TensorFlow has to compile its kernels for a GPU of that compute capability."""
+def without_kernels(capability: tuple[int, int], built: list[str]) -> str:
+    """What to know, and do, where TensorFlow has no machine code for a GPU.
+
+    Args:
+        capability: the GPU's compute capability, (major, minor).
+        built: what TensorFlow was built for; of "compute_90" it has PTX too, which is compiled for any GPU from 9.0 on.
+    """
+    oldest = min((int(name[len(PTX) :]) for name in built if name.startswith(PTX)), default=None)
+    if oldest is None or capability < divmod(oldest, 10):
+        return f"TensorFlow was not built for this GPU ({', '.join(built)}) and does not use it: `--device cpu`, or another TensorFlow."
     folder, size = os.environ.get("CUDA_CACHE_PATH"), os.environ.get("CUDA_CACHE_MAXSIZE", "0")
     if folder and writable(Path(folder)) and size.isdecimal() and int(size) >= CACHE_SIZE:
         how = f"They are kept in '{folder}'; in a container, mount a volume there."
@@ -162,9 +186,9 @@ def compiled_first(capability: tuple[int, int]) -> str:
 
 
 def libdevice() -> Path | None:
-    """Where XLA finds the libdevice that training on a GPU needs: in the folder that XLA_FLAGS names or the system's, None if nowhere."""
+    """Where XLA finds the libdevice that training on a GPU needs: by XLA_FLAGS, in the system or in NVIDIA's wheels; None if nowhere."""
     named = [word[len(CUDA_FOLDER) :] for word in os.environ.get("XLA_FLAGS", "").split() if word.startswith(CUDA_FOLDER)]
-    folders = [Path(folder) for folder in (*named, "/usr/local/cuda")]
+    folders = [Path(folder) for folder in (*named, "/usr/local/cuda", wheels() / "cuda_nvcc")]
     return next((folder for folder in folders if (folder / "nvvm" / "libdevice").is_dir()), None)
 
 
