@@ -16,6 +16,7 @@ from wel.backends.process import Worker, write_network
 from wel.backends.request import Measure, Precision, Request
 from wel.errors import UnsupportedError, of_method
 from wel.methods.registry import LRP, TAYLOR, Method
+from wel.modelfiles.tf_keras import in_keras2
 from wel.networks.graph import Graph
 from wel.networks.kernels import why_no_pattern
 from wel.networks.kinds import (
@@ -33,8 +34,6 @@ from wel.networks.kinds import (
 )
 from wel.networks.network import Network
 
-# arguments of today's Keras 2 that the workers' Keras 2.14 does not know, and that change nothing in inference
-NEWER = ("optional", "rng_type", "softmax_robust_masking")
 # what a wrapped package may hold at once, and how many copies of all layer outputs it makes for one row
 MEMORY = 1 << 30
 COPIES = 8
@@ -138,10 +137,8 @@ def _separated(options: Mapping[str, Any]) -> tuple[dict, dict[str, np.ndarray]]
 
 def _network_config(net: Network) -> dict:
     graph = net.graph
-    config = graph.flat_config()
-    layers = [{**layer, "config": {key: layer["config"][key] for key in layer["config"] if key not in NEWER}} for layer in config["layers"]]
     return {
-        "config": {**config, "layers": layers},
+        "config": in_keras2(graph.flat_config()),
         "nodes": {name: graph.flat_name(name) for name in graph.names},
         "input": graph.input,
         "output": graph.output,

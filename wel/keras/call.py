@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Callable, Iterable, Mapping, Sequence
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,3 +56,24 @@ class Call:
         import tensorflow as tf
 
         return tf.nest.flatten((self.args, dict(self.kwargs)))
+
+
+def made_again(
+    calls: Iterable[Call], given: Mapping[int, Any], layer_for: Callable[[Any], Any], flat: Callable[[Any], Sequence[Any]]
+) -> dict[int, Any]:
+    """Makes the calls of a model anew, on other Keras tensors.
+
+    Args:
+        calls: in their order.
+        given: id of a Keras tensor -> what takes its place; of all tensors that no call gives.
+        layer_for: function of a layer that gives the one that is called in its place.
+        flat: function of what a call gives that lists its tensors, in the order of `Call.outputs`.
+
+    Returns:
+        `given`, and the same for every tensor that a call gives.
+    """
+    made = dict(given)
+    for call in calls:
+        args, kwargs = call.given([made[id(tensor)] for tensor in call.tensors])
+        made.update(zip(map(id, call.outputs), flat(layer_for(call.layer)(*args, **kwargs))))
+    return made

@@ -1,7 +1,7 @@
 """Keras 3 on TensorFlow: how its models, calls and layers are read, beside Keras 2 in the same process.
 
 Private attributes of its objects that wel reads: `_functional` of Sequentials; `_nodes_by_depth`, `_inputs_struct` and `_outputs_struct`
-of functional models; `_keras_history` of tensors; `_inbound_nodes` of operations; `_trainable_variables`, `_non_trainable_variables` and
+of functional models; `_keras_history` of tensors; `_trainable_variables`, `_non_trainable_variables` and
 `_flatten_layers` of layers.
 """
 
@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import Any, Iterator, Sequence
 
 from wel.errors import WelError
-from wel.keras.call import Call
+from wel.keras.call import Call, made_again
 
 
 @cache
@@ -80,11 +80,6 @@ def calls(model: Any) -> Iterator[Call]:
         yield from (_call(node) for node in by_depth[depth] if node.operation is not None and not node.is_input)
 
 
-def last_call(layer: Any) -> Call:
-    """The latest call of a layer."""
-    return _call(layer._inbound_nodes[-1])
-
-
 def _call(node: Any) -> Call:
     return Call(node.operation, tuple(node.arguments.args), node.arguments.kwargs, tuple(node.outputs), is_tensor, _at_inference)
 
@@ -148,12 +143,8 @@ def copied(model: Any) -> Any:
     `keras.models.clone_model` copies nested models in later versions of Keras 3 only, and no layer that its configuration does not rebuild.
     """
     inputs = [keras3().Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name) for tensor in model.inputs]
-    made, twins = dict(zip(map(id, model.inputs), inputs)), {}
-    for call in calls(model):
-        if id(call.layer) not in twins:
-            twins[id(call.layer)] = _own_copy(call.layer)
-        args, kwargs = call.given([made[id(tensor)] for tensor in call.tensors])
-        made.update(zip(map(id, call.outputs), flat(twins[id(call.layer)](*args, **kwargs))))
+    twins = {id(layer): _own_copy(layer) for layer in {id(call.layer): call.layer for call in calls(model)}.values()}
+    made = made_again(calls(model), dict(zip(map(id, model.inputs), inputs)), lambda layer: twins[id(layer)], flat)
     outputs = [made[id(tensor)] for tensor in model.outputs]
     return keras3().Model(_packed(model, "_inputs_struct", inputs), _packed(model, "_outputs_struct", outputs), name=model.name)
 

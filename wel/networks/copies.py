@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Mapping, Sequence
 
 from wel.errors import WelError
+from wel.keras.call import made_again
 from wel.keras.either import keras_of
 
 
@@ -39,9 +40,6 @@ def outputs_for(model: Any, inputs: Mapping[int, Any]) -> list[Any]:
     Args:
         inputs: id of a model's input -> what takes its place.
     """
-    made = dict(inputs)
-    for call in keras_of(model).calls(model):
-        args, kwargs = call.given([made[id(tensor)] for tensor in call.tensors])
-        found = call.layer(*args, **kwargs)
-        made.update(zip(map(id, call.outputs), keras_of(model).flat(found)))
+    keras = keras_of(model)
+    made = made_again(keras.calls(model), inputs, lambda layer: layer, keras.flat)
     return [made[id(tensor)] for tensor in model.outputs]

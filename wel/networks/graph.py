@@ -165,8 +165,8 @@ class Graph:
                 made[id(node.layer)] = node.recast(dtype)
         return Graph(tuple(replace(node, layer=made[id(node.layer)]) for node in self.nodes), self.output)
 
-    def flat_config(self, dtype: str = "float32") -> dict:
-        """The same network, in inference mode, as the configuration of a flat functional Keras model with layers `node0`, `node1`, ….
+    def flat_config(self) -> dict:
+        """The same network, for inference in float32, as the configuration of a flat functional Keras model: layers `node0`, `node1`, ….
 
         Initialisers, regularisers and constraints are left out: the weights travel separately (`flat_weights`).
 
@@ -174,7 +174,7 @@ class Graph:
             WelError: for a layer that cannot be rebuilt from a configuration: not Keras's own, a bare TensorFlow operation,
                 or called with more than its inputs.
         """
-        layers = [self._layer_config(i, node, dtype) for i, node in enumerate(self.nodes)]
+        layers = [self._layer_config(i, node) for i, node in enumerate(self.nodes)]
         return {
             "name": "flat",
             "layers": layers,
@@ -194,11 +194,11 @@ class Graph:
         """
         return {f"node{i}/{k}": array for i, node in enumerate(self.nodes) for k, array in enumerate(node.weights())}
 
-    def _layer_config(self, position: int, node: Node, dtype: str) -> dict:
+    def _layer_config(self, position: int, node: Node) -> dict:
         name = f"node{position}"
         inbound = [[[self.flat_name(source), 0, 0, {}] for source in node.inputs]] if node.inputs else []
         config = {"batch_input_shape": [None, *node.shape]} if position == 0 else _plain_config(node)
-        config = {**config, "name": name, "dtype": dtype}
+        config = {**config, "name": name, "dtype": "float32"}
         kind = "InputLayer" if position == 0 else node.kind
         return {"class_name": kind, "name": name, "config": config, "inbound_nodes": inbound}
 

@@ -83,12 +83,15 @@ def convolution(layer, x, kernel):
     """A convolutional layer on x with another kernel, without bias and activation."""
     import tensorflow as tf
 
-    rank = len(layer.kernel_size)
-    places = "DHW"[3 - rank :]
-    data_format = f"NC{places}" if layer.data_format == "channels_first" else f"N{places}C"
     padding = "VALID" if layer.padding == "causal" else layer.padding.upper()
-    settings = {"strides": list(layer.strides), "dilations": list(layer.dilation_rate), "data_format": data_format}
+    settings = {"strides": list(layer.strides), "dilations": list(layer.dilation_rate), "data_format": data_format(layer)}
     return tf.nn.convolution(before_causal(layer, x), kernel, padding=padding, **settings)
+
+
+def data_format(layer) -> str:
+    """TensorFlow's name of a convolutional layer's data format."""
+    places = "DHW"[-len(layer.kernel_size) :]
+    return f"NC{places}" if layer.data_format == "channels_first" else f"N{places}C"
 
 
 def before_causal(layer, x):

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from wel.keras.two import keras2, private
 from wel.networks.graph import Node
-from wel.networks.kernels import before_causal, convolution, kernel_of
+from wel.networks.kernels import before_causal, convolution, data_format, kernel_of
 from wel.networks.kinds import AVERAGE_POOLINGS, RESCALINGS
 from wel.rules import rescaling
 from wel.rules.onednn import conv2d_transpose
@@ -90,7 +90,7 @@ def _transposed_convolution(node, xs, kernels):
 def _transposed_convolution_1d(node, xs, kernels):
     layer, x = node.layer, xs[0]
     shape = tf.concat([tf.shape(x)[:1], node.shape], 0)
-    settings = {"padding": layer.padding.upper(), "data_format": _format(layer, 3), "dilations": layer.dilation_rate}
+    settings = {"padding": layer.padding.upper(), "data_format": data_format(layer), "dilations": layer.dilation_rate}
     return tf.ensure_shape(tf.nn.conv1d_transpose(x, kernels[0], shape, layer.strides, **settings), [None, *node.shape])
 
 
@@ -98,14 +98,8 @@ def _transposed_convolution_3d(node, xs, kernels):
     layer, x = node.layer, xs[0]
     shape = tf.concat([tf.shape(x)[:1], node.shape], 0)
     strides = (1, 1, *layer.strides) if layer.data_format == "channels_first" else (1, *layer.strides, 1)
-    y = tf.nn.conv3d_transpose(x, kernels[0], shape, strides, layer.padding.upper(), _format(layer, 5))
+    y = tf.nn.conv3d_transpose(x, kernels[0], shape, strides, layer.padding.upper(), data_format(layer))
     return tf.ensure_shape(y, [None, *node.shape])
-
-
-def _format(layer, rank: int) -> str:
-    """TensorFlow's name of a layer's data format."""
-    places = "DHW"[5 - rank :]
-    return f"NC{places}" if layer.data_format == "channels_first" else f"N{places}C"
 
 
 def _on_lines(layer, x, function: Callable) -> tf.Tensor:
