@@ -398,6 +398,15 @@ def test_equal_inputs_keep_their_places():
     assert float(np.asarray(node.apply([np.full((1, 1), 5.0, "float32"), np.full((1, 1), 2.0, "float32")]))[0, 0]) == 3.0
 
 
+def test_a_flat_model_augments_nothing_whoever_calls_it(images):
+    from tensorflow import keras
+    from tensorflow.keras import layers
+
+    graph = build_graph(chain(layers.RandomFlip(), layers.RandomContrast(0.9), layers.Rescaling(2.0)))
+    flat = keras.Model.from_config(graph.flat_config())
+    np.testing.assert_array_equal(flat(images, training=True), 2 * images)
+
+
 def own_layer():
     from tensorflow.keras import layers
 

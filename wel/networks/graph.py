@@ -23,7 +23,7 @@ from wel.keras.three import is_of_3, is_operation, keras3
 from wel.keras.two import keras2, private
 from wel.modelfiles.keras3 import layer_in_keras2
 from wel.networks.dtypes import recast
-from wel.networks.kinds import SELECTION
+from wel.networks.kinds import AUGMENTATIONS, SELECTION
 from wel.networks.operators import is_selection, layer_call
 
 # what Keras 2 wraps a bare TensorFlow operation in
@@ -197,10 +197,13 @@ class Graph:
     def _layer_config(self, position: int, node: Node) -> dict:
         name = f"node{position}"
         inbound = [[[self.flat_name(source), 0, 0, {}] for source in node.inputs]] if node.inputs else []
-        config = {"batch_input_shape": [None, *node.shape]} if position == 0 else _plain_config(node)
-        config = {**config, "name": name, "dtype": "float32"}
-        kind = "InputLayer" if position == 0 else node.kind
-        return {"class_name": kind, "name": name, "config": config, "inbound_nodes": inbound}
+        if position == 0:
+            kind, config = "InputLayer", {"batch_input_shape": [None, *node.shape]}
+        elif node.kind in AUGMENTATIONS:  # Keras calls them as in training where nobody tells it otherwise
+            kind, config = "Activation", {"activation": "linear"}
+        else:
+            kind, config = node.kind, _plain_config(node)
+        return {"class_name": kind, "name": name, "config": {**config, "name": name, "dtype": "float32"}, "inbound_nodes": inbound}
 
 
 def build_graph(model) -> Graph:
