@@ -358,7 +358,10 @@ def test_random_networks(data):
 
 def float64_twin(net):
     """The network as a Keras model of its own in float64."""
-    twin = Model.from_config(net.graph.flat_config("float64"))
+    config = net.graph.flat_config()
+    for layer in config["layers"]:
+        layer["config"]["dtype"] = "float64"
+    twin = Model.from_config(config)
     for node in net.graph.nodes:
         twin.get_layer(net.graph.flat_name(node.name)).set_weights(node.layer.get_weights())
     return twin
