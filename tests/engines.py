@@ -10,7 +10,7 @@ from replicas import Replica, relative
 
 from wel.backends.native.backend import NativeBackend, tensors_for
 from wel.backends.native.sweep import Sweep
-from wel.backends.request import Precision, Request, relevance_at
+from wel.backends.request import Injection, Precision, Request, Whole, relevance_at
 from wel.measures.counting import Cosines
 from wel.methods.composites import flow_of, rules_for
 from wel.methods.options import settle_options
@@ -44,19 +44,20 @@ class Swept:
         options = settle_options(find_method(method), options, images)
         at = frozenset(name for start in vectors for name in graph.below(start))
         rules = rules_for(graph, method, semantics, options)
-        sweep = Sweep(graph, rules, frozenset(vectors), count, at, lambda name, relevance: relevance, *flow_of(graph, method, semantics))
+        injections = tuple(Injection(start, count, at, Whole()) for start in sorted(vectors, key=graph.index, reverse=True))
+        sweep = Sweep(graph, rules, injections, *flow_of(graph, method, semantics))
         self._sweep, self._options, self._run = sweep, options, tf.function(sweep.__call__, autograph=False)
         self._images = tf.constant(images)
-        self._vectors = {start: tf.constant(array) for start, array in vectors.items()}
+        self._vectors = [tf.constant(vectors[injection.start]) for injection in injections]
         self._reference = tf.constant(options.get("reference", np.zeros_like(images[0]))[None])
 
     def relevance(self) -> dict[str, dict[str, np.ndarray]]:
         """{start: {node below it: (n, V, *shape)}}."""
         kept = self._run(self._images, self._vectors, self._reference, *tensors_for(self._sweep, self._options))
-        found: dict[str, dict[str, np.ndarray]] = {start: {} for start in self._vectors}
-        for name, rows in kept.items():
-            for k, start in enumerate(self._sweep.starts_above(name)):
-                found[start][name] = rows[:, k].numpy()
+        found: dict[str, dict[str, np.ndarray]] = {injection.start: {} for injection in self._sweep.injections}
+        for (name, numbers), rows in kept.items():
+            for k, number in enumerate(numbers):
+                found[self._sweep.injections[number].start][name] = rows[:, k].numpy()
         return found
 
 

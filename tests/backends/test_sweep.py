@@ -17,6 +17,7 @@ from tensorflow.keras import Model, Sequential, layers
 
 import wel
 from wel.backends.native.sweep import Sweep
+from wel.backends.request import Injection, Whole
 from wel.errors import UnsupportedError
 from wel.measures.counts import CosineCounts
 from wel.methods.composites import rules_for
@@ -64,7 +65,7 @@ def test_only_some_nodes_are_read_and_nothing_below_them_is_computed(opened, ima
     for name, array in some.items():
         assert relative(array, every[name]) <= 1e-12
     graph = opened.net.graph
-    sweep = Sweep(graph, rules_for(graph, "lrp_z", "paper", {}), frozenset({"dense"}), 1, frozenset({"bn3"}), lambda name, R: R)
+    sweep = Sweep(graph, rules_for(graph, "lrp_z", "paper", {}), (Injection("dense", 1, frozenset({"bn3"}), Whole()),))
     assert {part.node.name for part, _ in sweep.passed} == {"dense", "avgpool", "relu3", "add"}
 
 

@@ -52,6 +52,27 @@ class Measure(Protocol):
         ...
 
 
+class Injection(NamedTuple):
+    """Vectors that are injected at a layer, and what is read of them.
+
+    Attributes:
+        start: the layer.
+        vectors: how many each image has.
+        at: layers at which they are read, where these lie below.
+        measure: what is kept there.
+        random_from: the layer from which on, in execution order, they meet random layers in place of the trained ones; None for trained
+            layers all the way.
+        times_value: whether they are multiplied with the layer's own values first.
+    """
+
+    start: str
+    vectors: int
+    at: frozenset[str]
+    measure: Measure
+    random_from: str | None = None
+    times_value: bool = False
+
+
 @dataclass(frozen=True)
 class Whole:
     """The relevance itself, (n, V, *shape)."""
@@ -70,7 +91,13 @@ class Opened(Protocol):
     """A network in a backend's hands, with the weights that it had when it was opened."""
 
     def measure(
-        self, request: Request, images: np.ndarray, vectors: Mapping[str, np.ndarray], at: Iterable[str] | None, measure: Measure
+        self,
+        request: Request,
+        images: np.ndarray,
+        vectors: Mapping[str, np.ndarray],
+        at: Iterable[str] | None,
+        measure: Measure,
+        left: int | None = None,
     ) -> dict[tuple[str, str], Any]:
         """Injects vectors at start layers and measures what arrives at the nodes below.
 
@@ -80,6 +107,7 @@ class Opened(Protocol):
             vectors: start layer -> its vectors, (n, V, *shape).
             at: nodes; None for all that lie below a start layer.
             measure: what is kept there.
+            left: how many images will be asked for in the same way, these among them; by default these.
 
         Returns:
             (start layer, node below it) -> what `measure` makes of the relevance (n, V, *shape).
@@ -121,5 +149,5 @@ def relevance_at(
     """Relevance at the nodes `at` for vectors (n, V, *start shape) injected at `start`, batch by batch: {node: (n, V, *shape)}."""
     size = opened.images_at_once(vectors.shape[1])
     batches = [slice(first, first + size) for first in range(0, len(images), size)]
-    parts = [opened.measure(request, images[batch], {start: vectors[batch]}, at, Whole()) for batch in batches]
+    parts = [opened.measure(request, images[b], {start: vectors[b]}, at, Whole(), len(images) - b.start) for b in batches]
     return {name: np.concatenate([part[start, name] for part in parts]) for name in dict.fromkeys(at)}

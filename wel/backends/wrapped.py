@@ -95,7 +95,13 @@ class OpenNetwork:
         }
 
     def measure(
-        self, request: Request, images: np.ndarray, vectors: Mapping[str, np.ndarray], at: Iterable[str] | None, measure: Measure
+        self,
+        request: Request,
+        images: np.ndarray,
+        vectors: Mapping[str, np.ndarray],
+        at: Iterable[str] | None,
+        measure: Measure,
+        left: int | None = None,
     ) -> dict[tuple[str, str], Any]:
         """As `wel.backends.request.Opened.measure`, start layer after start layer.
 

@@ -12,6 +12,7 @@ from typing import Any, Callable, NamedTuple, Sequence
 import tensorflow as tf
 
 from wel.rules.base import Relevance, Rule, per_image
+from wel.rules.derivatives import derivatives
 from wel.rules.gradient import Gradient
 from wel.rules.parts import LINEAR
 
@@ -193,7 +194,7 @@ class Rescale(_DifferenceRule):
 
     def _ratio(self, part, x: Difference, total):
         near = tf.abs(x.total) < NEAR_ZERO
-        derivative = tf.gradients(part.forward([x.reference], None), x.reference)[0]
+        (derivative,) = derivatives(lambda xs: part.forward(xs, None), [x.reference])
         return tf.where(near, derivative, total / tf.where(near, tf.ones_like(total), x.total))
 
 

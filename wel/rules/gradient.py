@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from wel.networks.kinds import IDENTITIES, SHAPES
 from wel.rules.base import Rule, per_image
+from wel.rules.derivatives import derivatives
+from wel.rules.parts import Part
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,7 @@ class Derivative(Rule):
     """R_in = f′(x) ⊙ R, the gradient of an activation function."""
 
     def prepare(self, site):
-        (x,) = site.inputs
-        return tf.gradients(site.part.forward([x], None), x)[0]
+        return derivatives(lambda xs: site.part.forward(xs, None), site.inputs)[0]
 
     def apply(self, site, prepared, R):
         return [R * per_image(prepared)]
@@ -55,14 +56,20 @@ class Gradient(Rule):
             back = part.derivative(lambda xs: part.forward(xs, None), flat)
         else:
             inputs = [tf.repeat(x, rows, axis=0) for x in site.inputs]
-            back = self._back(part.forward(inputs, None), inputs, flat)
+            back = self._back(part, inputs, flat)
         return [tf.reshape(x, [-1, rows, *shape]) for x, shape in zip(back, part.input_shapes)]
 
-    def _back(self, y: tf.Tensor, inputs: list[tf.Tensor], R: tf.Tensor) -> list[tf.Tensor]:
+    def _back(self, part: Part, inputs: list[tf.Tensor], R: tf.Tensor) -> list[tf.Tensor]:
         """Nothing goes through what is no number, such as the condition x > 0 of a `tf.where`."""
-        smooth = [x for x in inputs if x.dtype.is_floating] if y.dtype.is_floating else []
-        found = iter(tf.gradients(y, smooth, R, unconnected_gradients="zero") if smooth else ())
-        return [next(found) if any(x is one for one in smooth) else tf.zeros(tf.shape(x), R.dtype) for x in inputs]
+
+        def smooth(xs: list[tf.Tensor]) -> tf.Tensor:
+            given = iter(xs)
+            y = part.forward([next(given) if x.dtype.is_floating else x for x in inputs], None)
+            return y if y.dtype.is_floating else tf.zeros(tf.shape(y), R.dtype)
+
+        floating = [x for x in inputs if x.dtype.is_floating]
+        found = iter(derivatives(smooth, floating, R) if floating else ())
+        return [next(found) if x.dtype.is_floating else tf.zeros(tf.shape(x), R.dtype) for x in inputs]
 
 
 @dataclass(frozen=True)

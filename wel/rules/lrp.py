@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from wel.rules.base import SAFE, LinearRule, Rule, Site, kept_from_zero, per_image
+from wel.rules.derivatives import derivatives
 from wel.rules.parts import Weights
 
 CLIP = (0.0, 1000.0)
@@ -173,7 +174,7 @@ class Gated(Rule):
             inputs = [tf.ones_like(x) for x in inputs]
         else:
             flat /= kept_from_zero(part.forward(inputs, None))
-        back = tf.gradients(part.forward(inputs, None), inputs, flat)
+        back = derivatives(lambda xs: part.forward(xs, None), inputs, flat)
         return [tf.reshape(s * x * r, [-1, rows, *x.shape[1:]]) for s, x, r in zip(self.shares, inputs, back)]
 
 

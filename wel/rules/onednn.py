@@ -7,7 +7,7 @@ summation decides no mask, and oneDNN's kernel takes half to two thirds of the t
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Sequence
+from typing import Callable, Sequence
 
 import tensorflow as tf
 from tensorflow.core.framework.attr_value_pb2 import AttrValue
@@ -20,8 +20,21 @@ def conv2d_transpose(R: tf.Tensor, kernel: tf.Tensor, shape: tf.Tensor, strides:
     """As `tf.nn.conv2d_transpose` for channels last: R (rows, *) through a kernel (h, w, in, out) to an input of `shape`."""
     if not (_is_there() and R.dtype == tf.float32):
         return tf.nn.conv2d_transpose(R, kernel, shape, strides, padding)
+    inputs = [tf.convert_to_tensor(tensor) for tensor in (tf.cast(shape, tf.int32), kernel, R)]
+    return (_alone if tf.executing_eagerly() else _added)(tuple(strides), padding)(*inputs)
+
+
+@lru_cache(maxsize=None)
+def _alone(strides: tuple[int, ...], padding: str) -> Callable:
+    """The operation as a function of its own: called eagerly it cannot be told which kernel to take."""
+    specs = tf.TensorSpec([4], tf.int32), tf.TensorSpec([None] * 4), tf.TensorSpec([None] * 4)
+    return tf.function(_added(strides, padding), specs, autograph=False).get_concrete_function()
+
+
+def _added(strides: tuple[int, ...], padding: str) -> Callable:
+    """Function (shape, kernel, R) -> what the operation gives, added to the graph that is being built."""
     attributes = {
-        "T": AttrValue(type=R.dtype.as_datatype_enum),
+        "T": AttrValue(type=tf.float32.as_datatype_enum),
         "strides": _integers([1, *strides, 1]),
         "dilations": _integers([1, 1, 1, 1]),
         "padding": AttrValue(s=padding.encode()),
@@ -30,9 +43,12 @@ def conv2d_transpose(R: tf.Tensor, kernel: tf.Tensor, shape: tf.Tensor, strides:
         "use_cudnn_on_gpu": AttrValue(b=True),
         "_kernel": AttrValue(s=LABEL.encode()),
     }
-    graph = tf.compat.v1.get_default_graph()
-    inputs = [tf.convert_to_tensor(tensor) for tensor in (tf.cast(shape, tf.int32), kernel, R)]
-    return graph.create_op(OPERATION, inputs, [R.dtype], attrs=attributes, name="conv2d_transpose").outputs[0]
+
+    def add(*inputs):
+        graph = tf.compat.v1.get_default_graph()
+        return graph.create_op(OPERATION, list(inputs), [tf.float32], attrs=attributes, name="conv2d_transpose").outputs[0]
+
+    return add
 
 
 @lru_cache(maxsize=None)

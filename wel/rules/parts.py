@@ -26,6 +26,7 @@ from wel.networks.kinds import (
     never_negative,
 )
 from wel.rules import rescaling
+from wel.rules.derivatives import derivatives
 from wel.rules.linear_kinds import LINEAR_KINDS, LinearKind, one_kernel, over_axis
 
 LINEAR, ACTIVATION, OTHER = "linear", "activation", "other"
@@ -213,7 +214,7 @@ class Part:
     def derivative(self, function: Callable, R: tf.Tensor) -> list[tf.Tensor]:
         """The transposed of a linear function of the inputs, for R (rows, *shape)."""
         zeros = [tf.zeros([tf.shape(R)[0], *shape], R.dtype) for shape in self.input_shapes]
-        return tf.gradients(function(zeros), zeros, R, unconnected_gradients="zero")
+        return derivatives(function, zeros, R)
 
 
 def parts_of(graph: Graph) -> dict[str, tuple[Part, ...]]:

@@ -10,8 +10,10 @@ import pandas as pd
 import tensorflow as tf
 
 from wel.backends import find_backend
-from wel.backends.native.backend import Compiled, full_precision, tensors_for
+from wel.backends.native.adaptive import Compiled
+from wel.backends.native.backend import full_precision, tensors_for
 from wel.backends.native.sweep import Sweep
+from wel.backends.request import Injection
 from wel.methods.composites import described, flow_of, rules_for
 from wel.methods.registry import check_semantics, find_method
 from wel.networks.graph import Graph
@@ -96,6 +98,14 @@ class _Recorded(Rule):
         return handed
 
 
+@dataclass(frozen=True)
+class _Sums:
+    """Measures the sum of relevance."""
+
+    def read(self, name, relevance):
+        return _sum(relevance)
+
+
 class _Watched:
     """A method's sweep from the output to the input of a network, with its rules recorded.
 
@@ -109,22 +119,23 @@ class _Watched:
         self._reference = options.get("reference")
         flow, bottlenecks = flow_of(graph, method, semantics)
         recorded = {name: tuple((part, _Recorded(rule, flow, self._notes)) for part, rule in pairs) for name, pairs in self.rules.items()}
-        ends = frozenset([graph.output]), 1, frozenset([graph.input])
-        self._sweep = Sweep(graph, recorded, *ends, lambda name, relevance: _sum(relevance), flow, bottlenecks)
+        injection = Injection(graph.output, 1, frozenset([graph.input]), _Sums())
+        self._sweep = Sweep(graph, recorded, (injection,), flow, bottlenecks)
         self._tensors = tensors_for(self._sweep, options)
         self._compiled = Compiled(self, DTYPE)
 
-    def __call__(self, *arguments) -> tuple[dict, dict]:
-        return self._sweep(*arguments), dict(self._notes)
+    def __call__(self, *arguments) -> tuple[tf.Tensor, dict]:
+        (arrived,) = self._sweep(*arguments).values()
+        return arrived, dict(self._notes)
 
     def sums(self, images: np.ndarray, heads: np.ndarray) -> dict[str, np.ndarray]:
         """Node -> (n, 2): the sum of relevance that arrives at its output, and of what it hands down (NaN for the input)."""
         graph = self._sweep.graph
         reference = np.zeros_like(images[:1]) if self._reference is None else self._reference[None]
-        given = tf.nest.map_structure(tf.convert_to_tensor, (images, {graph.output: heads[:, None]}, reference))
+        given = tf.nest.map_structure(tf.convert_to_tensor, (images, [heads[:, None]], reference))
         with full_precision():
             arrived, notes = self._compiled(*given, *self._tensors)
-        found = {graph.input: (arrived[graph.input], np.full(len(images), np.nan))}
+        found = {graph.input: (arrived, np.full(len(images), np.nan))}
         for name, pairs in self.rules.items():
             first, last = pairs[0][0], pairs[-1][0]
             found[name] = notes[last.name][0], notes[first.name][1]

@@ -123,9 +123,10 @@ class VectorStudy(Study):
 
     def _computed(self, cell: Cell, kept: Mapping[str, Arrays], measure: Measure, keep: Callable[[Any], Arrays]) -> Iterator[Piece]:
         done = {int(image) for piece in kept.values() for image in piece["done"]}
-        for batch in self._batches(cell, [image for image in range(len(self.images)) if image not in done]):
+        left = [image for image in range(len(self.images)) if image not in done]
+        for batch in self._batches(cell, left):
             vectors = {start: self.vectors(start, batch) for start in self.starts}
-            found = self.opened(cell).measure(self.requests[cell], self.images[batch], vectors, None, measure)
+            found = self.opened(cell).measure(self.requests[cell], self.images[batch], vectors, None, measure, len(left) - left.index(batch[0]))
             arrays = {f"{self._place(*place)}/{name}": array for place, value in found.items() for name, array in keep(value).items()}
             yield Piece(f"{batch[0]:06d}", {"done": np.array(batch), **arrays})
 

@@ -1,23 +1,26 @@
-"""wel's own engine as a backend: compiled sweeps (`wel.backends.native.sweep`) in the caller's process."""
+"""wel's own engine as a backend: sweeps (`wel.backends.native.sweep`) in the caller's process."""
 
 from __future__ import annotations
 
 import weakref
 from contextlib import contextmanager
-from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 
+from wel.backends.native.adaptive import Adaptive, may_be_eager
 from wel.backends.native.fast import accelerated
 from wel.backends.native.memory import images_within
-from wel.backends.native.sweep import Sweep
-from wel.backends.request import Measure, Precision, Request, Whole
+from wel.backends.native.sweep import Sweep, Tensors
+from wel.backends.request import Injection, Measure, Precision, Request, Whole
 from wel.methods.composites import Between, check_rules, flow_of, registrations, rules_for, scalars
 from wel.methods.registry import METHODS, Method
 from wel.networks.graph import Graph
 from wel.networks.kernels import kernel_layers
 from wel.networks.network import Network
+from wel.rules.base import Rule
+from wel.rules.parts import Part
 from wel.system.devices import tf32_allowed
 
 
@@ -31,7 +34,7 @@ class NativeBackend:
     name = "native"
 
     def __init__(self):
-        self._compiled: weakref.WeakKeyDictionary[Network, dict] = weakref.WeakKeyDictionary()
+        self._made: weakref.WeakKeyDictionary[Network, dict] = weakref.WeakKeyDictionary()
         self._registrations = registrations()
 
     def check(self, method: Method, semantics: str, graph: Graph, between: Between | None = None) -> None:
@@ -49,112 +52,107 @@ class NativeBackend:
         if self._registrations != registrations():
             self.close()
             self._registrations = registrations()
-        # sweeps hold on to the layers that they were compiled for
-        compiled = self._compiled.setdefault(net, {}) if graph is net.graph else {}
-        return NativeNetwork(graph, precision, compiled)
+        # sweeps hold on to the layers that they were made for
+        return NativeNetwork(graph, precision, self._made.setdefault(net, {}) if graph is net.graph else {})
 
     def close(self) -> None:
-        """Forgets all compiled sweeps."""
-        self._compiled.clear()
+        """Forgets all sweeps."""
+        self._made.clear()
 
 
 class NativeNetwork:
-    """A network's graph and weights, as they were when it was opened, and the sweeps compiled for it."""
+    """A network's graph and weights, as they were when it was opened, and the sweeps made for it."""
 
-    def __init__(self, graph: Graph, precision: Precision, compiled: dict):
+    def __init__(self, graph: Graph, precision: Precision, made: dict):
         self._graph = graph
         self._dtype, self._memory = precision
-        self._compiled = compiled
-        self._parameters: tuple[tuple, tuple[dict, dict]] | None = None
+        self._made = made
+        self._tensors: tuple[tuple, tuple] | None = None
 
     def measure(
-        self, request: Request, images: np.ndarray, vectors: Mapping[str, np.ndarray], at: Iterable[str] | None, measure: Measure
+        self,
+        request: Request,
+        images: np.ndarray,
+        vectors: Mapping[str, np.ndarray],
+        at: Iterable[str] | None,
+        measure: Measure,
+        left: int | None = None,
     ) -> dict[tuple[str, str], Any]:
-        """As `wel.backends.request.Opened.measure`, in one sweep for all start layers that have the same number of vectors."""
-        found = {}
-        for chosen in _by_count(vectors):
-            names = self._below(chosen) if at is None else tuple(sorted(set(at)))
-            sweep, read = self._run(request, images, chosen, names, measure)
-            for name, kept in read.items():
-                starts = sweep.starts_above(name)
-                found.update({(start, name): value for start, value in zip(starts, measure.of_starts(kept, len(starts)))})
+        """As `wel.backends.request.Opened.measure`, in one sweep for all start layers."""
+        read = {start: frozenset(self._graph.below(start) if at is None else at) for start in vectors}
+        injections = [Injection(start, array.shape[1], read[start], measure) for start, array in vectors.items()]
+        found = self.inject(request, images, injections, list(vectors.values()), left)
+        return {(start, name): value for start, several in zip(vectors, found) for name, value in several.items()}
+
+    def inject(
+        self,
+        request: Request,
+        images: np.ndarray,
+        injections: Sequence[Injection],
+        vectors: Sequence[np.ndarray],
+        left: int | None = None,
+        random: Graph | None = None,
+    ) -> list[dict[str, Any]]:
+        """Several injections in one sweep.
+
+        Args:
+            request, images, left: as for `measure`.
+            injections: what is injected and read.
+            vectors: of each injection, (n, V, *shape of its start layer).
+            random: the network with the random layers of injections that have some.
+
+        Returns:
+            For each injection node -> what its measure makes of the relevance there.
+        """
+        order = sorted(range(len(injections)), key=lambda k: self._graph.index(injections[k].random_from or injections[k].start), reverse=True)
+        run = self._run(request, tuple(injections[k] for k in order), random)
+        reference = request.options.get("reference", np.zeros_like(images[0]))
+        arguments = self._tensor(images), [self._tensor(vectors[k]) for k in order], self._tensor(reference[None])
+        with full_precision():
+            kept = run(left or len(images), *arguments, *self._parameters(request, run.sweep))
+        found: list[dict[str, Any]] = [{} for _ in injections]
+        for (name, numbers), several in kept.items():
+            for number, value in zip(numbers, injections[order[numbers[0]]].measure.of_starts(several, len(numbers))):
+                found[order[number]][name] = value
         return found
 
     def output(self, images: np.ndarray) -> np.ndarray:
         """What the engine's own forward pass gives at the output, (n, *output shape)."""
         request = Request(METHODS["gradient"], "paper")
-        output = self._graph.output
-        sweep, _ = self._sweep(request, {output: 1}, (self._graph.input,), Whole())
-        weights, _ = self._made(request, sweep)
-        reference = np.zeros_like(images[:1])
-        forward = tf.function(lambda batch: sweep.output(batch, self._tensor(reference), weights), autograph=False)
+        sweep = self._run(request, (Injection(self._graph.output, 1, frozenset([self._graph.input]), Whole()),), None).sweep
+        tensors, _ = self._parameters(request, sweep)
+        reference = self._tensor(np.zeros_like(images[:1]))
         with full_precision():
-            return np.concatenate([forward(self._tensor(images[i : i + 1])).numpy() for i in range(len(images))])
-
-    def _below(self, starts: Iterable[str]) -> tuple[str, ...]:
-        return tuple(sorted({name for start in starts for name in self._graph.below(start)}))
+            return np.concatenate([sweep.output(self._tensor(images[i : i + 1]), reference, tensors).numpy() for i in range(len(images))])
 
     def images_at_once(self, rows: int) -> int:
         """How many images with that many vectors each go into one batch."""
         return images_within(self._memory, self._graph, rows, self._dtype)
 
-    def _run(
-        self, request: Request, images, vectors: Mapping[str, np.ndarray], at: tuple[str, ...], measure: Measure
-    ) -> tuple[Sweep, dict]:
-        sweep, compiled = self._sweep(request, {start: array.shape[1] for start, array in vectors.items()}, at, measure)
-        weights, parameters = self._made(request, sweep)
-        reference = request.options.get("reference", np.zeros_like(images[0]))
-        cast = {start: self._tensor(array) for start, array in vectors.items()}
-        with full_precision():
-            return sweep, compiled(self._tensor(images), cast, self._tensor(reference[None]), weights, parameters)
-
     def _tensor(self, array: np.ndarray) -> tf.Tensor:
         return tf.convert_to_tensor(array, self._dtype)
 
-    def _sweep(self, request: Request, rows: Mapping[str, int], at: tuple[str, ...], measure: Measure) -> tuple[Sweep, Callable]:
-        key = (request.method.name, request.semantics, scalars(request.options), tuple(sorted(rows.items())), at, measure)
-        if key not in self._compiled:
-            self._compiled[key] = self._compile(request, rows, at, measure)
-        return self._compiled[key]
+    def _run(self, request: Request, injections: tuple[Injection, ...], random: Graph | None) -> Adaptive:
+        key = request.method.name, request.semantics, scalars(request.options), injections, random
+        if key not in self._made:
+            self._made[key] = self._adaptive(request, injections, random)
+        return self._made[key]
 
-    def _compile(self, request: Request, rows: Mapping[str, int], at: tuple[str, ...], measure: Measure) -> tuple[Sweep, Callable]:
-        (count,) = set(rows.values())
-        sweep = Sweep(
-            self._graph,
-            accelerated(rules_for(self._graph, request.method.name, request.semantics, request.options, (rows, at))),
-            frozenset(rows),
-            count,
-            frozenset(at),
-            measure.read,
-            *flow_of(self._graph, request.method.name, request.semantics),
-        )
-        return sweep, Compiled(sweep, self._dtype)
+    def _adaptive(self, request: Request, injections: tuple[Injection, ...], random: Graph | None) -> Adaptive:
+        between = {one.start for one in injections}, {name for one in injections for name in one.at}
+        asked = request.method.name, request.semantics, request.options
+        rules = [rules_for(graph, *asked, between) for graph in (self._graph, random) if graph is not None]
+        fast = [accelerated(several) for several in rules]
+        sweep = Sweep(self._graph, fast[0], injections, *flow_of(self._graph, *asked[:2]), *fast[1:])
+        return Adaptive(sweep, self._dtype, all(map(may_be_eager, rules)))
 
-    def _made(self, request: Request, sweep: Sweep) -> tuple[dict, dict]:
-        """The weights of the parts, and what the rules make of them; those of the last request are kept."""
-        made_for, tensors = self._parameters or ((None, None), None)
+    def _parameters(self, request: Request, sweep: Sweep) -> tuple:
+        """A sweep's tensors; those of the last request are kept."""
+        made_for, tensors = self._tensors or ((None, None), None)
         if made_for[0] is not sweep or made_for[1] is not request.options.get("patterns"):
             tensors = tensors_for(sweep, request.options)
-            self._parameters = (sweep, request.options.get("patterns")), tensors
+            self._tensors = (sweep, request.options.get("patterns")), tensors
         return tensors  # pyright: ignore[reportReturnType]
-
-
-class Compiled:
-    """A sweep, or what takes the arguments of one, as a TensorFlow function, traced when it is first called, for any number of images."""
-
-    def __init__(self, sweep: Callable, dtype: str):
-        self._sweep, self._dtype = sweep, dtype
-        self._function = None
-
-    def __call__(self, *arguments):
-        if self._function is None:
-            self._function = tf.function(self._sweep.__call__, autograph=False).get_concrete_function(*self._specs(*arguments))
-        return self._function(*arguments)
-
-    def _specs(self, images, vectors, reference, weights, parameters):
-        flexible = tf.nest.map_structure(lambda tensor: tf.TensorSpec([None, *tensor.shape[1:]], self._dtype), (images, vectors, reference))
-        fixed = tf.nest.map_structure(lambda leaf: leaf if leaf is None else tf.TensorSpec.from_tensor(leaf), (weights, parameters))
-        return (*flexible, *fixed)
 
 
 def _check_finite(graph: Graph) -> None:
@@ -164,11 +162,16 @@ def _check_finite(graph: Graph) -> None:
             node.weights()  # raises, with the layer's name
 
 
-def tensors_for(sweep: Sweep, options: Mapping[str, Any]) -> tuple[dict, dict]:
-    """The weights of the parts as they are now, and what the rules make of them: a sweep's last two arguments."""
+def tensors_for(sweep: Sweep, options: Mapping[str, Any]) -> tuple[Tensors, Tensors | None]:
+    """A sweep's last two arguments, of the weights as they are now."""
     patterns = _by_part(sweep, options.get("patterns", ()))
-    weights = {part.name: part.weights() for part in sweep.computed}
-    return weights, {part.name: rule.parameters(part, patterns.get(part.name)) for part, rule in sweep.passed}
+    random = sweep.random_passed
+    return _made_of(sweep.computed, sweep.passed, patterns), _made_of([part for part, _ in random], random, patterns) if random else None
+
+
+def _made_of(computed: Sequence[Part], passed: Sequence[tuple[Part, Rule]], patterns: Mapping[str, tf.Tensor]) -> Tensors:
+    weights = {part.name: part.weights() for part in computed}
+    return weights, {part.name: rule.parameters(part, patterns.get(part.name)) for part, rule in passed}
 
 
 def _by_part(sweep: Sweep, patterns: Sequence[np.ndarray]) -> dict[str, tf.Tensor]:
@@ -178,12 +181,6 @@ def _by_part(sweep: Sweep, patterns: Sequence[np.ndarray]) -> dict[str, tf.Tenso
 
 def _dtype_of(sweep: Sweep) -> str:
     return sweep.graph.nodes[0].layer.compute_dtype
-
-
-def _by_count(vectors: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
-    """The start layers that have the same number of vectors, together: one sweep each."""
-    counts = {array.shape[1] for array in vectors.values()}
-    return [{start: array for start, array in vectors.items() if array.shape[1] == count} for count in counts]
 
 
 @contextmanager

@@ -1,188 +1,254 @@
-"""The native engine: one forward pass, then the vectors of all start layers down through the layer graph in one sweep.
+"""The native engine: one forward pass, then all vectors down through the layer graph in one sweep.
 
-Relevance is (n, rows, *shape): for every image the vectors of all start layers so far, the same number of each. A start layer joins
-the batch when the sweep comes to it.
+Relevance is (n, rows, *shape): for every image the vectors of all injections so far. A start layer's join the batch when the sweep comes to
+it. What is injected above random layers comes down through these first, on a forward pass of their own that begins at the values of the
+trained layers below; where these begin it joins the batch too.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Callable, Mapping, NamedTuple, Sequence
+from itertools import accumulate
+from typing import Any, Collection, Mapping, NamedTuple, Sequence
 
 import tensorflow as tf
 
+from wel.backends.request import Injection
 from wel.networks.graph import Graph
-from wel.rules.base import Relevance, Rule, Site
+from wel.rules.base import Relevance, Rule, Site, per_image
 from wel.rules.deeplift import on_tensors
 from wel.rules.parts import Part, Weights
 from wel.rules.pattern import divided_by_largest
 
 Rules = Mapping[str, Sequence[tuple[Part, Rule]]]
+# weights of the parts that are computed, and what the rules of those that are passed make of theirs, by the names of the parts
+Tensors = tuple[Mapping[str, Weights | None], Mapping[str, Any]]
 
 
 class Arrived(NamedTuple):
-    """What has come down to a node: start layers, and the rows of each, in that order."""
+    """What has come down to a node: injections by number, and the rows of each, in that order."""
 
-    starts: tuple[str, ...]
+    injections: tuple[int, ...]
     rows: Any
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a pass through a network does; calling it adds its operations to a TensorFlow graph.
+    """What a pass through a network does; calling it computes, or adds its operations to the TensorFlow graph that is being built.
 
     Attributes:
         graph: the network's.
         rules: the parts and rules of every node but the input.
-        starts: start layers.
-        vectors: how many each of them has.
-        at: nodes at which relevance is read, where a start layer lies above them.
-        read: (node, relevance (n, starts, vectors, *shape)) -> any structure of tensors; what is kept of the relevance there.
+        injections: what is injected and read, from the output down.
         flow: what goes through the network.
         bottlenecks: nodes at which every row from above is divided by its largest absolute value.
+        random: as `rules`, of the network with random layers; of use to injections that have some below them.
     """
 
     graph: Graph
     rules: Rules
-    starts: frozenset[str]
-    vectors: int
-    at: frozenset[str]
-    read: Callable
+    injections: tuple[Injection, ...]
     flow: Relevance = Relevance()
     bottlenecks: frozenset[str] = frozenset()
+    random: Rules | None = None
 
     def __call__(
-        self,
-        images: tf.Tensor,
-        vectors: Mapping[str, tf.Tensor],
-        reference: tf.Tensor,
-        weights: Mapping[str, Weights],
-        parameters: Mapping[str, Any],
-    ) -> dict[str, Any]:
+        self, images: tf.Tensor, vectors: Sequence[tf.Tensor], reference: tf.Tensor, tensors: Tensors, random: Tensors | None = None
+    ) -> dict[tuple[str, tuple[int, ...]], Any]:
         """Runs the sweep.
 
         Args:
             images: (n, *input shape).
-            vectors: start layer -> (n, V, *its shape).
+            vectors: of each injection, (n, V, *shape of its start layer).
             reference: (1 or n, *input shape); of use to DeepLIFT only.
-            weights: part of `computed` -> its weights.
-            parameters: part of `passed` -> what its rule's `parameters` gave.
+            tensors: of the parts `computed` and `passed`.
+            random: the same of the random layers.
 
         Returns:
-            node of `at` -> what `read` keeps there, of the start layers `starts_above(node)` in that order.
+            (node, injections that are read there together) -> what their measure keeps.
         """
-        values, ends = self._forward(images, reference, weights)
-        kept: dict[str, Any] = {}
-        arrivals: dict[str, list[Arrived]] = {name: [] for name in self.graph.names}
-        done: dict[tuple, tuple[Any, Any]] = {}
-        for name in reversed(self._on_the_way):
-            here = self._combined(name, arrivals.pop(name))
-            if here.starts and name in self.at:
-                kept[name], rows = self._read(name, values[name], here.rows, done)
-                here = here._replace(rows=rows)
-            if name in self.starts:
-                here = self._joined(here, name, vectors[name])
-            if here.starts and self._leads_on(name):
-                self._pass_on(name, here, ends, parameters, arrivals)
-        return kept
+        values = {self.graph.input: self.flow.enter(images, reference)}
+        down = _Descent(self, vectors)
+        ends = self._forward(self.graph.names[1:], self.rules, tensors[0], values)
+        for stage in self._stages:
+            names, own = self._from(stage), dict(values)
+            down.run(names, stage, self.random, own, self._forward(names, self.random, random[0], own), random[1])
+            del own
+        down.run(self.graph.names, None, self.rules, values, ends, tensors[1])
+        return down.kept
 
-    def output(self, images: tf.Tensor, reference: tf.Tensor, weights: Mapping[str, Weights]) -> tf.Tensor:
+    def output(self, images: tf.Tensor, reference: tf.Tensor, tensors: Tensors) -> tf.Tensor:
         """The forward pass alone: the value of the topmost start layer, (n, *its shape)."""
-        values, _ = self._forward(images, reference, weights)
-        return values[self._ordered[0]]
-
-    def starts_above(self, name: str) -> tuple[str, ...]:
-        """The start layers whose relevance arrives at a node, from the output down."""
-        return tuple(start for start in self._ordered if name in self._below[start])
+        values = {self.graph.input: self.flow.enter(images, reference)}
+        self._forward(self.graph.names[1:], self.rules, tensors[0], values)
+        return values[self.injections[0].start]
 
     @cached_property
     def computed(self) -> list[Part]:
         """The parts whose output is needed."""
-        return [part for name, several in self.rules.items() if name in self._reached for part, _ in several]
+        return [part for name, several in self.rules.items() if name in self.reached for part, _ in several]
 
     @cached_property
     def passed(self) -> list[tuple[Part, Rule]]:
         """The parts that relevance passes, with their rules."""
-        return [pair for name in self._on_the_way if self._leads_on(name) for pair in self.rules[name]]
+        return [pair for name in self.on_the_way if self.leads_on(name) for pair in self.rules[name]]
 
-    def _leads_on(self, name: str) -> bool:
+    @cached_property
+    def random_passed(self) -> list[tuple[Part, Rule]]:
+        """The parts with random weights, all of which are computed and passed, with their rules."""
+        names = self._from(self._stages[-1]) if self._stages else ()
+        return [pair for name in names for pair in self.random[name]]
+
+    @cached_property
+    def rows(self) -> int:
+        """How many vectors an image has."""
+        return sum(injection.vectors for injection in self.injections)
+
+    def leads_on(self, name: str) -> bool:
         """Whether relevance goes on from a node."""
-        return not set(self._on_the_way).isdisjoint(self.graph[name].inputs)
+        return not self.on_the_way.isdisjoint(self.graph[name].inputs)
 
     @cached_property
-    def _ordered(self) -> list[str]:
-        return sorted(self.starts, key=self.graph.index, reverse=True)
+    def _stages(self) -> list[str]:
+        """Where random layers begin, from the output down."""
+        found = {injection.random_from for injection in self.injections} - {None}
+        return sorted(found, key=self.graph.index, reverse=True)
+
+    def _from(self, stage: str) -> list[str]:
+        return self.graph.names[self.graph.index(stage) :]
 
     @cached_property
-    def _below(self) -> dict[str, frozenset[str]]:
-        return {start: frozenset(self.graph.below(start)) for start in self._ordered}
+    def reached(self) -> frozenset[str]:
+        """The nodes that relevance can come to, and start layers."""
+        starts = {injection.start for injection in self.injections}
+        return frozenset(starts.union(*map(self.graph.below, starts)))
 
     @cached_property
-    def _reached(self) -> frozenset[str]:
-        return self.starts.union(*self._below.values())
-
-    @cached_property
-    def _on_the_way(self) -> list[str]:
-        """The nodes that relevance comes to on its way to those where it is read, in execution order."""
-        leading = set(self.at)
+    def on_the_way(self) -> frozenset[str]:
+        """The nodes that relevance comes to on its way to those where it is read."""
+        leading = {name for injection in self.injections for name in injection.at}
         for node in self.graph.nodes:
             if leading.intersection(node.inputs):
                 leading.add(node.name)
-        return [name for name in self.graph.names if name in self._reached & leading]
+        return self.reached & leading
 
-    def _forward(self, images, reference, weights) -> tuple[dict[str, Any], dict[str, tuple[list, Any]]]:
-        """The value of every node, and the inputs and the output of every part."""
-        values, ends = {self.graph.input: self.flow.enter(images, reference)}, {}
-        for node in self.graph.nodes[1:]:
-            if node.name in self._reached:
-                inputs = [values[source] for source in node.inputs]
-                for part, rule in self.rules[node.name]:
+    def _forward(self, names: Collection[str], rules: Rules, weights: Mapping, values: dict[str, Any]) -> dict[str, tuple[list, Any]]:
+        """Adds the values of some nodes to those that are there; the inputs and the output of each of their parts."""
+        ends = {}
+        for name in names:
+            if name in self.reached:
+                inputs = [values[source] for source in self.graph[name].inputs]
+                for part, rule in rules[name]:
                     ends[part.name] = inputs, rule.forward(part, weights[part.name], inputs)
                     inputs = [ends[part.name][1]]
-                (values[node.name],) = inputs
-        return values, ends
+                (values[name],) = inputs
+        return ends
+
+
+class _Descent:
+    """The way down of one call of a sweep.
+
+    Attributes:
+        kept: as the sweep returns it.
+    """
+
+    def __init__(self, sweep: Sweep, vectors: Sequence[tf.Tensor]):
+        self._sweep, self._graph, self._vectors = sweep, sweep.graph, vectors
+        self._arrivals: dict[str, list[Arrived]] = {name: [] for name in sweep.graph.names}
+        self._done: dict[tuple, tuple[list, Any]] = {}
+        self.kept: dict[tuple[str, tuple[int, ...]], Any] = {}
+
+    def run(self, names: Sequence[str], stage: str | None, rules: Rules, values: dict, ends: dict, parameters: Mapping[str, Any]) -> None:
+        """Through nodes, the last one first; what they hand to other nodes waits there.
+
+        Args:
+            names: of the nodes, in execution order.
+            stage: where the random layers begin that they are, None for trained ones.
+            rules, parameters: of the nodes.
+            values, ends: of the nodes; what is needed no more is taken out, so that its memory is free.
+        """
+        for name in filter(self._sweep.on_the_way.__contains__, reversed(names)):
+            here = self._combined(name, self._arrivals[name])
+            self._arrivals[name] = []
+            here = self._joined(self._read(name, values[name], here), name, stage, values.pop(name))
+            if here.injections and self._sweep.leads_on(name):
+                self._pass_on(name, rules[name], here, ends, parameters)
+            self._forget()
 
     def _combined(self, name: str, arrivals: Sequence[Arrived]) -> Arrived:
-        """The sum of what has come down from several nodes, each for start layers of its own."""
-        starts = self.starts_above(name) if arrivals else ()
-        if all(one.starts == starts for one in arrivals):
-            rows = on_tensors(_sum, [one.rows for one in arrivals]) if arrivals else None
+        """The sum of what has come down from several nodes, each for injections of its own."""
+        numbers = tuple(sorted({number for one in arrivals for number in one.injections}))
+        if not numbers:
+            return Arrived((), None)
+        if all(one.injections == numbers for one in arrivals):
+            rows = on_tensors(_sum, [one.rows for one in arrivals])
         else:
-            parts = [on_tensors(_sum, [self._of(one, start) for one in arrivals if start in one.starts]) for start in starts]
+            parts = [on_tensors(_sum, [self._of(one, (n,)) for one in arrivals if n in one.injections]) for n in numbers]
             rows = on_tensors(_joined_rows, parts)
-        if rows is not None and name in self.bottlenecks:
-            rows = divided_by_largest(rows)
-        return Arrived(starts, rows)
+        return Arrived(numbers, divided_by_largest(rows) if name in self._sweep.bottlenecks else rows)
 
-    def _of(self, arrived: Arrived, start: str) -> Any:
-        first = arrived.starts.index(start) * self.vectors
-        return on_tensors(lambda tensors: tensors[0][:, first : first + self.vectors], [arrived.rows])
+    def _of(self, arrived: Arrived, numbers: Sequence[int]) -> Any:
+        """The rows of some injections."""
+        if arrived.injections == tuple(numbers):
+            return arrived.rows
+        counts = [self._sweep.injections[number].vectors for number in arrived.injections]
+        ends = dict(zip(arrived.injections, accumulate(counts)))
+        spans = [(ends[number] - self._sweep.injections[number].vectors, ends[number]) for number in numbers]
+        return on_tensors(lambda tensors: _joined_rows([tensors[0][:, first:last] for first, last in spans]), [arrived.rows])
 
-    def _joined(self, here: Arrived, start: str, vectors: tf.Tensor) -> Arrived:
-        """What has come down, and the vectors that are injected here."""
-        injected = self.flow.inject(vectors)
-        rows = on_tensors(_joined_rows, [here.rows, injected]) if here.starts else injected
-        return Arrived((*here.starts, start), rows)
+    def _joined(self, here: Arrived, name: str, stage: str | None, value: Any) -> Arrived:
+        """What has come down, and what is injected here."""
+        for number, injection in enumerate(self._sweep.injections):
+            if (injection.start, injection.random_from) == (name, stage):
+                vectors = self._vectors[number]
+                injected = self._sweep.flow.inject(vectors * per_image(value) if injection.times_value else vectors)
+                rows = on_tensors(_joined_rows, [here.rows, injected]) if here.injections else injected
+                here = Arrived((*here.injections, number), rows)
+        return here
 
-    def _pass_on(self, name: str, here: Arrived, ends, parameters, arrivals) -> None:
+    def _pass_on(self, name: str, pairs: Sequence[tuple[Part, Rule]], here: Arrived, ends: dict, parameters: Mapping[str, Any]) -> None:
         rows: list = [here.rows]
-        for part, rule in reversed(self.rules[name]):
-            site = Site(part, *ends[part.name], parameters[part.name])
+        for part, rule in reversed(pairs):
+            site = Site(part, *ends.pop(part.name), parameters[part.name])
             rows = rule.apply(site, rule.prepare(site), rows[0])
-        for source, several in zip(self.graph[name].inputs, rows):
-            arrivals[source].append(Arrived(here.starts, several))
+        for source, several in zip(self._graph[name].inputs, rows):
+            self._arrivals[source].append(Arrived(here.injections, several))
 
-    def _read(self, name: str, value: Any, rows: Any, done: dict) -> tuple[Any, Any]:
-        """What `read` keeps of a node, and the rows as they go on; what passes a layer unchanged is not read twice."""
-        shape = self.graph[name].shape
-        if (id(rows), shape) in done:
-            return done[id(rows), shape][0], rows
-        relevance = tf.reshape(self.flow.read(value, rows), [-1, len(self.starts_above(name)), self.vectors, *shape])
-        kept = self.read(name, relevance)
-        rows = _after(kept, rows)
-        done[id(rows), shape] = kept, rows
-        return kept, rows
+    def _read(self, name: str, value: Any, here: Arrived) -> Arrived:
+        """Keeps what is read at a node; what passes a layer unchanged is not read twice."""
+        groups = self._groups(name, here.injections)
+        if not groups:
+            return here
+        shape, rows = self._graph[name].shape, here.rows
+        if (id(rows), shape, groups) in self._done:
+            kept, _ = self._done[id(rows), shape, groups]
+        else:
+            kept = [self._measured(name, value, here, numbers) for numbers in groups]
+            rows = rows if tf.executing_eagerly() else _after(kept, rows)
+            self._done[id(rows), shape, groups] = kept, rows  # which keeps the id from being another's
+        self.kept.update({(name, numbers): one for numbers, one in zip(groups, kept)})
+        return here._replace(rows=rows)
+
+    def _groups(self, name: str, numbers: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+        """The injections that are read at a node, those together that have as many vectors and the same measure."""
+        groups: dict[tuple, list[int]] = {}
+        for number in numbers:
+            injection = self._sweep.injections[number]
+            if name in injection.at:
+                groups.setdefault((injection.vectors, injection.measure), []).append(number)
+        return tuple(map(tuple, groups.values()))
+
+    def _measured(self, name: str, value: Any, here: Arrived, numbers: Sequence[int]) -> Any:
+        first = self._sweep.injections[numbers[0]]
+        relevance = self._sweep.flow.read(value, self._of(here, numbers))
+        shape = [-1, len(numbers), first.vectors, *self._graph[name].shape]
+        return first.measure.read(name, tf.reshape(relevance, shape))
+
+    def _forget(self) -> None:
+        """Lets go of what was read and has been passed on."""
+        waiting = {id(one.rows) for arrived in self._arrivals.values() for one in arrived}
+        self._done = {key: done for key, done in self._done.items() if key[0] in waiting}
 
 
 def _sum(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
@@ -190,7 +256,7 @@ def _sum(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
 
 
 def _joined_rows(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
-    return tf.concat(tensors, axis=1)
+    return tensors[0] if len(tensors) == 1 else tf.concat(tensors, axis=1)
 
 
 def _after(kept: Any, rows: Any) -> Any:

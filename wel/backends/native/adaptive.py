@@ -1,0 +1,79 @@
+"""When a sweep is compiled: once the work that is left is worth the trace, by counts alone, so at the same image on every machine."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from wel.backends.native.sweep import Rules, Sweep
+
+# what tracing and optimising one part costs, in numbers that pass through it eagerly, and in eager calls: what these lose to compiled ones
+VALUES_PER_PART = 6e6
+CALLS_PER_TRACE = 25
+
+
+class Adaptive:
+    """A sweep as a function of any number of images: eager at first, a TensorFlow graph from where that pays.
+
+    Attributes:
+        sweep: whose function it is.
+    """
+
+    def __init__(self, sweep: Sweep, dtype: str, eager: bool):
+        self.sweep = sweep
+        self._eager = eager
+        self._compiled = Compiled(sweep, dtype)
+        self._spent = 0.0
+
+    def __call__(self, left: int, images: tf.Tensor, *arguments):
+        """Runs the sweep; `left` is how many images will come, these among them."""
+        if not self._pays(left, len(images)):
+            self._spent += self._saved(len(images), len(images))
+            return self.sweep(images, *arguments)
+        return self._compiled(images, *arguments)
+
+    def _pays(self, left: int, batch: int) -> bool:
+        """Whether a trace costs less than what it saves in the images that are left, or would have saved in those that are done.
+
+        Who says that few are left, and comes again and again, is not believed for ever.
+        """
+        return not self._eager or self._compiled.traced or max(self._saved(left, batch), self._spent) >= 1
+
+    def _saved(self, images: int, batch: int) -> float:
+        """What compiling saves in so many images, in traces."""
+        sweep = self.sweep
+        values = sum(int(np.prod(sweep.graph[name].shape)) for name in sweep.reached) * (1 + sweep.rows) * images
+        parts = len(sweep.passed) + len(sweep.random_passed)
+        return values / (VALUES_PER_PART * max(parts, 1)) + images / batch / CALLS_PER_TRACE
+
+
+class Compiled:
+    """A sweep, or what takes the arguments of one, as a TensorFlow function, traced when it is first called, for any number of images.
+
+    Attributes:
+        traced: whether it has been.
+    """
+
+    def __init__(self, sweep: Callable, dtype: str):
+        self._sweep, self._dtype = sweep, dtype
+        self._function = None
+
+    @property
+    def traced(self) -> bool:
+        return self._function is not None
+
+    def __call__(self, *arguments):
+        if self._function is None:
+            self._function = tf.function(self._sweep.__call__, autograph=False).get_concrete_function(*self._specs(*arguments))
+        return self._function(*arguments)
+
+    def _specs(self, images, vectors, reference, *tensors):
+        flexible = tf.nest.map_structure(lambda tensor: tf.TensorSpec([None, *tensor.shape[1:]], self._dtype), (images, vectors, reference))
+        return (*flexible, *tf.nest.map_structure(lambda leaf: leaf if leaf is None else tf.TensorSpec.from_tensor(leaf), tensors))
+
+
+def may_be_eager(rules: Rules) -> bool:
+    """Whether all rules are wel's own: one of a user's may have operations that there are in a graph only, such as `tf.gradients`."""
+    return all(type(rule).__module__.startswith("wel.") for pairs in rules.values() for _, rule in pairs)
