@@ -14,16 +14,15 @@ import pandas as pd
 
 from wel.errors import UnsupportedError, invalid
 from wel.methods.registry import choose_map_methods
-from wel.networks.graph import Graph, Node
+from wel.networks.graph import Graph
 from wel.networks.initialization import fresh_weights
-from wel.networks.kinds import DATA_STATISTICS
 from wel.networks.network import Network
 from wel.studies.map_study import Alike, Comparison, Explainer, Found, Kept, MapStudy, SanityResult
 from wel.studies.study import Cell, Settings
+from wel.studies.tops import Tops, Weights, first_calls, is_random
 from wel.system.progress import Steps
 
-# weights of layers, by the node of the first call
-Weights = Mapping[str, Sequence[np.ndarray]]
+STAGES_AT_ONCE = 8  # in one sweep: an interruption loses no more
 
 
 def cascading_randomization(
@@ -71,10 +70,13 @@ def cascading_randomization(
     fresh = Fresh(net, seed)
     fresh_from(net, stages[-1], fresh)  # what cannot be made random is told before any work
     shown = {stage: net.shown(stage) for stage in stages}
+    tops = Tops(net, stages, fresh)
 
     def compute(cell: Cell, missing: Sequence[str]) -> Iterator[tuple[str, Alike]]:
-        chosen = study.classes.index
-        return cascade(net, study.explainer(cell), study.comparison(cell), study.images, chosen, missing, fresh)
+        explain, compare, chosen = study.explainer(cell), study.comparison(cell), study.classes.index
+        together = [stage for stage in missing if study.is_swept(cell) and stage in tops.stages]
+        yield from _swept(study, cell, compare, together, tops)
+        yield from cascade(net, explain, compare, study.images, chosen, [stage for stage in missing if stage not in together], fresh)
 
     def tables(found: Found) -> tuple[pd.DataFrame, pd.DataFrame]:
         rows, of_images = [], []
@@ -86,6 +88,18 @@ def cascading_randomization(
         return pd.DataFrame(rows), pd.concat(of_images, ignore_index=True)
 
     return study.result("cascading", shown, compute, tables, {"stages": list(shown.values())}, Kept(out, context, steps))
+
+
+def _swept(study: MapStudy, cell: Cell, compare: Comparison, stages: Sequence[str], tops: Tops) -> Iterator[tuple[str, Alike]]:
+    """As `cascade`, some stages in each sweep, and the trained network's maps in the first."""
+    (head, times_logit), untouched = study.head(cell, study.classes.index), None
+    for first in range(0, len(stages), STAGES_AT_ONCE):
+        asked = [*([None] if untouched is None else []), *stages[first : first + STAGES_AT_ONCE]]
+        heads = {stage: head[:, None] for stage in asked}
+        maps = tops.maps(study.opened(cell), study.requests[cell], study.images, heads, times_logit)
+        untouched = maps.pop(None)[:, 0] if untouched is None else untouched
+        for stage, several in maps.items():
+            yield stage, compare(several[:, 0], untouched)
 
 
 def cascade(
@@ -123,7 +137,7 @@ def choose_stages(net: Network, layers: Sequence[str] | str | None) -> list[str]
     if layers is None:
         layers = net.architecture.randomized_layers if net.architecture else "all"
     graph = net.graph
-    weighted = list({id(node.layer): node.name for node in graph.nodes if _is_random(node)}.values())
+    weighted = list({id(node.layer): node.name for node in graph.nodes if is_random(node)}.values())
     if not weighted:
         raise invalid("net", net.name, "a network with weights")
     found = weighted if layers == "all" else [net.find(name, "layers") for name in ([layers] if isinstance(layers, str) else layers)]
@@ -146,10 +160,10 @@ class Fresh(Mapping[str, Sequence[np.ndarray]]):
         self._drawn: dict[str, Sequence[np.ndarray]] = {}
 
     def __iter__(self) -> Iterator[str]:
-        return iter(_first_calls(self._graph).values())
+        return iter(first_calls(self._graph).values())
 
     def __len__(self) -> int:
-        return len(_first_calls(self._graph))
+        return len(first_calls(self._graph))
 
     def __getitem__(self, name: str) -> Sequence[np.ndarray]:
         """The weights of a layer.
@@ -169,16 +183,6 @@ def _fresh(graph: Graph, name: str, seed: int) -> Sequence[np.ndarray]:
     except AttributeError as error:
         message = f"Layer '{name}' ({graph[name].kind}) has weights without an initialiser of its own, so that it cannot be randomised."
         raise UnsupportedError(message) from error
-
-
-def _is_random(node: Node) -> bool:
-    """Whether a node's layer has weights that are made random."""
-    return bool(node.variables) and node.kind not in DATA_STATISTICS
-
-
-def _first_calls(graph: Graph) -> dict[int, str]:
-    """id of every layer that is made random -> the node of its first call."""
-    return {id(node.layer): node.name for node in reversed(graph.nodes) if _is_random(node)}
 
 
 @contextmanager
@@ -208,8 +212,8 @@ def fresh_from(net: Network, at: str, fresh: Weights) -> list[tuple[Any, Sequenc
     Raises:
         UnsupportedError: for a layer that cannot be made random.
     """
-    first = _first_calls(net.graph)
-    later = {id(node.layer): node.layer for node in net.graph.nodes[net.graph.index(at) :] if _is_random(node)}
+    first = first_calls(net.graph)
+    later = {id(node.layer): node.layer for node in net.graph.nodes[net.graph.index(at) :] if is_random(node)}
     return [(layer, fresh[first[key]]) for key, layer in later.items()]
 
 

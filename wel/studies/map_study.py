@@ -11,12 +11,13 @@ from typing import Any, Callable, Iterator, Mapping, NamedTuple, Sequence
 import numpy as np
 import pandas as pd
 
+from wel.backends.request import relevance_at
 from wel.errors import invalid
 from wel.measures.cosine import chance_level
 from wel.measures.intervals import summary
 from wel.measures.similarity import is_picture, rank_correlations, similarity, whole_cosines
 from wel.networks.network import Network, classes_told
-from wel.studies.maps import class_vectors, maps_of
+from wel.studies.maps import class_vectors, maps_of, one_hot
 from wel.studies.study import Arrays, Cell, Piece, Settings, Study, run_study
 from wel.system.progress import Steps
 from wel.system.runs import Run
@@ -111,6 +112,23 @@ class MapStudy(Study):
             return maps_of(net, request, images, class_vectors(net, cell.method, images, classes), self.backend, self.seed)
 
         return explain
+
+    def is_swept(self, cell: Cell) -> bool:
+        """Whether several maps of it come down in one sweep: of a method with rules of its own, in the native engine."""
+        return self.backend == "native" and cell.method.csc
+
+    def maps(self, cell: Cell, classes: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The maps of several classes of each image, (n, *input shape) for each, in one sweep where that can be."""
+        if not self.is_swept(cell):
+            return [self.explainer(cell)(self.net, self.images, chosen) for chosen in classes]
+        heads = np.stack([class_vectors(self.net, cell.method, self.images, chosen) for chosen in classes], axis=1)
+        ends = self.net.graph.output, self.net.graph.input
+        found = relevance_at(self.opened(cell), self.requests[cell], self.images, ends[0], heads.astype("float32"), [ends[1]])
+        return list(np.moveaxis(found[ends[1]], 1, 0))
+
+    def head(self, cell: Cell, classes: np.ndarray) -> tuple[np.ndarray, bool]:
+        """What maps of classes begin with at the output, (n, classes), and whether that is multiplied with the logits there."""
+        return one_hot(classes, *self.net.output_shape), cell.method.head == "logit"
 
     def comparison(self, cell: Cell) -> Comparison:
         """How alike maps are: pictures by SSIM as the paper takes it for the method's maps, others by |cos| and rank correlation."""

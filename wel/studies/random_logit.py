@@ -57,10 +57,9 @@ def random_logit(
     others = other_classes(study.classes.index, net.output_shape[0], seed)
 
     def compute(cell: Cell, missing: Sequence[str]) -> Iterator[tuple[str, Alike]]:
-        explain, compare = study.explainer(cell), study.comparison(cell)
+        compare = study.comparison(cell)
         for part in missing:
-            true, other = (explain(net, study.images, chosen) for chosen in (study.classes.index, others))
-            yield part, compare(true, other)
+            yield part, compare(*study.maps(cell, [study.classes.index, others]))
 
     def tables(found: Found) -> tuple[pd.DataFrame, pd.DataFrame]:
         rows, of_images = [], []

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from itertools import chain
 from numbers import Integral
 from pathlib import Path
 from typing import Any, Iterable, Iterator, Mapping, NamedTuple, Sequence
@@ -27,9 +28,10 @@ from wel.errors import WelError, invalid
 from wel.measures.similarity import SSIM_WINDOW, absolute, class_distance, normalised, reduce_channels
 from wel.methods.registry import METHODS, choose_map_methods
 from wel.networks.network import Network
-from wel.studies.cascading import Fresh, Weights, choose_stages, fresh_from, randomized
+from wel.studies.cascading import STAGES_AT_ONCE, Fresh, choose_stages, fresh_from, randomized
 from wel.studies.map_study import MapStudy
 from wel.studies.study import Arrays, Cell, Piece, Settings, run_study
+from wel.studies.tops import Tops, Weights
 from wel.system.files import written_whole
 from wel.system.progress import Steps
 from wel.system.runs import Run
@@ -161,17 +163,38 @@ def _made(study: MapStudy, run: Run, views: Sequence[View], fresh: Weights, step
     """The maps, from what an interrupted run has left and what is still to be done."""
     names = {view.name: f"{number:04d}" for number, view in enumerate(views)}
 
+    tops = Tops(study.net, [view.stage for view in views if view.stage], fresh)
+
     def pieces(cell: Cell, there: Mapping[str, Arrays]) -> Iterator[Piece]:
-        explain = study.explainer(cell)
-        for view in views:
-            if names[view.name] not in there:
-                with randomized(study.net, view.stage, fresh) if view.stage else nullcontext():
-                    maps = explain(study.net, study.images, view.classes)
-                yield Piece(names[view.name], {"maps": reduce_channels(maps, cell.method.reduction)}, (view.name,))
+        missing = [view for view in views if names[view.name] not in there]
+        together = [view for view in missing if study.is_swept(cell) and view.stage in (None, *tops.stages)]
+        apart = [view for view in missing if all(view is not one for one in together)]
+        for view, maps in chain(_swept(study, cell, together, tops), _one_by_one(study, cell, apart, fresh)):
+            yield Piece(names[view.name], {"maps": reduce_channels(maps, cell.method.reduction)}, (view.name,))
 
     found = study.measured(run, steps, len(views), pieces)
     study.check_any()
     return {(*cell_name(cell), view): several[name]["maps"] for cell, several in found.items() for view, name in names.items()}
+
+
+def _swept(study: MapStudy, cell: Cell, views: Sequence[View], tops: Tops) -> Iterator[tuple[View, np.ndarray]]:
+    """Views with their maps, several of them in each sweep."""
+    for some in (views[first : first + STAGES_AT_ONCE] for first in range(0, len(views), STAGES_AT_ONCE)):
+        heads: dict[str | None, list] = {}
+        for view in some:
+            head, times_logit = study.head(cell, view.classes)
+            heads.setdefault(view.stage, []).append(head)
+        stacked = {stage: np.stack(several, axis=1) for stage, several in heads.items()}
+        maps = tops.maps(study.opened(cell), study.requests[cell], study.images, stacked, times_logit)
+        rows = {stage: iter(np.moveaxis(several, 1, 0)) for stage, several in maps.items()}
+        yield from ((view, next(rows[view.stage])) for view in some)
+
+
+def _one_by_one(study: MapStudy, cell: Cell, views: Sequence[View], fresh: Weights) -> Iterator[tuple[View, np.ndarray]]:
+    explain = study.explainer(cell)
+    for view in views:
+        with randomized(study.net, view.stage, fresh) if view.stage else nullcontext():
+            yield view, explain(study.net, study.images, view.classes)
 
 
 def cell_name(cell: Cell) -> tuple[str, str]:

@@ -33,6 +33,10 @@ class Arrived(NamedTuple):
     rows: Any
 
 
+# node -> what has come down to it
+Arrivals = dict[str, list[Arrived]]
+
+
 @dataclass(frozen=True)
 class Sweep:
     """What a pass through a network does; calling it computes, or adds its operations to the TensorFlow graph that is being built.
@@ -155,7 +159,7 @@ class _Descent:
 
     def __init__(self, sweep: Sweep, vectors: Sequence[tf.Tensor]):
         self._sweep, self._graph, self._vectors = sweep, sweep.graph, vectors
-        self._arrivals: dict[str, list[Arrived]] = {name: [] for name in sweep.graph.names}
+        self._arrivals: Arrivals = {name: [] for name in sweep.graph.names}
         self._done: dict[tuple, tuple[list, Any]] = {}
         self.kept: dict[tuple[str, tuple[int, ...]], Any] = {}
 
@@ -168,13 +172,15 @@ class _Descent:
             rules, parameters: of the nodes.
             values, ends: of the nodes; what is needed no more is taken out, so that its memory is free.
         """
+        # of random layers their own: what waits there already is to meet the trained ones
+        arrivals = self._arrivals if stage is None else {**self._arrivals, **{name: [] for name in names}}
         for name in filter(self._sweep.on_the_way.__contains__, reversed(names)):
-            here = self._combined(name, self._arrivals[name])
-            self._arrivals[name] = []
+            here = self._combined(name, arrivals[name])
+            arrivals[name] = []
             here = self._joined(self._read(name, values[name], here), name, stage, values.pop(name))
             if here.injections and self._sweep.leads_on(name):
-                self._pass_on(name, rules[name], here, ends, parameters)
-            self._forget()
+                self._pass_on(name, rules[name], here, ends, parameters, arrivals)
+            self._forget(arrivals)
 
     def _combined(self, name: str, arrivals: Sequence[Arrived]) -> Arrived:
         """The sum of what has come down from several nodes, each for injections of its own."""
@@ -207,13 +213,13 @@ class _Descent:
                 here = Arrived((*here.injections, number), rows)
         return here
 
-    def _pass_on(self, name: str, pairs: Sequence[tuple[Part, Rule]], here: Arrived, ends: dict, parameters: Mapping[str, Any]) -> None:
+    def _pass_on(self, name: str, pairs: Sequence, here: Arrived, ends: dict, parameters: Mapping[str, Any], arrivals: Arrivals) -> None:
         rows: list = [here.rows]
         for part, rule in reversed(pairs):
             site = Site(part, *ends.pop(part.name), parameters[part.name])
             rows = rule.apply(site, rule.prepare(site), rows[0])
         for source, several in zip(self._graph[name].inputs, rows):
-            self._arrivals[source].append(Arrived(here.injections, several))
+            arrivals[source].append(Arrived(here.injections, several))
 
     def _read(self, name: str, value: Any, here: Arrived) -> Arrived:
         """Keeps what is read at a node; what passes a layer unchanged is not read twice."""
@@ -245,9 +251,9 @@ class _Descent:
         shape = [-1, len(numbers), first.vectors, *self._graph[name].shape]
         return first.measure.read(name, tf.reshape(relevance, shape))
 
-    def _forget(self) -> None:
+    def _forget(self, arrivals: Arrivals) -> None:
         """Lets go of what was read and has been passed on."""
-        waiting = {id(one.rows) for arrived in self._arrivals.values() for one in arrived}
+        waiting = {id(one.rows) for arrived in arrivals.values() for one in arrived}
         self._done = {key: done for key, done in self._done.items() if key[0] in waiting}
 
 

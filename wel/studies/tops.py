@@ -1,0 +1,100 @@
+"""Random tops: the part of a network from a stage on with fresh weights, in a copy, so that maps of many stages come down in one sweep.
+
+Below a stage nothing of the forward pass changes, so what comes down through the random layers above it joins the other maps there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Mapping, Sequence
+
+import numpy as np
+
+from wel.backends.request import DTYPES, Injection, Request, Whole
+from wel.errors import WelError
+from wel.keras.either import keras_of
+from wel.networks.graph import Graph, Node
+from wel.networks.kinds import DATA_STATISTICS
+from wel.networks.network import Network
+
+if TYPE_CHECKING:
+    from wel.backends.native.backend import NativeNetwork  # imports TensorFlow
+
+# weights of layers, by the node of the first call
+Weights = Mapping[str, Sequence[np.ndarray]]
+
+
+def is_random(node: Node) -> bool:
+    """Whether a node's layer has weights that are made random; statistics of data say how images become inputs, and stay."""
+    return bool(node.variables) and node.kind not in DATA_STATISTICS
+
+
+def first_calls(graph: Graph) -> dict[int, str]:
+    """id of every layer that is made random -> the node of its first call."""
+    return {id(node.layer): node.name for node in reversed(graph.nodes) if is_random(node)}
+
+
+def is_split(graph: Graph, stage: str) -> bool:
+    """Whether a layer is called before the stage and again from there on: fresh as a whole, it changes the network below too."""
+    first = first_calls(graph)
+    return any(graph.index(first[id(node.layer)]) < graph.index(stage) for node in graph.nodes[graph.index(stage) :] if is_random(node))
+
+
+class Tops:
+    """The random tops of a network at several stages.
+
+    Attributes:
+        stages: those that can come down in one sweep: no layer that is fresh there is called below too, and all of them can be copied.
+    """
+
+    def __init__(self, net: Network, stages: Sequence[str], fresh: Weights):
+        self._net, self._fresh = net, fresh
+        self.stages = [stage for stage in stages if not is_split(net.graph, stage)]
+        if self.stages and self.graph is None:
+            self.stages = []
+
+    @cached_property
+    def graph(self) -> Graph | None:
+        """The layer graph with copies, of fresh weights, of all layers from the lowest stage on; None where one cannot be copied.
+
+        Raises:
+            UnsupportedError: for a layer that cannot be made random.
+        """
+        graph, base = self._net.graph, self._net.graph.in_dtype(DTYPES[0])
+        names, made = first_calls(graph), {}
+        for node in graph.nodes[min(map(graph.index, self.stages)) :]:
+            if is_random(node) and id(node.layer) not in made:
+                arrays = self._fresh[names[id(node.layer)]]
+                try:
+                    made[id(node.layer)] = node.recast(DTYPES[0])
+                except WelError:  # a layer of somebody's own
+                    return None
+                keras_of(node.layer).set_weights(made[id(node.layer)], arrays)
+        nodes = (replace(other, layer=made.get(id(node.layer), other.layer)) for node, other in zip(graph.nodes, base.nodes))
+        return Graph(tuple(nodes), graph.output)
+
+    def maps(
+        self, opened: NativeNetwork, request: Request, images: np.ndarray, heads: Mapping[str | None, np.ndarray], times_logit: bool = False
+    ) -> dict[str | None, np.ndarray]:
+        """Maps of the trained network (None) and of its stages, (n, V, *input shape) float32, in one sweep.
+
+        Args:
+            request: of a method with rules of its own.
+            heads: stage -> what begins at the output, (n, V, classes).
+            times_logit: whether that is multiplied with the logits there.
+        """
+        injections = [map_injection(self._net.graph, array.shape[1], stage, times_logit) for stage, array in heads.items()]
+        rows = sum(injection.vectors for injection in injections)
+        size, found = opened.images_at_once(rows), []
+        for first in range(0, len(images), size):
+            vectors = [array[first : first + size] for array in heads.values()]
+            batch = images[first : first + size]
+            read = opened.inject(request, batch, injections, vectors, len(images) - first, self.graph if self.stages else None)
+            found.append([maps[self._net.graph.input] for maps in read])
+        return {stage: np.concatenate(several) for stage, several in zip(heads, zip(*found))}
+
+
+def map_injection(graph: Graph, rows: int, stage: str | None = None, times_logit: bool = False) -> Injection:
+    """What maps begin with: so many vectors at the output, of the trained network or of its random top from a stage on."""
+    return Injection(graph.output, rows, frozenset([graph.input]), Whole(), stage, times_logit)
