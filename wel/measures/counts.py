@@ -41,7 +41,7 @@ _HISTOGRAM_STARTS = np.concatenate([np.arange(0, 5000, 500), 4950 + PER_DECADE *
 _PER_IMAGE = ("images", "minimum", "maximum", "total", "values", "dropped")
 _POOLED = ("fine_bins", "fine_counts")
 FEW = 10_000  # below it sorting is faster than an array over all parts of bins
-_IMAGE_BLOCK, _RESAMPLE_BLOCK = 256, 250  # a float64 block over all bins takes 13 MB
+_IMAGE_BLOCK = 256  # a float64 block over all bins takes 13 MB
 
 
 def bin_indices(cosines: np.ndarray) -> np.ndarray:
@@ -225,22 +225,55 @@ class CosineCounts:
         if len(filled) < 2:
             return np.full(2, np.nan)
         occupied = np.flatnonzero(self.pooled())
-        counts, values = self.counts[filled][:, occupied], self.values[filled]
-        rng, medians = np.random.default_rng(seed), []
-        for first in range(0, resamples, _RESAMPLE_BLOCK):
-            size = min(_RESAMPLE_BLOCK, resamples - first)
-            weights = rng.multinomial(len(filled), np.full(len(filled), 1 / len(filled)), size=size)
-            cumulative, drawn = _cumulative(weights, counts), weights @ values
-            ranks = np.stack([(drawn - 1) // 2, drawn // 2])  # the two middle order statistics: the same one where `drawn` is odd
-            bins = occupied[[np.count_nonzero(cumulative <= rank[:, None], axis=1) for rank in ranks]]
-            medians.append(self._clipped(CENTRES[bins]).mean(axis=0))
-        return np.quantile(np.concatenate(medians), [(1 - level) / 2, (1 + level) / 2])
+        counts, values = self.counts[filled][:, occupied].astype(np.float64), self.values[filled]
+        weights = np.random.default_rng(seed).multinomial(len(filled), np.full(len(filled), 1 / len(filled)), size=resamples)
+        different, each = _different(weights)
+        drawn = different @ values
+        ranks = np.stack([(drawn - 1) // 2, drawn // 2])  # the two middle order statistics: the same one where `drawn` is odd
+        bins = occupied[_columns_of(ranks, different.astype(np.float64), counts)]
+        medians = self._clipped(CENTRES[bins]).mean(axis=0)[each]
+        return np.quantile(medians, [(1 - level) / 2, (1 + level) / 2])
+
+
+def _different(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray | slice]:
+    """Each draw once, and where it stands for the draws; of many images hardly any two draws are the same, and all are given."""
+    resamples, images = weights.shape
+    if math.comb(2 * images - 1, images) >= resamples:
+        return weights, slice(None)
+    different, each = np.unique(weights, axis=0, return_inverse=True)
+    return different, each.ravel()
+
+
+def _columns_of(ranks: np.ndarray, weights: np.ndarray, counts: sparse.csr_matrix) -> np.ndarray:
+    """The column, (2, resamples), in which the value of each rank (2, resamples) lies, of counts (images, columns) drawn with weights.
+
+    First the span of columns for each, then, in the spans that occur, the column.
+    """
+    edges = np.arange(0, counts.shape[1], math.isqrt(counts.shape[1]) + 1)
+    ends = np.append(edges[1:], counts.shape[1])
+    spans = _cumulative(weights, counts @ _membership(edges, ends))
+    found = _last_below(spans, ranks)
+    low, high = found.min(), found.max()
+    inside = _cumulative(weights, counts[:, edges[low] : ends[high]])
+    before = spans[:, low - 1] if low else np.zeros(len(weights))
+    return edges[low] + _last_below(inside, ranks - before)
+
+
+def _membership(edges: np.ndarray, ends: np.ndarray) -> sparse.csr_matrix:
+    """(columns, spans): 1 where a column belongs to a span."""
+    span = np.repeat(np.arange(len(edges)), ends - edges)
+    return sparse.csr_matrix((np.ones(len(span)), span, np.arange(len(span) + 1)), shape=(len(span), len(edges)))
+
+
+def _last_below(cumulative: np.ndarray, ranks: np.ndarray) -> np.ndarray:
+    """How many columns end at or before each rank, (2, resamples)."""
+    return np.stack([np.count_nonzero(cumulative <= rank[:, None], axis=1) for rank in ranks])
 
 
 def _cumulative(weights: np.ndarray, counts: sparse.csr_matrix) -> np.ndarray:
-    """(resamples, bins): cumulative counts of every resample. float64 for a fast product; sums of counts are exact in it, in any order."""
-    weights, total = weights.astype(np.float64), np.zeros((len(weights), counts.shape[1]))
+    """(resamples, columns): cumulative counts of every resample. float64 for a fast product; sums of counts are exact in it, in any order."""
+    total = np.zeros((len(weights), counts.shape[1]))
     for first in range(0, counts.shape[0], _IMAGE_BLOCK):
         block = slice(first, first + _IMAGE_BLOCK)
-        total = total + weights[:, block] @ np.cumsum(counts[block].toarray(), axis=1, dtype=np.float64)
+        total = total + weights[:, block] @ np.cumsum(counts[block].toarray(), axis=1)
     return total
