@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,9 @@ import pytest
 from PIL import Image
 
 import wel
+from wel.cli import sanity
 from wel.cli.app import main
+from wel.cli.console import console
 from wel.system.runs import read_exactly
 
 ROOT = Path(__file__).parents[2]
@@ -82,6 +85,17 @@ def test_cascading_of_a_model_file(model, pictures, tmp_path, capsys):
         pd.testing.assert_frame_equal(mine, theirs, check_exact=True)
     assert all(f"{median:.3f}" in printed for median in library.table["median"])
     assert sorted(path.name for path in (out / "figures").iterdir()) == ["cascading.png", "cascading.svg"]
+
+
+def test_of_many_stages_the_table_shows_some(capsys):
+    """Of 50 stages, eight from the first to the last, evenly: 1 + 49·k/7 = 1, 8, …, 50."""
+    numbers = range(1, 51)
+    place = {"method": "gradient", "semantics": "paper", "stage_index": numbers, "stage": [f"layer{k}" for k in numbers]}
+    console().print(sanity._stage_medians(pd.DataFrame({**place, "median": [k / 100 for k in numbers]})))
+    printed = capsys.readouterr().out
+    assert "8 of 50 stages" in printed and re.findall(r"layer(\d+)", printed) == ["1", "8", "15", "22", "29", "36", "43", "50"]
+    assert re.findall(r"0\.\d{3}", printed) == [f"{k / 100:.3f}" for k in range(1, 51, 7)]
+    assert sanity._in_words([f"l{k}" for k in range(9)]) == "l0, … 7 more …, l8"
 
 
 def test_class_named_folders_are_the_true_classes(model, pictures, tmp_path, capsys):
@@ -158,7 +172,9 @@ EARLY = [
 WITHOUT_TENSORFLOW = """
 import contextlib, io, json, sys
 sys.modules["tensorflow"] = sys.modules["keras"] = None  # importing either is an error now
+from wel.cli import sanity
 from wel.cli.app import main
+from wel.cli.console import console
 
 said = []
 for command in json.loads(sys.argv[1]):

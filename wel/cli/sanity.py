@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from wel.cli.inputs import Inputs
     from wel.studies.map_study import SanityResult
 
+MOST_STAGES = 8  # in a printed table
+
 
 def random_logit(
     *,
@@ -127,7 +129,7 @@ def cascading(
     from wel.studies import cascading as study  # imports TensorFlow
 
     stages = study.choose_stages(inputs.net, listed(layers))
-    inputs.announce(known_classes(inputs.pictures), f"; randomised down to {', '.join(map(inputs.net.shown, stages))}")
+    inputs.announce(known_classes(inputs.pictures), f"; randomised down to {_in_words(list(map(inputs.net.shown, stages)))}")
     with bar_steps("cascading") as steps:
         result = study.cascading_randomization(
             inputs.net,
@@ -156,11 +158,19 @@ def _medians(table: pd.DataFrame) -> Table:
 
 
 def _stage_medians(table: pd.DataFrame) -> Table:
-    stages = table.drop_duplicates("stage_index")["stage"]
-    table = table.assign(name=_names(table))
-    rows = [(name, *(number(value, ".3f") for value in group)) for name, group in table.groupby("name", sort=False)["median"]]
-    title = f"Median {_measured(table)} to the untouched network's map, randomised down to a layer"
-    return printable(("method", *stages), rows, title)
+    stages = table.drop_duplicates("stage_index")
+    last = min(len(stages), MOST_STAGES) - 1
+    kept = stages.iloc[[round(place * (len(stages) - 1) / max(last, 1)) for place in range(last + 1)]]
+    few = table.assign(name=_names(table))[table["stage_index"].isin(kept["stage_index"])]
+    rows = [(name, *(number(value, ".3f") for value in group)) for name, group in few.groupby("name", sort=False)["median"]]
+    part = "" if len(kept) == len(stages) else f"; {len(kept)} of {len(stages)} stages"
+    title = f"Median {_measured(table)} to the untouched network's map, randomised down to a layer{part}"
+    return printable(("method", *kept["stage"]), rows, title)
+
+
+def _in_words(stages: list[str]) -> str:
+    """All stages, or where there is no room for them how many there are between the first and the last."""
+    return ", ".join(stages) if len(stages) <= MOST_STAGES else f"{stages[0]}, … {len(stages) - 2} more …, {stages[-1]}"
 
 
 def _names(table: pd.DataFrame) -> list[str]:

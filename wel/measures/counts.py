@@ -271,7 +271,7 @@ def _last_below(cumulative: np.ndarray, ranks: np.ndarray) -> np.ndarray:
 
 
 def _cumulative(weights: np.ndarray, counts: sparse.csr_matrix) -> np.ndarray:
-    """(resamples, columns): cumulative counts of every resample. float64 for a fast product; sums of counts are exact in it, in any order."""
+    """(resamples, columns): cumulative counts of every resample. float64 for a fast product, and exact: it sums whole numbers."""
     total = np.zeros((len(weights), counts.shape[1]))
     for first in range(0, counts.shape[0], _IMAGE_BLOCK):
         block = slice(first, first + _IMAGE_BLOCK)
