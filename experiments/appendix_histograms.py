@@ -1,15 +1,15 @@
-"""Appendix: how |cos| at the input is spread, on VGG-16 (`--weights`; else on the bundled CIFAR-10 network)."""
+"""Appendix: how |cos| at the input is spread, on VGG-16 and on the bundled CIFAR-10 network."""
 
 from __future__ import annotations
 
-from paper import RUNS, Images, Out, Quick, Sheet, Weights, start, subject
+from paper import RUNS, Images, Out, Quick, Sheet, Weights, start, subjects
 
 
 def main(quick: Quick = False, weights: Weights = None, images: Images = None, out: Out = RUNS / "appendix_histograms") -> None:
     """Histograms of |cos| at the input, from each of the paper's start layers."""
     sheet = Sheet(out, "Appendix: histograms", "How |cos| at the input is spread", quick)
-    plain = subject("vgg16", weights, images, 10 if quick else 200, stand_in=True)
-    sheet.csc(plain, histograms=True, methods="all", vectors=5, seed=0)
+    for plain in subjects("vgg16", weights, images, 1 if quick else 200, bundled=10 if quick else 200):
+        sheet.csc(plain, histograms=True, methods="all", vectors=5, seed=0)
     sheet.close()
 
 

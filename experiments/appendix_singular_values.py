@@ -1,6 +1,6 @@
 """Appendix: σ₁/σ₂ of weights, patterns and pattern ⊙ weight, per layer and between layers.
 
-On VGG-16 with `--weights` and `--patterns` (from `wel fit-patterns`), else on the bundled CIFAR-10 network with its patterns.
+On VGG-16 with `--weights` and `--patterns` (from `wel fit-patterns`), else on the one of `make real` and the bundled CIFAR-10 network.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
-from paper import RUNS, Images, Out, Quick, Sheet, Weights, start, subject
+from paper import RUNS, Images, Out, Quick, Sheet, Weights, start, subjects
 
 Patterns = Annotated[Optional[Path], typer.Option(exists=True, dir_okay=False, help="File of patterns; the bundled ones by default.")]
 
@@ -23,7 +23,8 @@ def main(
 ) -> None:
     """The ratio of the two largest singular values of what relevance is multiplied by. Takes seconds, with --quick or without."""
     sheet = Sheet(out, "Appendix: singular values", "σ₁/σ₂ of weights, patterns and pattern ⊙ weight", quick)
-    sheet.singular_values(subject("vgg16", weights, images, 1, stand_in=True), patterns)
+    for plain in subjects("vgg16", weights, images, 1, bundled=1):
+        sheet.singular_values(plain, patterns if plain.net.name == "vgg16" else None)
     sheet.close()
 
 

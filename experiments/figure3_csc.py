@@ -1,15 +1,15 @@
-"""Figure 3: CSC on VGG-16, from each of the paper's start layers (`--weights`; else random weights at 96×96)."""
+"""Figure 3: CSC on VGG-16, from each of the paper's start layers."""
 
 from __future__ import annotations
 
-from paper import RUNS, Images, Out, Quick, Sheet, Weights, start, subject
+from paper import RUNS, Images, Out, Quick, Sheet, Weights, start, subjects
 
 
 def main(quick: Quick = False, weights: Weights = None, images: Images = None, out: Out = RUNS / "figure3_csc") -> None:
     """Median |cos| between relevances that began as different random vectors, layer by layer down to the input."""
     sheet = Sheet(out, "Figure 3", "CSC of VGG-16: do random relevances become parallel on their way down?", quick)
-    plain = subject("vgg16", weights, images, 1 if quick else 200)
-    sheet.csc(plain, methods="all", vectors=5, seed=0)
+    for plain in subjects("vgg16", weights, images, 4 if quick else 200):
+        sheet.csc(plain, methods="all", vectors=5, seed=0)
     sheet.close()
 
 

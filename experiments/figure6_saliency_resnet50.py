@@ -1,15 +1,15 @@
-"""Figure 6: maps of all methods on ResNet-50 (`--weights`; else on the bundled ResNet-20)."""
+"""Figure 6: maps of all methods on ResNet-50, and on the bundled ResNet-20."""
 
 from __future__ import annotations
 
-from paper import RUNS, TWO_CLASSES, Images, Out, Quick, Sheet, Weights, start, subject
+from paper import RUNS, TWO_CLASSES, Images, Out, Quick, Sheet, Weights, start, subjects
 
 
 def main(quick: Quick = False, weights: Weights = None, images: Images = None, out: Out = RUNS / "figure6_saliency_resnet50") -> None:
-    """Figure 1 on a residual network."""
+    """Figure 1 on residual networks."""
     sheet = Sheet(out, "Figure 6", "Maps of a residual network: untouched, randomised from the last layer down, and for two classes", quick)
-    residual = subject("resnet50", weights, images, 4 if quick else 10, stand_in=True)
-    sheet.saliency(residual, methods="all", compare=TWO_CLASSES[residual.net.name], stages="paper", seed=0)
+    for residual in subjects("resnet50", weights, images, 2 if quick else 10, bundled=4 if quick else 10):
+        sheet.saliency(residual, methods="all", compare=TWO_CLASSES[residual.net.name], stages="paper", seed=0)
     sheet.close()
 
 

@@ -1,16 +1,16 @@
-"""Figure 7: random logit and cascading randomisation on ResNet-50 (`--weights`; else on the bundled ResNet-20)."""
+"""Figure 7: random logit and cascading randomisation on ResNet-50, and on the bundled ResNet-20."""
 
 from __future__ import annotations
 
-from paper import RUNS, Images, Out, Quick, Sheet, Weights, start, subject
+from paper import RUNS, Images, Out, Quick, Sheet, Weights, start, subjects
 
 
 def main(quick: Quick = False, weights: Weights = None, images: Images = None, out: Out = RUNS / "figure7_sanity_resnet50") -> None:
-    """Figure 2 on a residual network."""
+    """Figure 2 on residual networks."""
     sheet = Sheet(out, "Figure 7", "Does a residual network's map change for another class, or when later layers are made random?", quick)
-    residual = subject("resnet50", weights, images, 10 if quick else 200, stand_in=True)
-    sheet.random_logit(residual, methods="all", seed=0)
-    sheet.cascading(residual, methods="all", seed=0)
+    for residual in subjects("resnet50", weights, images, 4 if quick else 200, bundled=10 if quick else 200):
+        sheet.random_logit(residual, methods="all", seed=0, semantics="both")
+        sheet.cascading(residual, methods="all", seed=0)
     sheet.close()
 
 

@@ -15,8 +15,12 @@ from typing import Annotated
 
 import typer
 from paper import RUNS, Images, Weights, start
+from trained import ARCHITECTURES
+from trained import FOLDER as NETWORKS
 
 FOLDER = Path(__file__).resolve().parent
+# ends in files that the figures of VGG-16 and ResNet-50 are made with, unless weights are given
+REAL = FOLDER / "real" / "fetch.py"
 SCRIPTS = {  # in the page's order -> the network whose ImageNet weights it takes
     "figure1_saliency": "vgg16",
     "figure2_sanity": "vgg16",
@@ -29,6 +33,9 @@ SCRIPTS = {  # in the page's order -> the network whose ImageNet weights it take
     "appendix_histograms": "vgg16",
     "appendix_maps": "vgg16",
     "appendix_singular_values": "vgg16",
+    "appendix_quirks": "resnet50",
+    "appendix_images": None,
+    "appendix_depth": None,
 }
 INTERRUPTED = 130  # typer's exit code after Ctrl-C
 
@@ -44,6 +51,8 @@ def main(
     from page import write_page
 
     given = {"vgg16": vgg16, "resnet50": resnet50}
+    if not all(given.values()):
+        _fetch()
     failed = []
     for number, (name, network) in enumerate(SCRIPTS.items(), start=1):
         print(f"[{number}/{len(SCRIPTS)}] {name}", flush=True)
@@ -62,6 +71,14 @@ def main(
     if failed:
         print(f"Did not run to their ends: {', '.join(failed)}", file=sys.stderr)
         sys.exit(1)
+
+
+def _fetch() -> None:
+    """Makes the trained networks that are not there yet; without them the bundled ones have to do."""
+    if all((NETWORKS / f"{name}.h5").is_file() for name in ARCHITECTURES):
+        return
+    if subprocess.run([sys.executable, str(REAL), "--out", str(NETWORKS)]).returncode:
+        print("The trained networks of `make real` cannot be had: cifar10, resnet20 and random weights stand in.", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -11,17 +11,19 @@ from pathlib import Path
 from typing import Any, Sequence
 
 import pandas as pd
-from claims import Finding, Run, findings
+from claims import RANDOM, Finding, Moved, Run, findings, summary
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from judges import HOLDS, UNTESTABLE
+from judges import FAILS, HOLDS, UNTESTABLE
 from PIL import Image
+from trained import LABELS
 
 from wel import __version__
+from wel.methods.registry import SEMANTICS
 from wel.system.files import written_whole
 
 FOLDER = Path(__file__).resolve().parent
 # what else than a study's own table (<study>.csv) claims are judged by
-OTHER_TABLES = {"saliency": ("correlations",)}
+OTHER_TABLES = {"saliency": ("correlations", "bands"), "csc": ("skips",)}
 SHOWN_SETTINGS = {  # key of a run's request -> how the page calls it
     "images": "images",
     "vectors": "vectors",
@@ -65,47 +67,64 @@ def write_page(out: Path, folders: Sequence[Path]) -> Path:
         folders: one per figure; those without a `sheet.json` are named as missing.
     """
     sheets = {folder: json.loads((folder / "sheet.json").read_text("utf-8")) for folder in folders if (folder / "sheet.json").is_file()}
-    found = findings([run for folder, sheet in sheets.items() for record in sheet["runs"] for run in _runs(folder, record)])
+    runs = [run for folder, sheet in sheets.items() for record in sheet["runs"] for run in _runs(folder, record)]
+    found = findings(runs)
     content = {
         "version": __version__,
         "quick": any(sheet["quick"] for sheet in sheets.values()),
         "sheets": [_shown(folder, sheet) for folder, sheet in sheets.items()],
         "missing": [folder.name for folder in folders if folder not in sheets],
         "claims": [(claim, list(group)) for claim, group in groupby(found, lambda finding: finding.claim)],
+        "summary": summary(runs),
         "tally": tally(found),
         "versions": _versions(folder / record["folder"] for folder, sheet in sheets.items() for record in sheet["runs"]),
     }
     environment = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined)
+    environment.filters["moved"] = moved
     out.mkdir(parents=True, exist_ok=True)
     _write(out / "index.html", environment.get_template("page.html.j2").render(content))
-    _write(out / "claims.md", markdown(found))
+    _write(out / "claims.md", f"{summary(runs)}\n\n{markdown(found)}")
     return out / "index.html"
 
 
-def tally(found: Sequence[Finding]) -> dict[str, tuple[int, int]]:
-    """{network: (claims that hold, claims that could be tested)}."""
-    tested = [finding for finding in found if finding.verdict != UNTESTABLE]
-    verdicts: dict[str, list[bool]] = {}
-    for finding in tested:
-        verdicts.setdefault(finding.network.partition(",")[0], []).append(finding.verdict == HOLDS)
-    return {network: (sum(several), len(several)) for network, several in verdicts.items()}
+def tally(found: Sequence[Finding]) -> dict[str, dict[str, int]]:
+    """{network: {verdict "in full" | "in part" | "not": how many claims}}, of those that could be tested."""
+    counts: dict[str, dict[str, int]] = {}
+    for finding in found:
+        if finding.verdict != UNTESTABLE:
+            several = counts.setdefault(finding.network, {"in full": 0, "in part": 0, "not": 0})
+            several[{HOLDS: "in full", FAILS: "not"}.get(finding.verdict, "in part")] += 1
+    return counts
 
 
 def markdown(found: Sequence[Finding]) -> str:
     """The findings as a Markdown table."""
-    rows = [("the paper says", "figure", "on", "verdict", "measured"), ("---",) * 5]
+    rows = [("the paper says", "figure", "on", "verdict", "measured", "threshold moved"), ("---",) * 6]
     for claim, group in groupby(found, lambda finding: finding.claim):
-        first = f"**{claim.number}** {claim.words} *({claim.test})*", claim.figure
+        first = f"**{claim.number}** {claim.words} *({claim.asked})*", claim.figure
         for finding in group:
-            rows.append((*first, finding.network, finding.verdict, finding.measured))
+            moves = ", ".join(map(moved, finding.moves))
+            place = ", ".join(filter(None, (finding.network, finding.images)))
+            rows.append((*first, place, finding.verdict, finding.measured, moves))
             first = "", ""
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows) + "\n"
+
+
+def moved(move: Moved) -> str:
+    """A threshold, and for how much of a claim it would hold: 0.99: 6 of 7."""
+    return f"{move.threshold:g}: {move.kept} of {move.of}"
 
 
 def _runs(folder: Path, record: dict[str, Any]) -> list[Run]:
     studies = (record["study"], *OTHER_TABLES.get(record["study"], ()))
     paths = {study: folder / record["folder"] / f"{study}.csv" for study in studies}
-    return [Run(study, record["network"], record["weights"], pd.read_csv(path)) for study, path in paths.items() if path.is_file()]
+    tables = {study: pd.read_csv(path) for study, path in paths.items() if path.is_file()}
+    about = record["network"], record["weights"]
+    return [Run(study, *about, part, semantics) for study, table in tables.items() for semantics, part in _by_semantics(table)]
+
+
+def _by_semantics(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    return list(table.groupby("semantics")) if "semantics" in table else [(SEMANTICS[0], table)]
 
 
 def _shown(folder: Path, sheet: dict[str, Any]) -> dict[str, Any]:
@@ -120,7 +139,8 @@ def _shown_run(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
     if "images" in settings:
         settings["images from"] = context["images_source"]
     pictures = [picture(folder / file) for file in record["figures"]]
-    return {**record, "settings": settings, "pictures": pictures, "skipped": context.get("skipped", {})}
+    label = LABELS.get(record["network"], record["network"]) + (" with random weights" if record["weights"] == RANDOM else "")
+    return {**record, "label": label, "settings": settings, "pictures": pictures, "skipped": context.get("skipped", {})}
 
 
 def _words(value: Any) -> str:

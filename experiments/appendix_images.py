@@ -1,0 +1,20 @@
+"""Appendix: how many images and vectors are enough for CSC's median, on VGG-16 and ResNet-50 (`--weights`; else those of `make real`)."""
+
+from __future__ import annotations
+
+from paper import RUNS, Images, Out, Quick, Sheet, start, subjects
+
+METHODS = ("gradient", "lrp_z", "lrp_alpha2_beta1")
+VECTORS = (2, 5, 10)
+
+
+def main(quick: Quick = False, images: Images = None, out: Out = RUNS / "appendix_images") -> None:
+    """The width of the median's interval for subsets of the images, of two vectors to ten."""
+    sheet = Sheet(out, "Appendix: images", "How many images and vectors are enough for the median of CSC", quick)
+    for of in (subjects("vgg16", None, images, 10 if quick else 200)[0], subjects("resnet50", None, images, 10 if quick else 200)[0]):
+        sheet.widths(of, METHODS, VECTORS, seed=0)
+    sheet.close()
+
+
+if __name__ == "__main__":
+    start(main)

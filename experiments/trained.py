@@ -1,0 +1,77 @@
+"""Networks that were really trained (`make real`), with the paper's names, start layers and stages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import wel
+from wel.networks.network import Network
+from wel.networks.zoo import ZOO, Architecture
+
+FOLDER = Path("runs/real")
+# what figures and claims call networks
+LABELS = {
+    "vgg16": "VGG-16",
+    "vgg16_mri": "VGG-16 of brain MRI",
+    "resnet50": "ResNet-50",
+    "resnet50_nsfw": "ResNet-50 of half width",
+    "efficientnet_lite0": "EfficientNet-Lite0",
+    "cifar10": "cifar10",
+    "resnet20": "resnet20",
+}
+
+
+def _words(words: str) -> tuple[str, ...]:
+    return tuple(words.split())
+
+
+ARCHITECTURES = {
+    architecture.name: architecture
+    for architecture in (
+        Architecture(
+            name="vgg16_mri",
+            build=ZOO["vgg16"].build,
+            input_shape=(240, 240, 3),
+            classes=4,
+            preprocessing="scale:0-1",
+            samples="imagenet",
+            start_layers=_words("dense_3 dense conv4_3 conv3_3 conv2_2"),
+            randomized_layers=_words("conv1_1 conv2_1 conv3_1 conv4_1 conv4_3 conv5_1 conv5_3 dense dense_3"),
+            aliases={paper: keras for paper, keras in ZOO["vgg16"].aliases.items() if not paper.startswith("fc")},
+        ),
+        Architecture(
+            name="resnet50_nsfw",
+            build=ZOO["resnet50"].build,
+            input_shape=(224, 224, 3),
+            classes=2,
+            preprocessing="caffe",
+            samples="imagenet",
+            start_layers=_words("block5_3 block4_6 block3_4 block2_3"),
+            randomized_layers=ZOO["resnet50"].randomized_layers,
+        ),
+        Architecture(
+            name="efficientnet_lite0",
+            build=ZOO["resnet50"].build,
+            input_shape=(224, 224, 3),
+            classes=1000,
+            preprocessing="mean-std:127:128",
+            samples="imagenet",
+            start_layers=_words("dense block6_4 block5_3 block4_3 block2_2"),
+            randomized_layers=_words("stem block2_2 block3_2 block4_3 block5_3 block6_4 head dense"),
+        ),
+    )
+}
+
+
+def trained(name: str) -> Network | None:
+    """One of them, or None where its file is not there."""
+    path = FOLDER / f"{name}.h5"
+    if not path.is_file():
+        return None
+    net = wel.load(path)
+    return Network(net.model, name, ARCHITECTURES[name], net.origin, net.final_activation)
+
+
+def top_start(net: Network) -> str:
+    """The paper's start layer that is nearest the output, or for a network of `make real` the one in its place."""
+    return net.shown(max(net.start_layers(None), key=net.graph.index))
