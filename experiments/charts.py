@@ -14,6 +14,7 @@ from wel.figures.style import new_figure, style, write_figure
 from wel.methods.registry import METHODS
 
 FLOOR = 1e-8  # 1 − |cos| that is drawn where it is less: single precision does not tell it from 0
+WIDTHS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)  # that an axis is labelled with
 COLUMNS = 3  # charts beside each other
 
 
@@ -49,12 +50,12 @@ def write_depth_chart(table: pd.DataFrame, folder: Path) -> list[Path]:
                 axes.plot(points["layers"], _distance(points["median"]), "osD^vP"[number], ls="-", ms=4, label=LABELS[network])
             axes.set_title(METHODS[method].label)
             _label_distance(axes.yaxis, axes.set_yscale, None)
-            axes.invert_yaxis()
+        charts[0].yaxis.set_inverted(True)  # of all: they share it
         for axes in charts[len(methods) :]:
             axes.set_axis_off()
         figure.supxlabel("layers with weights between start layer and input", fontsize=9)
         figure.supylabel("median |cos|", fontsize=9)
-        figure.legend(*charts[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(networks), frameon=False)
+        figure.legend(*charts[0].get_legend_handles_labels(), loc="outside right center", frameon=False)
     return _written(figure, folder / "depth")
 
 
@@ -87,7 +88,9 @@ def write_width_chart(table: pd.DataFrame, folder: Path) -> list[Path]:
             for number, (vectors, rows) in enumerate(table[table["method"] == method].groupby("vectors")):
                 axes.plot(rows["images"], rows["width"], "osD^"[number], ls="-", ms=4, label=f"{vectors} vectors")
             axes.set(title=METHODS[method].label, xscale="log", yscale="log", xlabel="images")
-            axes.set_xticks(sorted(set(table["images"])), sorted(set(table["images"])), minor=False)
+            axes.set_xticks(sorted(set(table["images"])), sorted(set(table["images"])))
+            axes.set_yticks(WIDTHS, [f"{width:g}" for width in WIDTHS])
+            axes.set_ylim(0.8 * table["width"].min(), 1.25 * table["width"].max())
             axes.minorticks_off()
         figure.axes[0].set_ylabel("width of the median's 99 % interval")
         figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)

@@ -380,7 +380,7 @@ def _untestable(claim: Claim, found: Sequence[Finding]) -> list[Finding]:
     """What is missing for the paper's networks that a claim is about, where nothing trained was run."""
     tested = {finding.network for finding in found if finding.verdict != UNTESTABLE}
     return [
-        Finding(claim, called, "", UNTESTABLE, f"{FOLDER / names[1]}.h5 is missing (`make real`), or ImageNet weights (`--{names[0]}`).")
+        Finding(claim, called, "", UNTESTABLE, f"{FOLDER / names[1]}.h5 is missing (make real), or ImageNet weights (--{names[0]}).")
         for names, called in PAPERS.items()
         if names[0] in claim.networks and tested.isdisjoint(LABELS[name] for name in names)
     ]

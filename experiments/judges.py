@@ -147,12 +147,14 @@ def stays_apart(methods: Sequence[str], table: pd.DataFrame, at: float) -> Outco
     return per_method(at_input(table), methods, lambda cosine: cosine <= at)
 
 
-def fastest(table: pd.DataFrame, at: float) -> Outcome:
+def fastest(table: pd.DataFrame, at: float) -> Outcome | None:
     """Claim 3, α1β0 and Deep Taylor: parallel to rounding somewhere on the way, and past `at` no later than any other method."""
     rows = from_output(table)
     layers = {name: group["median"].gt(at).to_numpy() for name, group in rows.groupby("method")}
     passed = {name: int(found.argmax()) if found.any() else len(found) for name, found in layers.items()}
     names = [name for name in FASTEST if name in passed]
+    if not names:
+        return None
     nearest = {name: 1 - rows.loc[rows["method"] == name, "median"].max() for name in names}
     earliest = min(passed.values())
     numbers = [f"{METHODS[name].label} down to {nearest[name]:.1e}, past {at} after {_layers(passed[name])}" for name in names]

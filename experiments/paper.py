@@ -58,7 +58,7 @@ LEARNED = tuple(name for name, method in METHODS.items() if "patterns" in method
 SMALL = (96, 96, 3)  # what networks with random weights take
 TRAINED, RANDOM = "trained", "random"
 ENLARGED = 40  # pictures of CIFAR-10 that patterns are fitted on, beside the bundled larger ones
-SIZES = (2, 3, 5, 10, 20, 50, 100)  # of subsets of the images
+SIZES = (5, 10, 20, 50, 100)  # of subsets of the images
 LEAST = 15  # pixels that the coarsest band of a map has on a side
 
 Quick = Annotated[bool, typer.Option("--quick", help="A few images: minutes on a CPU.")]
@@ -135,14 +135,19 @@ def _patterns(net: Network) -> Path:
     """A file with patterns of a network, fitted on the bundled pictures and on enlarged ones of CIFAR-10; made where it is not there."""
     path = FOLDER / f"{net.name}_patterns.npz"
     if not path.is_file():
-        height, width, _ = net.input_shape
-        with np.load(models_folder() / "data" / "cifar10" / "images.npz") as data:
-            small = data["images"][:ENLARGED]
-        large = [np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC)) for picture in small]
-        inputs = parse_preprocessing(net.architecture.preprocessing)(np.stack(large))
+        images = np.concatenate([load_images(net).inputs, enlarged(net, ENLARGED)])
         with bar_steps(f"patterns of {net.name}") as steps:
-            fit_patterns(net, np.concatenate([load_images(net).inputs, inputs]), steps=steps).save(path)
+            fit_patterns(net, images, steps=steps).save(path)
     return path
+
+
+def enlarged(net: Network, count: int) -> np.ndarray:
+    """Bundled pictures of CIFAR-10 at a network's size, as it takes them, (count, height, width, 3)."""
+    height, width, channels = net.input_shape
+    with np.load(models_folder() / "data" / "cifar10" / "images.npz") as data:
+        pictures = [Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC) for picture in data["images"][:count]]
+    pixels = np.array([np.asarray(picture) for picture in pictures], "uint8").reshape(-1, height, width, channels)
+    return parse_preprocessing(net.architecture.preprocessing)(pixels)
 
 
 class Sheet:
@@ -179,7 +184,7 @@ class Sheet:
 
     def depth(self, figures: Path) -> None:
         """|cos| at the input by depth, and rates, from the tables that the sheets in a folder have; no study of its own."""
-        self.record["runs"].append({"study": "depth", "network": "all", "weights": TRAINED, "folder": "depth", "figures": []})
+        self.record["runs"].append({"study": "depth", "network": "all networks", "weights": TRAINED, "folder": "depth", "figures": []})
         found = {path.parent.name: pd.read_csv(path) for path in sorted(figures.glob(f"*/csc-*-{TRAINED}-*/depths.csv"))}
         tables = [table[table["semantics"] == SEMANTICS[0]] for table in found.values()]
         ends, slopes = at_inputs(tables), rates(tables)
@@ -187,15 +192,17 @@ class Sheet:
         self.table("rates", slopes)
         self.draw([*write_depth_chart(ends, self.folder / "figures"), *write_rate_chart(slopes, self.folder / "figures")])
 
-    def widths(self, of: Subject, methods: Sequence[str], vectors: Sequence[int], **settings: Any) -> None:
-        """How wide the interval of CSC's median is for subsets of the images, a study for each number of vectors."""
+    def widths(self, of: Subject, methods: Sequence[str], vectors: Sequence[int], more: int, **settings: Any) -> None:
+        """How wide the interval of CSC's median is for subsets of the images and `more` of CIFAR-10's, by the number of vectors."""
         layers = ("input", of.net.shown(of.net.layers[len(of.net.layers) // 2]))
-        sizes = [size for size in SIZES if size < len(of.inputs)] + [len(of.inputs)]
+        images = np.concatenate([of.inputs, enlarged(of.net, more)])
+        sizes = [size for size in SIZES if size < len(images)] + [len(images)]
         tables = []
         for count in vectors:
             with self._study("widths", of, variant=f"{count} vectors") as kept:
-                tables.append(widths(of.net, of.inputs, methods, count, sizes, layers, **settings, **kept))
+                tables.append(widths(of.net, images, methods, count, sizes, layers, **settings, **kept))
         table = pd.concat(tables, ignore_index=True)
+        self.table("widths_by_vectors", table)
         for layer in layers:
             self.draw(write_width_chart(table[table["layer"] == layer], self.folder / "figures"))
 

@@ -254,7 +254,7 @@ def test_findings_tell_which_files_are_missing():
     runs = [claims.Run("random_logit", "cifar10", "trained", table), claims.Run("random_logit", "resnet50", "random", table)]
     words = "As claimed: Deep Taylor 0.900."
     found = [(one.network, one.images, one.verdict, one.measured) for one in claims.findings(runs) if one.claim.number == "1a"]
-    missing = "{} is missing (`make real`), or ImageNet weights (`--{}`)."
+    missing = "{} is missing (make real), or ImageNet weights (--{})."
     assert found == [
         ("cifar10", "20 images", HOLDS, words),
         ("ResNet-50", "20 images", UNTESTABLE, f"With random weights: {words}"),
