@@ -163,7 +163,7 @@ class Sheet:
         """`wel.csc`, drawn as lines per start layer, or as histograms at the input."""
         with self._study("csc", of) as kept:
             result = wel.csc(of.net, of.inputs, options=of.options, **settings, **kept)
-        written = write_csc_figures(result.table, METHODS, self.folder / "figures", result.histograms)
+        written = write_csc_figures(result.table, METHODS, self.folder / "figures", result.histograms if histograms else None)
         self.draw([path for path in written if path.stem.startswith("histogram_") == histograms])
         self.table("depths", depths(of.net, result.table))
         if not (joined := skips(of.net, result.table)).empty:
