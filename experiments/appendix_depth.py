@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from paper import RUNS, Out, Quick, Sheet, start
+from paper import RUNS, Out, Quick, start
+from sheet import Sheet
 
 
 def main(quick: Quick = False, out: Out = RUNS / "appendix_depth") -> None:

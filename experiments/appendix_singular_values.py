@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
-from paper import RUNS, Images, Out, Quick, Sheet, Weights, start, subjects
+from paper import RUNS, Images, Out, Quick, Weights, start
+from sheet import Sheet
+from subjects import subjects
 
 Patterns = Annotated[Optional[Path], typer.Option(exists=True, dir_okay=False, help="File of patterns; the bundled ones by default.")]
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import theilslopes
 
+from wel.methods.registry import SEMANTICS
 from wel.networks.network import Network
 from wel.rules.parts import parts_of
 
@@ -31,6 +32,13 @@ def _passed(net: Network, start: str) -> dict[str, int]:
             for name in node.inputs:
                 passed[name] = max(passed.get(name, 0), below)
     return passed
+
+
+def most_images(tables: Iterable[pd.DataFrame]) -> list[pd.DataFrame]:
+    """Of each network the table with the most images, as far as it is of the original stack's semantics."""
+    ordered = sorted(tables, key=lambda table: table["images"].max())
+    kept = {table["model"].iloc[0]: table for table in ordered}
+    return [table[table["semantics"] == SEMANTICS[0]] for table in kept.values()]
 
 
 def at_inputs(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from paper import RUNS, TWO_CLASSES, Images, Out, Quick, Sheet, Weights, start, subjects
+from paper import RUNS, Images, Out, Quick, Weights, start
+from sheet import Sheet
+from subjects import TWO_CLASSES, subjects
 
 
 def main(quick: Quick = False, weights: Weights = None, images: Images = None, out: Out = RUNS / "figure6_saliency_resnet50") -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from paper import RUNS, Images, Out, Quick, Sheet, Weights, start, subjects
+from paper import RUNS, Images, Out, Quick, Weights, start
+from sheet import Sheet
+from subjects import subjects
 
 
 def main(quick: Quick = False, weights: Weights = None, images: Images = None, out: Out = RUNS / "figure7_sanity_resnet50") -> None:

@@ -21,10 +21,27 @@ from scripts import imported
 from typer import Typer
 from typer.testing import CliRunner
 
+import wel
+
 FOLDER = Path(__file__).parents[2] / "experiments"
 module = partial(imported, FOLDER)
-names = ("judges", "claims", "page", "make_paper", "paper", "trained", "depths", "quirks", "widths", "charts")
-judges, claims, page, make_paper, paper, trained, depths, quirks, widths, charts = map(module, names)
+names = (
+    "judges",
+    "claims",
+    "page",
+    "make_paper",
+    "paper",
+    "sheet",
+    "subjects",
+    "trained",
+    "depths",
+    "pyramid",
+    "quirks",
+    "skips",
+    "widths",
+    "charts",
+)
+judges, claims, page, make_paper, paper, sheet, subjects, trained, depths, pyramid, quirks, skips, widths, charts = map(module, names)
 HOLDS, FAILS, UNTESTABLE = judges.HOLDS, judges.FAILS, judges.UNTESTABLE
 
 
@@ -412,7 +429,7 @@ def test_correlations_with_the_untouched_map():
     original = np.array([[[1.0, 2.0, 3.0]]] * 3)
     stage = np.array([[[3.0, 2.0, 1.0]], [[2.0, 4.0, 6.0]], [[1.0, 1.0, 1.0]]])
     maps = {("lrp_z", "paper", "original"): original, ("lrp_z", "paper", "stage_fc6"): stage, ("lrp_z", "paper", "class_1"): stage}
-    found = paper.correlations(paper.SaliencyResult(maps, pd.DataFrame(), pd.DataFrame()))
+    found = sheet.correlations(sheet.SaliencyResult(maps, pd.DataFrame(), pd.DataFrame()))
     assert found["stage"].tolist() == ["fc6"] * 3
     np.testing.assert_allclose(found["correlation"], [-1, 1, np.nan])
 
@@ -422,7 +439,7 @@ def test_bands_separate_details_from_coarse_regions():
     fine = np.indices((64, 64)).sum(axis=0) % 2 * 2.0 - 1
     wave = 8 * np.sin(2 * np.pi * np.arange(64) / 64)[None].repeat(64, axis=0)
     maps = {("gradient", "corrected", f"class_{index}"): (fine + part)[None] for index, part in ((0, wave), (1, wave.T))}
-    table = paper.bands(paper.SaliencyResult(maps, pd.DataFrame(), pd.DataFrame()), (0, 1))
+    table = pyramid.bands(sheet.SaliencyResult(maps, pd.DataFrame(), pd.DataFrame()), (0, 1))
     assert table["size"].tolist() == [64, 32, 16]
     finest, *_, coarsest = table["ssim"]
     assert finest > 0.9 and coarsest < 0.3
@@ -438,7 +455,7 @@ def small_residual():
     y = layers.Conv2D(2, 1, name="c")(y)
     x = layers.Add(name="sum")([y, x])
     x = layers.GlobalAveragePooling2D(name="pooled")(x)
-    return paper.wel.load(Model(inputs, layers.Dense(2, name="d")(x)))
+    return wel.load(Model(inputs, layers.Dense(2, name="d")(x)))
 
 
 def residual_table(net) -> pd.DataFrame:
@@ -453,7 +470,7 @@ def residual_table(net) -> pd.DataFrame:
 def test_skips_and_depths_of_a_residual_network():
     """Relevance at a has come through d, c and b, at the sum through d only; the shortcut is the shorter way."""
     net = small_residual()
-    (row,) = paper.skips(net, residual_table(net)).to_dict("records")
+    (row,) = skips.skips(net, residual_table(net)).to_dict("records")
     assert (row["joined_at"], row["joined"], row["branch"]) == ("a", 0.8, 0.95)
     found = depths.depths(net, residual_table(net)).set_index("layer")["layers"].to_dict()
     assert found == {"pooled": 1, "sum": 1, "c": 1, "b": 2, "a": 3, "input": 4}
@@ -471,6 +488,15 @@ def test_rates():
     assert row["points"] == 10
     np.testing.assert_allclose([row["factor"], row["low"], row["high"]], 0.1, rtol=1e-3)
     assert depths.at_inputs([table])["median"].tolist() == [0.5, 0.5]
+
+
+NETWORKS_RUN = [("a", 4), ("b", 2), ("a", 1)]
+
+
+def test_of_each_network_the_most_images_count():
+    tables = [pd.DataFrame({"model": name, "images": [count] * 2, "semantics": ["paper", "corrected"]}) for name, count in NETWORKS_RUN]
+    found = [(table["model"].item(), table["images"].item(), table["semantics"].item()) for table in depths.most_images(tables)]
+    assert sorted(found) == [("a", 4, "paper"), ("b", 2, "paper")]
 
 
 def test_quirks_are_taken_one_by_one():
@@ -494,10 +520,10 @@ def test_quirks_are_taken_one_by_one():
 
 def test_widths_are_those_of_csc_and_shrink(tmp_path):
     """With all images there is one subset, whose interval is that of wel.csc."""
-    subject = paper.subject("cifar10", None, None, 6)
+    subject = subjects.subject("cifar10", None, None, 6)
     table = widths.widths(subject.net, subject.inputs, ["gradient"], 2, [2, 6], ["input"], 0, out=tmp_path / "run", context={}, steps=None)
     again = widths.widths(subject.net, subject.inputs, ["gradient"], 2, [2, 6], ["input"], 0, out=tmp_path / "run", context={}, steps=None)
-    row = paper.wel.csc(subject.net, subject.inputs, ["gradient"], "fc6", 2, batch_size=1).table.iloc[-1]
+    row = wel.csc(subject.net, subject.inputs, ["gradient"], "fc6", 2, batch_size=1).table.iloc[-1]
     assert table["images"].tolist() == again["images"].tolist() == [2, 6] and table["width"].iloc[0] > 0
     np.testing.assert_allclose(table["width"].iloc[1], row["ci_high"] - row["ci_low"], rtol=1e-9)
 
@@ -563,10 +589,10 @@ LOADED = [
 
 @pytest.mark.parametrize("name, given, there, bundled, expected", LOADED)
 def test_networks_of_a_figure(name, given, there, bundled, expected, monkeypatch):
-    monkeypatch.setattr(paper.wel, "load", lambda name, weights, input_shape: (name, weights, input_shape))
-    monkeypatch.setattr(paper, "trained", lambda name: (name, None, None) if name in there else None)
-    monkeypatch.setattr(paper, "load_images", lambda net, images, limit: (images, limit))
-    found = paper.subjects(name, given, None, 3, bundled)
+    monkeypatch.setattr(wel, "load", lambda name, weights, input_shape: (name, weights, input_shape))
+    monkeypatch.setattr(subjects, "trained", lambda name: (name, None, None) if name in there else None)
+    monkeypatch.setattr(subjects, "load_images", lambda net, images, limit: (images, limit))
+    found = subjects.subjects(name, given, None, 3, bundled)
     assert [(*one.net, one.weights) for one in found] == expected
     assert [one.pictures[1] for one in found] == [bundled if one[0] in ("cifar10", "resnet20") else 3 for one in expected]
 
@@ -578,14 +604,14 @@ def test_networks_of_make_real_have_the_papers_names():
 
 
 def test_sheet_is_what_the_page_shows(tmp_path):
-    sheet = paper.Sheet(tmp_path / "figure2", "Figure 2", "One method", quick=True)
-    sheet.random_logit(paper.subject("cifar10", None, None, 2), methods=["deep_taylor"], seed=0)
-    sheet.close()
+    one = sheet.Sheet(tmp_path / "figure2", "Figure 2", "One method", quick=True)
+    one.random_logit(subjects.subject("cifar10", None, None, 2), methods=["deep_taylor"], seed=0)
+    one.close()
     (run,) = json.loads((tmp_path / "figure2" / "sheet.json").read_text("utf-8"))["runs"]
     assert (run["network"], run["weights"], run["folder"]) == ("cifar10", "trained", "random_logit-cifar10-trained-2")
     text = page.write_page(tmp_path, [tmp_path / "figure2"]).read_text("utf-8")
     assert '<h2 id="figure2">' in text and text.count("data:image/png;base64,") == len(run["figures"]) == 1
-    median = pd.read_csv(sheet.folder / "random_logit.csv")["median"].item()
+    median = pd.read_csv(one.folder / "random_logit.csv")["median"].item()
     assert f"As claimed: Deep Taylor {median:.3f}." in text
 
 
