@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from paper import RUNS, Images, Out, Quick, Weights, start
 from sheet import Sheet
-from subjects import TWO_CLASSES, subjects
+from subjects import MANY_CLASSES, TWO_CLASSES, subjects
 
 
 def main(quick: Quick = False, weights: Weights = None, images: Images = None, out: Out = RUNS / "figure6_saliency_resnet50") -> None:
     """Figure 1 on residual networks."""
     sheet = Sheet(out, "Figure 6", "Maps of a residual network: untouched, randomised from the last layer down, and for two classes", quick)
     for residual in subjects("resnet50", weights, images, 2 if quick else 10, bundled=4 if quick else 10):
-        sheet.saliency(residual, methods="all", compare=TWO_CLASSES[residual.net.name], stages="paper", seed=0)
+        stages = {} if quick and residual.net.name == MANY_CLASSES else {"stages": "paper"}
+        sheet.saliency(residual, methods="all", compare=TWO_CLASSES[residual.net.name], **stages, seed=0)
     sheet.close()
 
 

@@ -261,12 +261,12 @@ def signed_chains(table: pd.DataFrame, at: float) -> Outcome:
 
 
 def learned_chain_between(table: pd.DataFrame) -> Outcome:
-    """Claim 5, learned weights with ReLU, after their last product: between random ReLU and non-negative chains."""
-    learned = _chain(table, "learned_relu")
-    last = learned.index.max()
-    relu, non_negative = (_chain(table, name)[last] for name in ("relu", "non_negative"))
-    words = f"|cos| after {last} products: ReLU {shown(relu)}, learned ReLU {shown(learned[last])}, non-negative {shown(non_negative)}."
-    return _whole(relu < learned[last] < non_negative, words)
+    """Claim 5, learned weights with ReLU, after the last product that all have: between random ReLU and non-negative chains."""
+    chains = [_chain(table, name) for name in ("relu", "learned_relu", "non_negative")]
+    last = min(chain.index.max() for chain in chains)
+    relu, learned, non_negative = (chain[last] for chain in chains)
+    words = f"|cos| after {last} products: ReLU {shown(relu)}, learned ReLU {shown(learned)}, non-negative {shown(non_negative)}."
+    return _whole(relu < learned < non_negative, words)
 
 
 def patterns_dominate(place: str, table: pd.DataFrame, at: float) -> Outcome | None:

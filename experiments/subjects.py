@@ -20,6 +20,7 @@ from wel.system.progress import bar_steps
 
 BUNDLED = {"vgg16": "cifar10", "resnet50": "resnet20"}  # trained networks of the same kind, small
 REAL = {"vgg16": ("vgg16_mri",), "resnet50": ("resnet50_nsfw", "efficientnet_lite0")}  # larger ones, from `make real`
+MANY_CLASSES = "efficientnet_lite0"  # a network for what needs classes
 TWO_CLASSES = {
     "vgg16": (283, 156),
     "resnet50": (283, 156),

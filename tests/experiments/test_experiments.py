@@ -236,6 +236,8 @@ def test_signed_and_learned_chains():
     assert judges.signed_chains(table, 0.99) == outcome(2, 2, "Largest |cos|: vanilla 0.300, ReLU 0.900.")
     words = "|cos| after 2 products: ReLU 0.500, learned ReLU 0.600, non-negative 0.800."
     assert judges.learned_chain_between(table) == outcome(1, 1, words)
+    longer = chains(relu=[0.1, 0.5], learned_relu=[0.2, 0.6, 0.1], non_negative=[0.2, 0.8])  # a layer more than VGG-16
+    assert judges.learned_chain_between(longer) == outcome(1, 1, words)
     outside = chains(vanilla=[0.1, 0.995], relu=[0.1, 0.5], learned_relu=[0.2, 0.9], non_negative=[0.2, 0.8])
     assert judges.signed_chains(outside, 0.99).kept == 1 and judges.learned_chain_between(outside).verdict == FAILS
 
@@ -273,8 +275,8 @@ def test_findings_tell_which_files_are_missing():
     found = [(one.network, one.images, one.verdict, one.measured) for one in claims.findings(runs) if one.claim.number == "1a"]
     missing = "{} is missing (make real), or ImageNet weights (--{})."
     assert found == [
-        ("cifar10", "20 images", HOLDS, words),
         ("ResNet-50", "20 images", UNTESTABLE, f"With random weights: {words}"),
+        ("cifar10", "20 images", HOLDS, words),
         ("VGG-16", "", UNTESTABLE, missing.format(Path("runs/real/vgg16_mri.h5"), "vgg16")),
         ("ResNet-50", "", UNTESTABLE, missing.format(Path("runs/real/resnet50_nsfw.h5"), "resnet50")),
     ]
@@ -283,7 +285,8 @@ def test_findings_tell_which_files_are_missing():
 def test_findings_come_for_the_papers_networks_first_and_nothing_is_missing_where_one_was_run():
     table = sanity({"deep_taylor": 0.9})
     runs = [claims.Run("random_logit", name, "trained", table) for name in ("resnet20", "cifar10", "resnet50_nsfw", "vgg16_mri")]
-    assert list(found_by_network(runs, "1a")) == [trained.LABELS[name] for name in ("vgg16_mri", "cifar10", "resnet50_nsfw", "resnet20")]
+    order = ("vgg16_mri", "resnet50_nsfw", "cifar10", "resnet20")
+    assert list(found_by_network(runs, "1a")) == [trained.LABELS[name] for name in order]
 
 
 def test_findings_are_for_each_semantics():
@@ -293,6 +296,8 @@ def test_findings_are_for_each_semantics():
     ]
     verdicts = {network: verdict for network, (verdict, _) in found_by_network(runs, "1b").items()}
     assert (verdicts["resnet20"], verdicts["resnet20, corrected"]) == (FAILS, HOLDS)
+    alike = [run._replace(table=runs[0].table) for run in runs]
+    assert [network for network in found_by_network(alike, "1b") if network.startswith("resnet20")] == ["resnet20"]
 
 
 def test_findings_show_how_the_verdict_moves_with_the_threshold():
