@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Sequence
+from typing import Any, Mapping, NamedTuple, Sequence
 
 import numpy as np
 
 from wel.auditing.plan import Plan
 from wel.auditing.verdicts import UNDEFINED, Measurement, alike, converged
 from wel.backends import find_backend
-from wel.backends.request import Request
+from wel.backends.request import Injection, Request
 from wel.errors import UnsupportedError
 from wel.measures.cosine import chance_level
-from wel.measures.counting import Cosines
+from wel.measures.counting import Cosines, Counted
 from wel.measures.counts import CosineCounts
 from wel.measures.intervals import summary
-from wel.measures.participation import Participation
+from wel.measures.participation import Participation, Ratios
 from wel.measures.similarity import is_picture, reduce_channels, similarity, whole_cosines
 from wel.measures.vectors import random_vectors
 from wel.methods.registry import Method
@@ -25,6 +25,7 @@ from wel.studies.cascading import Fresh, fresh_from, randomized
 from wel.studies.effective_rank import jackknife
 from wel.studies.maps import class_vectors, maps_of, one_hot
 from wel.studies.random_logit import other_classes
+from wel.studies.tops import Tops, map_injection
 
 COSINES, PARTICIPATION = Cosines(), Participation()
 FEWEST_VALUES = 10  # of an input, below which maps are parallel by chance
@@ -64,6 +65,14 @@ class Converging:
         raise NotImplementedError("an audit computes in the native engine")
 
 
+class Maps(NamedTuple):
+    """Maps of a method, (n, *input shape): of the true class, of another one, and above each cut, or why there are none."""
+
+    true: np.ndarray
+    other: np.ndarray | None
+    above: dict[str, tuple[np.ndarray | None, str]]
+
+
 class Examiner:
     """Measures method after method on one network; compiled sweeps and fresh weights are kept from one to the next."""
 
@@ -71,39 +80,87 @@ class Examiner:
         self.net, self.plan = net, plan
         self.others = others_of(net, plan)
         self._fresh = Fresh(net, plan.seed)
+        graph = net.graph
+        self._stages = {depth: graph.names[graph.index(depth) + 1] for depth in plan.depths}
+        self._why = {depth: self._why_not(stage) for depth, stage in self._stages.items()}
+        self._tops = Tops(net, [stage for depth, stage in self._stages.items() if not self._why[depth]], self._fresh)
 
     def examine(self, request: Request) -> Evidence:
-        """Measures a method.
+        """Measures a method: of one with rules of its own all maps and all random relevance of an image come down in one sweep.
 
         Raises:
             UnsupportedError: when it cannot be computed for the network.
         """
-        true = self._maps(request, self.plan.classes.index)
-        other = None if self.others is None else self._maps(request, self.others)
-        above = {depth: self._random_maps(request, depth) for depth in self.plan.depths}
-        tests = [] if other is None else [self._compared(request, true, other, test="other_class")]
-        for depth, (maps, why) in above.items():
-            tests.append(self._compared(request, maps, true, test="randomised", above=self.net.shown(depth), why=why))
-        followed = request.method.csc and self.plan.starts and true[0].size >= FEWEST_VALUES
-        rank, csc = self._random_relevance(request) if followed else ([], [])
-        return Evidence(tests + rank, csc, self._examples(request.method, true, other, next((maps for maps, _ in above.values()), None)))
+        if request.method.csc:
+            maps, rank, csc = self._swept(request)
+        else:
+            maps, rank, csc = self._one_by_one(request, self.plan.depths), [], []
+        tests = [] if maps.other is None else [self._compared(request, maps.true, maps.other, test="other_class")]
+        for depth, (above, why) in maps.above.items():
+            tests.append(self._compared(request, above, maps.true, test="randomised", above=self.net.shown(depth), why=why))
+        return Evidence(tests + rank, csc, self._examples(request.method, maps.true, maps.other, next((above for above, _ in maps.above.values()), None)))
+
+    def _why_not(self, stage: str) -> str:
+        """Why layers from a stage on cannot be made random, in a sentence; a layer of somebody's own may be without initialisers."""
+        try:
+            fresh_from(self.net, stage, self._fresh)
+        except UnsupportedError as error:
+            return error.reason
+        return ""
+
+    def _swept(self, request: Request) -> tuple[Maps, list[Measurement], list[dict[str, Any]]]:
+        plan, swept = self.plan, {depth: stage for depth, stage in self._stages.items() if stage in self._tops.stages}
+        followed = plan.starts if plan.images[0].size >= FEWEST_VALUES else []
+        found, relevance = [], _Random(self.net, plan, followed)
+        # some images have random vectors too
+        for images, starts in ((range(plan.vector_images), followed), (range(plan.vector_images, len(plan.images)), [])):
+            found += self._down(request, images, list(swept.values()), starts, relevance)
+        true, *more = (np.concatenate(several) for several in zip(*found))
+        apart = self._one_by_one(request, [depth for depth in plan.depths if depth not in swept], true)
+        above = dict(zip(swept, [(rows[:, 0], "") for rows in more]))
+        several = {depth: above[depth] if depth in above else apart.above[depth] for depth in plan.depths}
+        maps = Maps(true[:, 0], None if self.others is None else true[:, 1], several)
+        return maps, *relevance.found()
+
+    def _down(self, request: Request, images: range, stages: list[str], starts: Sequence[str], relevance: _Random) -> list[list[np.ndarray]]:
+        """Batch by batch, the maps of the trained network and of each stage, (batch, V, *input shape); random relevance is noted."""
+        graph, plan = self.net.graph, self.plan
+        heads = [self._heads(plan.classes.index), *([] if self.others is None else [self._heads(self.others)])]
+        begins = [np.stack(heads, axis=1), *[heads[0][:, None]] * len(stages)]
+        injections = [map_injection(graph, array.shape[1], stage) for stage, array in zip([None, *stages], begins)]
+        injections += [Injection(start, plan.vectors, frozenset(plan.layers), Converging(graph.input)) for start in starts]
+        opened = find_backend("native", request.method).open(self.net)
+        size, found = opened.images_at_once(sum(one.vectors for one in injections)), []
+        for first in images[::size]:
+            batch = list(range(first, min(first + size, images.stop)))
+            vectors = [*(array[batch] for array in begins), *(self._vectors(start, batch) for start in starts)]
+            left, random = images.stop - first, self._tops.graph if stages else None
+            read = opened.inject(request, plan.images[batch], injections, vectors, left, random)
+            found.append([maps[graph.input] for maps in read[: len(begins)]])
+            relevance.note(batch, read[len(begins) :])
+        return found
+
+    def _heads(self, classes: np.ndarray) -> np.ndarray:
+        """Maps begin with 1, not with the logit: a factor changes no picture, but where the original stack cuts off negative relevance
+        (Add, under `paper`), a negative logit would leave none."""
+        return one_hot(classes, *self.net.output_shape)
+
+    def _one_by_one(self, request: Request, depths: Sequence[str], true: np.ndarray | None = None) -> Maps:
+        """Maps of a method that is made of another one, or above cuts that cannot be in one sweep."""
+        other = None if self.others is None or true is not None else self._maps(request, self.others)
+        true = self._maps(request, self.plan.classes.index) if true is None else true
+        return Maps(true, other, {depth: self._random_maps(request, depth) for depth in depths})
 
     def _maps(self, request: Request, classes: np.ndarray) -> np.ndarray:
-        """Maps of the classes. They begin with 1, not with the logit: a factor changes no picture, but where the original stack cuts
-        off negative relevance (Add, under `paper`), a negative logit would leave none."""
         plan, net = self.plan, self.net
-        heads = one_hot(classes, *net.output_shape) if request.method.csc else class_vectors(net, request.method, plan.images, classes)
+        heads = self._heads(classes) if request.method.csc else class_vectors(net, request.method, plan.images, classes)
         return maps_of(net, request, plan.images, heads, seed=plan.seed)
 
     def _random_maps(self, request: Request, depth: str) -> tuple[np.ndarray | None, str]:
         """Maps of the network with everything above a cut random, or why there are none."""
-        graph = self.net.graph
-        stage = graph.names[graph.index(depth) + 1]
-        try:
-            fresh_from(self.net, stage, self._fresh)
-        except UnsupportedError as error:  # a layer of somebody's own, without initialisers
-            return None, error.reason
-        with randomized(self.net, stage, self._fresh):
+        if self._why[depth]:
+            return None, self._why[depth]
+        with randomized(self.net, self._stages[depth], self._fresh):
             return self._maps(request, self.plan.classes.index), ""
 
     def _compared(self, request: Request, one: np.ndarray | None, other: np.ndarray | None, **what: Any) -> Measurement:
@@ -128,43 +185,8 @@ class Examiner:
         method = request.method
         return similarity(one, other, method.reduction, method.map_percentile, request.semantics), cosines
 
-    def _random_relevance(self, request: Request) -> tuple[list[Measurement], list[dict[str, Any]]]:
-        plan, net = self.plan, self.net
-        opened = find_backend("native", request.method).open(net)
-        size = opened.images_at_once(plan.vectors * len(plan.starts))
-        counts: dict[tuple[str, str], list[CosineCounts]] = {}
-        ranks: dict[str, list[np.ndarray]] = {}
-        for first in range(0, plan.vector_images, size):
-            batch = list(range(first, min(first + size, plan.vector_images)))
-            vectors = {start: self._vectors(start, batch) for start in plan.starts}
-            found = opened.measure(request, plan.images[batch], vectors, plan.layers, Converging(net.graph.input))
-            for place, (counted, ratios) in found.items():
-                counts.setdefault(place, []).append(counted.counts.numbered(batch))
-                if ratios is not None:
-                    ranks.setdefault(place[0], []).append(ratios.layer)
-        csc = [self._row(start, layer, CosineCounts.merged(parts)) for (start, layer), parts in sorted(counts.items(), key=self._order)]
-        return [self._rank(start, np.concatenate(ranks[start])) for start in plan.starts[:1]], csc
-
     def _vectors(self, start: str, batch: Sequence[int]) -> np.ndarray:
         return random_vectors(self.plan.seed, start, batch, self.plan.vectors, self.net.graph[start].shape)
-
-    def _order(self, item: tuple[tuple[str, str], Any]) -> tuple[int, int]:
-        """From the output down, first by start layer, then by layer."""
-        (start, layer), _ = item
-        return -self.net.graph.index(start), -self.net.graph.index(layer)
-
-    def _row(self, start: str, layer: str, counts: CosineCounts) -> dict[str, Any]:
-        found = counts.summary(self.plan.seed, resamples=1)
-        place = {"start": self.net.shown(start), "layer": self.net.shown(layer), "layer_index": self.net.graph.index(layer)}
-        baseline = chance_level(self.net.graph[layer].shape[-1])
-        return {**place, **{name: found[name] for name in ("median", "p5", "p95")}, "baseline": baseline}
-
-    def _rank(self, start: str, values: np.ndarray) -> Measurement:
-        rank, error = jackknife(values)
-        interval = rank, max(1.0, rank - 2 * error), rank + 2 * error
-        outcome = converged(*interval[1:], self.plan.thresholds)
-        place = {"start": self.net.shown(start), "images": len(values)}
-        return Measurement(test="convergence", measure="effective_rank", outcome=outcome, **place, **_named(interval))
 
     def _examples(self, method: Method, *maps: np.ndarray | None) -> np.ndarray | None:
         if not is_picture(self.plan.images.shape[1:]):
@@ -172,6 +194,47 @@ class Examiner:
         blank = np.full_like(maps[0][:EXAMPLES], np.nan)
         shown = [blank if some is None else some[:EXAMPLES] for some in maps]
         return np.stack([reduce_channels(some, method.reduction) for some in shown], axis=1).astype("float32")
+
+
+class _Random:
+    """What becomes of random relevance, from batch to batch."""
+
+    def __init__(self, net: Network, plan: Plan, starts: Sequence[str]):
+        self._net, self._plan, self._starts = net, plan, starts
+        self._counts: dict[tuple[str, str], list[CosineCounts]] = {}
+        self._ranks: list[np.ndarray] = []
+
+    def note(self, batch: Sequence[int], read: Sequence[Mapping[str, tuple[Counted, Ratios | None]]]) -> None:
+        """Takes what was measured of some images, for each start layer."""
+        for start, several in zip(self._starts, read):
+            for layer, (counted, ratios) in several.items():
+                self._counts.setdefault((start, layer), []).append(counted.counts.numbered(batch))
+                if ratios is not None and start == self._starts[0]:
+                    self._ranks.append(ratios.layer)
+
+    def found(self) -> tuple[list[Measurement], list[dict[str, Any]]]:
+        """The effective rank of the first start layer, and one row per start layer and layer, from the output down."""
+        merged = {place: CosineCounts.merged(parts) for place, parts in sorted(self._counts.items(), key=self._order)}
+        rank = [self._rank(self._starts[0], np.concatenate(self._ranks))] if self._ranks else []
+        return rank, [self._row(*place, counts) for place, counts in merged.items()]
+
+    def _order(self, item: tuple[tuple[str, str], Any]) -> tuple[int, int]:
+        """From the output down, first by start layer, then by layer."""
+        (start, layer), _ = item
+        return -self._net.graph.index(start), -self._net.graph.index(layer)
+
+    def _row(self, start: str, layer: str, counts: CosineCounts) -> dict[str, Any]:
+        found = counts.summary(self._plan.seed, resamples=1)
+        place = {"start": self._net.shown(start), "layer": self._net.shown(layer), "layer_index": self._net.graph.index(layer)}
+        baseline = chance_level(self._net.graph[layer].shape[-1])
+        return {**place, **{name: found[name] for name in ("median", "p5", "p95")}, "baseline": baseline}
+
+    def _rank(self, start: str, values: np.ndarray) -> Measurement:
+        rank, error = jackknife(values)
+        interval = rank, max(1.0, rank - 2 * error), rank + 2 * error
+        outcome = converged(*interval[1:], self._plan.thresholds)
+        place = {"start": self._net.shown(start), "images": len(values)}
+        return Measurement(test="convergence", measure="effective_rank", outcome=outcome, **place, **_named(interval))
 
 
 def others_of(net: Network, plan: Plan) -> np.ndarray | None:

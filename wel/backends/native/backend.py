@@ -67,6 +67,8 @@ class NativeNetwork:
         self._graph = graph
         self._dtype, self._memory = precision
         self._made = made
+        # they hold on to random layers, so they go with what was opened
+        self._made_above_random: dict[tuple, Adaptive] = {}
         self._tensors: tuple[tuple, tuple] | None = None
 
     def measure(
@@ -134,9 +136,10 @@ class NativeNetwork:
 
     def _run(self, request: Request, injections: tuple[Injection, ...], random: Graph | None) -> Adaptive:
         key = request.method.name, request.semantics, scalars(request.options), injections, random
-        if key not in self._made:
-            self._made[key] = self._adaptive(request, injections, random)
-        return self._made[key]
+        made = self._made if random is None else self._made_above_random
+        if key not in made:
+            made[key] = self._adaptive(request, injections, random)
+        return made[key]
 
     def _adaptive(self, request: Request, injections: tuple[Injection, ...], random: Graph | None) -> Adaptive:
         between = {one.start for one in injections}, {name for one in injections for name in one.at}
