@@ -58,7 +58,7 @@ def audit(
     limit: int | None = None,
     first: Sequence[str] = (),
     expect: Path | None = None,
-    seconds: float | None = None,
+    minutes: float | None = None,
     command: str = "",
     steps: Steps | None = None,
 ) -> AuditResult:
@@ -72,14 +72,15 @@ def audit(
         net: from `wel.load`; its output is one vector of logits.
         pictures: from `wel.load_images`.
         out: run directory; an interrupted audit goes on there.
-        mode: "quick", which begins no method that would not be done after 95 s, or "full".
+        mode: "quick", the paper's methods at three cuts, or "full", more of everything.
         methods: "all", the mode's that apply to the network, or names.
         semantics: "paper", "corrected", or "both": then a method whose rules differ is measured under each.
         seed: of the other classes, fresh weights, random vectors and intervals.
         limit: how many of the images give maps; by default up to 24, four at least of a large network in a quick audit.
         first: methods that are measured before the others.
         expect: .npz with `predictions` and `inputs` of the model, checked before anything is measured.
-        seconds: replaces the mode's time.
+        minutes: leaves methods out, from the end of the order in which they are measured, until the others take no longer by what
+            `wel.auditing.plan.expected_seconds` predicts; the first one stays.
         command: how to repeat it, for the record.
         steps: is told of progress, one step per method and semantics.
 
@@ -92,16 +93,18 @@ def audit(
     if limit is not None:
         check_whole("limit", limit, 1)
     pictures = _first(pictures, limit or MODES[mode].images_for(net))
-    course = _Course(net, pictures, MODES[mode], methods, semantics, seed, first, expect)
-    return course.result(Path(out), MODES[mode].seconds if seconds is None else seconds, command, steps or Steps())
+    if minutes is not None and not minutes > 0:
+        raise invalid("minutes", minutes, "a number above 0")
+    course = _Course(net, pictures, MODES[mode], methods, semantics, seed, first, expect, minutes)
+    return course.result(Path(out), command, steps or Steps())
 
 
 class _Course:
     """The course of one audit: what is measured, in which order, and what becomes of it."""
 
-    def __init__(self, net: Network, pictures: ImageSet, mode: Mode, methods, semantics: str, seed: int, first, expect: Path | None):
+    def __init__(self, net: Network, pictures: ImageSet, mode: Mode, methods, semantics: str, seed: int, first, expect, minutes):
         self.net, self.pictures, self.mode, self.semantics = net, pictures, mode, chosen_semantics(semantics)
-        self.expect, self._named = expect, methods != "all"
+        self.expect, self._minutes = expect, minutes
         chosen = by_priority(choose_map_methods(mode.methods if methods == "all" else methods), first)
         self.study = Study(Settings(net, pictures.inputs, chosen, True, semantics, "native", None, seed))
         self.study.check_any()
@@ -116,17 +119,27 @@ class _Course:
             vectors=mode.vectors,
             seed=seed,
         )
-        self.cells = self._cells()
         self.missing = self._refused()
+        self.cells, self._expected = self._within(self._cells())
 
-    def result(self, out: Path, seconds: float | None, command: str, steps: Steps) -> AuditResult:
+    def _within(self, cells: Sequence[Cell]) -> tuple[list[Cell], float]:
+        """The cells that are measured, the first ones, and how many seconds they will take; what is left out is missing."""
+        each = [expected_seconds(self.net, self.plan, cell.method) for cell in cells]
+        most = np.inf if self._minutes is None else 60 * self._minutes
+        kept = max(1, int(np.searchsorted(np.cumsum(each), most, side="right")))
+        for cell in cells[kept:]:
+            reason = f"Its {_shown(expected_seconds(self.net, self.plan, cell.method))} are beyond `minutes` {self._minutes:g}."
+            self.missing.append(Missing(cell.method, self._covered(cell, cells), f"{reason} Expected more, or its name with --methods."))
+        return list(cells[:kept]), sum(each[:kept])
+
+    def result(self, out: Path, command: str, steps: Steps) -> AuditResult:
         """Measures what the run directory does not hold yet, and writes record and report."""
         began = time.monotonic()
         run = Run(out, self._request(), {"command": command})
         if not run.finished:
             checks = checked(self.net, self.plan.images, self.expect)
             passed = all(check.passed for check in checks)
-            findings = self._findings(run, began, seconds, steps) if passed else []
+            findings = self._findings(run, steps) if passed else []
             taken = time.monotonic() - began
             about = Circumstances(self.net, self.pictures, self.plan, self.mode.name, self.semantics, command, taken)
             write_report(recorded(about, checks, findings, self.missing), self._examples(findings), out)
@@ -137,7 +150,7 @@ class _Course:
     def _request(self) -> dict[str, Any]:
         record, classes = self.study.record(), self.plan.classes.index.tolist()
         same = {name: record[name] for name in ("model", "weights_sha256", "methods", "images_sha256", "seed")}
-        how = {"study": "audit", "mode": self.mode.name, "semantics": list(self.semantics)}
+        how = {"study": "audit", "mode": self.mode.name, "semantics": list(self.semantics), "minutes": self._minutes}
         return {**how, **same, "images": self.pictures.names, "classes": classes, "expect_sha256": self.expect and file_sha256(self.expect)}
 
     def _cells(self) -> list[Cell]:
@@ -166,23 +179,18 @@ class _Course:
         rest = [Missing(cell.method, cell.semantics, reason) for cell, reason in refused.items() if cell.method.name in applying]
         return [whole[name] for name in dict.fromkeys(cell.method.name for cell in refused) if name not in applying] + rest
 
-    def _findings(self, run: Run, began: float, seconds: float | None, steps: Steps) -> list[Finding]:
+    def _findings(self, run: Run, steps: Steps) -> list[Finding]:
         examiner = Examiner(self.net, self.plan)
         steps.start(len(self.cells))
+        methods = f"{len(self.cells)} measurement{'s' * (len(self.cells) != 1)}, {len(self.plan.images)} images"
+        steps.tell(f"{methods}: about {_shown(self._expected)} on two idle cores.")
         found: list[Finding] = []
         for cell in self.cells:
-            needed = expected_seconds(cell.method, [one.seconds for one in found])
-            if seconds is not None and found and time.monotonic() - began + needed > seconds:
-                advice = "fewer methods with --methods" if self._named else "its name with --methods"
-                reason = f"The time of a {self.mode.name} audit was up. Expected {advice}, or --full."
-                self.missing.append(Missing(cell.method, self._covered(cell), reason))
+            try:
+                found.append(self._finding(run, cell, examiner, steps))
+            except UnsupportedError as error:  # what only the study itself can tell
+                self.missing.append(Missing(cell.method, None, error.reason))
                 steps.advance(1, cell.method.label, cell.semantics)
-            else:
-                try:
-                    found.append(self._finding(run, cell, examiner, steps))
-                except UnsupportedError as error:  # what only the study itself can tell
-                    self.missing.append(Missing(cell.method, None, error.reason))
-                    steps.advance(1, cell.method.label, cell.semantics)
         return found
 
     def _finding(self, run: Run, cell: Cell, examiner: Examiner, steps: Steps) -> Finding:
@@ -200,11 +208,11 @@ class _Course:
         (arrays,) = pieces_of(run, cell.key, compute, steps, (cell.method.label, cell.semantics)).values()
         measured = json.loads(str(arrays["measured"]))
         evidence = Evidence([Measurement(**test) for test in measured["tests"]], measured["csc"], arrays.get("maps"))
-        return Finding(cell, self._covered(cell), evidence, measured["seconds"])
+        return Finding(cell, self._covered(cell, self._cells()), evidence, measured["seconds"])
 
-    def _covered(self, cell: Cell) -> str:
+    def _covered(self, cell: Cell, cells: Sequence[Cell]) -> str:
         """The semantics that a cell stands for: "both" where they are the same for its method."""
-        others = [one for one in (*self.cells, *self.study.refused) if one.method is cell.method and one != cell]
+        others = [one for one in (*cells, *self.study.refused) if one.method is cell.method and one != cell]
         return cell.semantics if others or len(self.semantics) == 1 else "both"
 
     def _examples(self, findings: Sequence[Finding]) -> Examples | None:
@@ -216,6 +224,10 @@ class _Course:
         others = others_of(self.net, self.plan)
         both = np.stack([classes, np.full_like(classes, -1) if others is None else others], axis=1)
         return Examples(self.pictures.names[:count], self.pictures.pixels[:count], maps, both[:count])
+
+
+def _shown(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 def _starts(net: Network, depths: Sequence[str], count: int) -> list[str]:

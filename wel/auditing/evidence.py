@@ -10,6 +10,8 @@ import numpy as np
 from wel.auditing.plan import Plan
 from wel.auditing.verdicts import UNDEFINED, Measurement, alike, converged
 from wel.backends import find_backend
+from wel.backends.native.memory import MOST, forward_bytes
+from wel.backends.native.sweep import Passes
 from wel.backends.request import Injection, Request
 from wel.errors import UnsupportedError
 from wel.measures.cosine import chance_level
@@ -83,6 +85,9 @@ class Examiner:
         graph = net.graph
         self._stages = {depth: graph.names[graph.index(depth) + 1] for depth in plan.depths}
         self._why = {depth: self._why_not(stage) for depth, stage in self._stages.items()}
+        self._passes: dict[tuple[int, ...], Passes] = {}
+        several = (graph.nodes, *(graph.nodes[graph.index(stage) :] for stage in self._stages.values()))
+        self._keeps = len(plan.images) * sum(map(forward_bytes, several)) <= MOST
         self._tops = Tops(net, [stage for depth, stage in self._stages.items() if not self._why[depth]], self._fresh)
 
     def examine(self, request: Request) -> Evidence:
@@ -135,7 +140,8 @@ class Examiner:
             batch = list(range(first, min(first + size, images.stop)))
             vectors = [*(array[batch] for array in begins), *(self._vectors(start, batch) for start in starts)]
             left, random = images.stop - first, self._tops.graph if stages else None
-            read = opened.inject(request, plan.images[batch], injections, vectors, left, random)
+            passes = self._passes.setdefault(tuple(batch), {}) if self._keeps else None
+            read = opened.inject(request, plan.images[batch], injections, vectors, left, random, passes)
             found.append([maps[graph.input] for maps in read[: len(begins)]])
             relevance.note(batch, read[len(begins) :])
         return found

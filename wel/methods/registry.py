@@ -89,7 +89,7 @@ class Method:
         two_kernels: whether it is the same for two kernels one after the other as for their product.
         same_semantics: whether `paper` and `corrected` are the same for every network; else rules are compared.
         cost: how long it takes, gradient 1.
-        audit_rank: its place in the order of an audit where time may run out: what people use first, of every family one; None: last.
+        audit_rank: its place in the order of an audit, of which `--minutes` drops the end: what people use first, of every family one; None: last.
         full_audit: whether a full audit takes it although it is not one of the paper's.
         head: what a map begins with at the output: "logit", the class's logit, or "one", 1.
         reduction: how a map's channels become one, "sum" or "max_abs", the largest absolute value.
@@ -114,7 +114,7 @@ class Method:
     relu_only: bool = False
     two_kernels: bool = True
     same_semantics: bool = False
-    cost: int = 1
+    cost: float = 1
     audit_rank: int | None = None
     full_audit: bool = False
     head: str = "logit"
@@ -184,7 +184,7 @@ CSC = (
     _rectified(
         "rectgrad", "RectGrad", "R", "kim2019", "R_in = [x > 0] R where y ⊙ R is above its percentile at ReLUs, else 0",
         composite=composite("rectified", rule="percentile"), options={"percentile": Number(98.0, 0, 100)},
-        tolerance=TWO_TERM, audit_rank=7, same_semantics=True, map_percentile=100.0,
+        tolerance=TWO_TERM, cost=1.5, audit_rank=7, same_semantics=True, map_percentile=100.0,
     ),
     Method(
         "deep_taylor", "Deep Taylor", "T", RED, TAYLOR, "montavon2017", "R_in = x·W⁺ᵀ(R/W⁺x), zᴮ at the input", composite("deep_taylor"),
@@ -203,16 +203,16 @@ CSC = (
         options={"gamma": Number(0.25, 0), "bias": Choice("scaled", ("scaled", "unscaled")), **STABILIZED},
         tolerance=NEAR_ZERO, paper=False, two_kernels=False,
     ),
-    _alpha_beta(1, 0, "1", audit_rank=1),
+    _alpha_beta(1, 0, "1", cost=1.2, audit_rank=1),
     _alpha_beta(2, 1, "2", tolerance=TWO_TERM, cost=2, audit_rank=8),
     _alpha_beta(5, 4, "5", tolerance=TWO_TERM, cost=2, audit_rank=12),
-    _cmp(1, 0, "^", audit_rank=10),
+    _cmp(1, 0, "^", cost=1.2, audit_rank=10),
     _cmp(2, 1, "P", cost=2, audit_rank=13),
     _pattern("pattern_net", "PatternNet", "N", "the gradient with patterns A in place of W: R_in = Aᵀ(f′ ⊙ R)", attribution=False),
     _pattern("pattern_attribution", "PatternAttr.", "$P$", "the gradient with A ⊙ W: R_in = (A ⊙ W)ᵀ(f′ ⊙ R)", attribution=True),
     _deeplift(
         "deeplift_reveal_cancel", "DeepLIFT RevealCancel", "L", "shrikumar2017", "m±_in = m± Δy±/Δx± at activations, Δ⁺ and Δ⁻ apart",
-        split=True, tolerance=TWO_TERM, cost=2, audit_rank=11,
+        split=True, tolerance=TWO_TERM, cost=2.8, audit_rank=11,
     ),
     _deeplift("deeplift_rescale", "DeepLIFT Rescale", "D", "shrikumar2017", "m_in = m Δy/Δx at activations", split=False, audit_rank=2),
     _deeplift(
@@ -227,13 +227,13 @@ MAPS = (
     ),
     _maps(
         "smoothgrad", "SmoothGrad", "o", ORANGE, GRADIENT, "smilkov2017", "mean of ∂y/∂x at x + N(0, σ²), σ = noise_scale × range of x",
-        made_of="gradient", between_inputs=True, options={"samples": Count(50), "noise_scale": Number(0.15, 0), "noise": Noise()},
+        made_of="gradient", between_inputs=True, cost=100, options={"samples": Count(50), "noise_scale": Number(0.15, 0), "noise": Noise()},
         paper=True, same_semantics=True, full_audit=True, head="one", reduction="max_abs",
     ),
     _maps(
         "integrated_gradients", "Integrated gradients", "I", BLACK, GRADIENT, "sundararajan2017",
         "(x − r) ⊙ mean of ∂y/∂x at r + t(x − r); `paper`: at x + t(x − r), as innvestigate 1.0.8 has it; t from 0 to 1",
-        made_of="gradient", between_inputs=True, full_audit=True, head="one",
+        made_of="gradient", between_inputs=True, cost=130, full_audit=True, head="one",
         options={"steps": Count(64), "rule": Choice(BY_SEMANTICS, (BY_SEMANTICS, *QUADRATURES)), "reference": Reference()},
     ),
     _maps("excitation_backprop", "Excitation BP", "B", GREEN, LRP, "zhang2018", "LRP α1β0", made_of="lrp_alpha1_beta0", two_kernels=False),

@@ -29,6 +29,9 @@ class Steps:
     def start(self, total: int) -> None:
         """The study has that many steps."""
 
+    def tell(self, sentence: str) -> None:
+        """What is worth saying once the work begins."""
+
     def advance(self, count: int, *words: str) -> None:
         """So many steps more are done; `words` say of what."""
 
@@ -42,6 +45,9 @@ class _BarSteps(Steps):
         self._bar.console.print(f"TensorFlow computes on: {used_device()}", markup=False, soft_wrap=True)
         self._bar.start()
         self._bar.update(self._task, total=total)
+
+    def tell(self, sentence: str) -> None:
+        self._bar.console.print(sentence, markup=False, soft_wrap=True)
 
     def advance(self, count: int, *words: str) -> None:
         shown = {"description": " ← ".join(words)} if words else {}

@@ -8,7 +8,7 @@ from typing import Callable, Iterator
 import numpy as np
 import tensorflow as tf
 
-from wel.backends.native.sweep import Rules, Sweep
+from wel.backends.native.sweep import Passes, Rules, Sweep
 
 # What a trace costs, for every part in numbers that come through eagerly, and in eager calls: what these lose to compiled ones. Measured on
 # ResNet-50 and VGG-16: 11 to 20 ms a part, and 2.3 ns a number; on cifar10: 1.2 ms a part and call.
@@ -29,11 +29,11 @@ class Adaptive:
         self._compiled = Compiled(sweep, dtype)
         self._spent = 0.0
 
-    def __call__(self, left: int, images: tf.Tensor, *arguments):
-        """Runs the sweep; `left` is how many images will come, these among them."""
+    def __call__(self, left: int, passes: Passes | None, images: tf.Tensor, *arguments):
+        """Runs the sweep; `left` is how many images will come, these among them, and `passes` as the sweep takes it."""
         if not self._pays(left, len(images)):
             self._spent += self._saved(len(images), len(images))
-            return self.sweep(images, *arguments)
+            return self.sweep(images, *arguments, passes=passes)
         return self._compiled(images, *arguments)
 
     def _pays(self, left: int, batch: int) -> bool:

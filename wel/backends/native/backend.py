@@ -12,7 +12,7 @@ import tensorflow as tf
 from wel.backends.native.adaptive import Adaptive, may_be_eager
 from wel.backends.native.fast import accelerated
 from wel.backends.native.memory import images_within
-from wel.backends.native.sweep import Sweep, Tensors
+from wel.backends.native.sweep import Passes, Sweep, Tensors
 from wel.backends.request import Injection, Measure, Precision, Request, Whole
 from wel.methods.composites import Between, check_rules, flow_of, registrations, rules_for, scalars
 from wel.methods.registry import METHODS, Method
@@ -94,6 +94,7 @@ class NativeNetwork:
         vectors: Sequence[np.ndarray],
         left: int | None = None,
         random: Graph | None = None,
+        passes: Passes | None = None,
     ) -> list[dict[str, Any]]:
         """Several injections in one sweep.
 
@@ -102,6 +103,7 @@ class NativeNetwork:
             injections: what is injected and read.
             vectors: of each injection, (n, V, *shape of its start layer).
             random: the network with the random layers of injections that have some.
+            passes: where forward passes of these images, and of these random layers, are kept from one method to the next.
 
         Returns:
             For each injection node -> what its measure makes of the relevance there.
@@ -111,7 +113,7 @@ class NativeNetwork:
         reference = request.options.get("reference", np.zeros_like(images[0]))
         arguments = self._tensor(images), [self._tensor(vectors[k]) for k in order], self._tensor(reference[None])
         with full_precision():
-            kept = run(left or len(images), *arguments, *self._parameters(request, run.sweep))
+            kept = run(left or len(images), passes, *arguments, *self._parameters(request, run.sweep))
         found: list[dict[str, Any]] = [{} for _ in injections]
         for (name, numbers), several in kept.items():
             for number, value in zip(numbers, injections[order[numbers[0]]].measure.of_starts(several, len(numbers))):

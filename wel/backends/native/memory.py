@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Iterable
+
 import numpy as np
 import psutil
 
-from wel.networks.graph import Graph
+from wel.networks.graph import Graph, Node
 from wel.system.devices import free_gpu_memory
 
 # what a batch takes by default: half of what is free, and no more than this, beyond which nothing gets faster
@@ -19,6 +21,11 @@ def images_within(memory: int | None, graph: Graph, rows: int, dtype: str) -> in
     sizes = [int(np.prod(node.shape)) for node in graph.nodes]
     per_image = np.dtype(dtype).itemsize * (STATES * sum(sizes) + ROWS * rows * max(sizes))
     return max(1, int((memory or min(MOST, free_memory() // 2)) // per_image))
+
+
+def forward_bytes(nodes: Iterable[Node], dtype: str = "float32") -> int:
+    """Bytes of one image's forward pass through some layers: their values, and those before their activation functions."""
+    return 2 * np.dtype(dtype).itemsize * sum(int(np.prod(node.shape)) for node in nodes)
 
 
 def free_memory() -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from typing import Any, Collection, Mapping, NamedTuple, Sequence
+from typing import Any, Mapping, NamedTuple, Optional, Sequence
 
 import tensorflow as tf
 
@@ -22,6 +22,10 @@ from wel.rules.parts import Part, Weights
 from wel.rules.pattern import divided_by_largest
 
 Rules = Mapping[str, Sequence[tuple[Part, Rule]]]
+# values by node; inputs and output by part
+Pass = tuple[dict[str, Any], dict[str, tuple[list, Any]]]
+# stage from which on layers are random (None for the trained network), and the nodes that are reached -> the forward pass
+Passes = dict[tuple[Optional[str], frozenset[str]], Pass]
 # weights of the parts that are computed, and what the rules of those that are passed make of theirs, by the names of the parts
 Tensors = tuple[Mapping[str, Weights | None], Mapping[str, Any]]
 
@@ -58,7 +62,13 @@ class Sweep:
     random: Rules | None = None
 
     def __call__(
-        self, images: tf.Tensor, vectors: Sequence[tf.Tensor], reference: tf.Tensor, tensors: Tensors, random: Tensors | None = None
+        self,
+        images: tf.Tensor,
+        vectors: Sequence[tf.Tensor],
+        reference: tf.Tensor,
+        tensors: Tensors,
+        random: Tensors | None = None,
+        passes: Passes | None = None,
     ) -> dict[tuple[str, tuple[int, ...]], Any]:
         """Runs the sweep.
 
@@ -68,24 +78,25 @@ class Sweep:
             reference: (1 or n, *input shape); of use to DeepLIFT only.
             tensors: of the parts `computed` and `passed`.
             random: the same of the random layers.
+            passes: forward passes of these images that other sweeps have made and that this one makes, kept for the next; eagerly only.
 
         Returns:
             (node, injections that are read there together) -> what their measure keeps.
         """
-        values = {self.graph.input: self.flow.enter(images, reference)}
+        # what contributions are differs between DeepLIFT's methods
+        passes = passes if self.flow == Relevance() else None
         down = _Descent(self, vectors)
-        ends = self._forward(self.graph.names[1:], self.rules, tensors[0], values)
+        values = {self.graph.input: self.flow.enter(images, reference)}
+        values, ends = self._forward(None, self.rules, tensors[0], values, passes)
         for stage in self._stages:
-            names, own = self._from(stage), dict(values)
-            down.run(names, stage, self.random, own, self._forward(names, self.random, random[0], own), random[1])
-            del own
+            down.run(self._from(stage), stage, self.random, *self._forward(stage, self.random, random[0], values, passes), random[1])
         down.run(self.graph.names, None, self.rules, values, ends, tensors[1])
         return down.kept
 
     def output(self, images: tf.Tensor, reference: tf.Tensor, tensors: Tensors) -> tf.Tensor:
         """The forward pass alone: the value of the topmost start layer, (n, *its shape)."""
         values = {self.graph.input: self.flow.enter(images, reference)}
-        self._forward(self.graph.names[1:], self.rules, tensors[0], values)
+        values, _ = self._forward(None, self.rules, tensors[0], values, None)
         return values[self.injections[0].start]
 
     @cached_property
@@ -119,8 +130,9 @@ class Sweep:
         found = {injection.random_from for injection in self.injections} - {None}
         return sorted(found, key=self.graph.index, reverse=True)
 
-    def _from(self, stage: str) -> list[str]:
-        return self.graph.names[self.graph.index(stage) :]
+    def _from(self, stage: str | None) -> list[str]:
+        """The nodes from a stage on; all but the input for None."""
+        return self.graph.names[1 if stage is None else self.graph.index(stage) :]
 
     @cached_property
     def reached(self) -> frozenset[str]:
@@ -137,17 +149,26 @@ class Sweep:
                 leading.add(node.name)
         return self.reached & leading
 
-    def _forward(self, names: Collection[str], rules: Rules, weights: Mapping, values: dict[str, Any]) -> dict[str, tuple[list, Any]]:
-        """Adds the values of some nodes to those that are there; the inputs and the output of each of their parts."""
-        ends = {}
-        for name in names:
-            if name in self.reached:
-                inputs = [values[source] for source in self.graph[name].inputs]
-                for part, rule in rules[name]:
-                    ends[part.name] = inputs, rule.forward(part, weights[part.name], inputs)
-                    inputs = [ends[part.name][1]]
-                (values[name],) = inputs
-        return ends
+    def _forward(self, stage: str | None, rules: Rules, weights: Mapping, below: dict[str, Any], passes: Passes | None) -> Pass:
+        """The values of the nodes from a stage on, and of those below, and the inputs and the output of every part from there on.
+
+        A pass that needs the same nodes is taken from `passes`.
+        """
+        made = None if passes is None else passes.get((stage, self.reached))
+        if made is None:
+            made = dict(below), {}
+            for name in filter(self.reached.__contains__, self._from(stage)):
+                self._computed(name, rules[name], weights, *made)
+        if passes is not None:
+            passes[stage, self.reached] = dict(made[0]), dict(made[1])
+        return dict(made[0]), dict(made[1])  # what is needed no more is taken out of them
+
+    def _computed(self, name: str, pairs: Sequence[tuple[Part, Rule]], weights: Mapping, values: dict, ends: dict) -> None:
+        inputs = [values[source] for source in self.graph[name].inputs]
+        for part, rule in pairs:
+            ends[part.name] = inputs, rule.forward(part, weights[part.name], inputs)
+            inputs = [ends[part.name][1]]
+        (values[name],) = inputs
 
 
 class _Descent:
