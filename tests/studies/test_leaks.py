@@ -186,7 +186,7 @@ def test_means_over_images_whatever_fits_into_memory(residual, images, monkeypat
     alone = [wel.leaks(net, "lrp_z", images[i : i + 1]) for i in range(3)]
     for column in ("arrived", "handed_down"):
         np.testing.assert_allclose(together[column], np.mean([table[column] for table in alone], axis=0), rtol=1e-4, atol=1e-5)
-    monkeypatch.setattr(NativeNetwork, "images_at_once", lambda self, rows: 2)
+    monkeypatch.setattr(NativeNetwork, "images_at_once", lambda self, rows, request: 2)
     np.testing.assert_allclose(wel.leaks(net, "lrp_z", images)["arrived"], together["arrived"], rtol=1e-4, atol=1e-5)
 
 

@@ -135,7 +135,7 @@ class Examiner:
         injections = [map_injection(graph, array.shape[1], stage) for stage, array in zip([None, *stages], begins)]
         injections += [Injection(start, plan.vectors, frozenset(plan.layers), Converging(graph.input)) for start in starts]
         opened = find_backend("native", request.method).open(self.net)
-        size, found = opened.images_at_once(sum(one.vectors for one in injections)), []
+        size, found = opened.images_at_once(sum(one.vectors for one in injections), request), []
         for first in images[::size]:
             batch = list(range(first, min(first + size, images.stop)))
             vectors = [*(array[batch] for array in begins), *(self._vectors(start, batch) for start in starts)]

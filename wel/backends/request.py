@@ -117,7 +117,7 @@ class Opened(Protocol):
         """
         ...
 
-    def images_at_once(self, rows: int) -> int:
+    def images_at_once(self, rows: int, request: Request) -> int:
         """How many images with that many vectors each go into one batch."""
         ...
 
@@ -147,7 +147,7 @@ def relevance_at(
     opened: Opened, request: Request, images: np.ndarray, start: str, vectors: np.ndarray, at: Sequence[str]
 ) -> dict[str, np.ndarray]:
     """Relevance at the nodes `at` for vectors (n, V, *start shape) injected at `start`, batch by batch: {node: (n, V, *shape)}."""
-    size = opened.images_at_once(vectors.shape[1])
+    size = opened.images_at_once(vectors.shape[1], request)
     batches = [slice(first, first + size) for first in range(0, len(images), size)]
     parts = [opened.measure(request, images[b], {start: vectors[b]}, at, Whole(), len(images) - b.start) for b in batches]
     return {name: np.concatenate([part[start, name] for part in parts]) for name in dict.fromkeys(at)}

@@ -128,7 +128,7 @@ class OpenNetwork:
         answer = self._worker.run(job, {"images": images, "vectors": vectors, **arrays})
         return {name: answer[f"at_{i}"] for i, name in enumerate(at)}
 
-    def images_at_once(self, rows: int) -> int:
+    def images_at_once(self, rows: int, request: Request) -> int:
         """How many images with that many vectors each a job should hold, so that it stays within its memory."""
         return max(1, self._memory // (self._row_bytes * rows))
 

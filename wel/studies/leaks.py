@@ -13,7 +13,7 @@ from wel.backends import find_backend
 from wel.backends.native.adaptive import Compiled
 from wel.backends.native.backend import full_precision, tensors_for
 from wel.backends.native.sweep import Sweep
-from wel.backends.request import Injection
+from wel.backends.request import Injection, Request
 from wel.methods.composites import described, flow_of, rules_for
 from wel.methods.registry import check_semantics, find_method
 from wel.networks.graph import Graph
@@ -68,7 +68,7 @@ def leaks(
     settled = settled_options(net, chosen, options, images)
     heads = class_vectors(net, chosen, images, classes)
     watched = _Watched(net.graph.in_dtype(DTYPE), method, semantics, settled)
-    size = native.open(net).images_at_once(1)
+    size = native.open(net).images_at_once(1, Request(chosen, semantics, settled))
     batches = [watched.sums(images[first : first + size], heads[first : first + size]) for first in range(0, len(images), size)]
     sums = {name: np.concatenate([batch[name] for batch in batches]).mean(axis=0) for name in batches[0]}
     return _table(net, watched.rules, sums)

@@ -86,7 +86,7 @@ class Tops:
         """
         injections = [map_injection(self._net.graph, array.shape[1], stage, times_logit) for stage, array in heads.items()]
         rows = sum(injection.vectors for injection in injections)
-        size, found = opened.images_at_once(rows), []
+        size, found = opened.images_at_once(rows, request), []
         for first in range(0, len(images), size):
             vectors = [array[first : first + size] for array in heads.values()]
             batch = images[first : first + size]

@@ -131,7 +131,7 @@ class VectorStudy(Study):
             yield Piece(f"{batch[0]:06d}", {"done": np.array(batch), **arrays})
 
     def _batches(self, cell: Cell, images: list[int]) -> list[list[int]]:
-        size = self._batch_size or self.opened(cell).images_at_once(sum(map(self.count, self.starts)))
+        size = self._batch_size or self.opened(cell).images_at_once(sum(map(self.count, self.starts)), self.requests[cell])
         return [images[first : first + size] for first in range(0, len(images), size)]
 
     def _place(self, start: str, layer: str) -> str:

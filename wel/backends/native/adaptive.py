@@ -68,7 +68,8 @@ class Compiled:
 
     def __call__(self, *arguments):
         if self._function is None:
-            self._function = tf.function(self._sweep.__call__, autograph=False).get_concrete_function(*self._specs(*arguments))
+            function = tf.function(lambda *given: self._sweep(*given), autograph=False)
+            self._function = function.get_concrete_function(*self._specs(*arguments))
         with _unoptimised():
             return self._function(*arguments)
 

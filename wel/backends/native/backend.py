@@ -129,9 +129,10 @@ class NativeNetwork:
         with full_precision():
             return np.concatenate([sweep.output(self._tensor(images[i : i + 1]), reference, tensors).numpy() for i in range(len(images))])
 
-    def images_at_once(self, rows: int) -> int:
+    def images_at_once(self, rows: int, request: Request) -> int:
         """How many images with that many vectors each go into one batch."""
-        return images_within(self._memory, self._graph, rows, self._dtype)
+        flow, _ = flow_of(self._graph, request.method.name, request.semantics)
+        return images_within(self._memory, self._graph, rows, self._dtype, flow)
 
     def _tensor(self, array: np.ndarray) -> tf.Tensor:
         return tf.convert_to_tensor(array, self._dtype)

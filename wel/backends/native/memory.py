@@ -8,19 +8,28 @@ import numpy as np
 import psutil
 
 from wel.networks.graph import Graph, Node
+from wel.rules.base import Relevance
+from wel.rules.deeplift import Contributions
 from wel.system.devices import free_gpu_memory
 
 # what a batch takes by default: half of what is free, and no more than this, beyond which nothing gets faster
 MOST = 2 << 30
-# of one image: copies of every layer's values (the values, masks, denominators), and of the largest layer's relevance for each vector
+# of one image: copies of every layer's values (the values, masks, denominators), and of the largest layer's relevance for each vector;
+# DeepLIFT keeps the reference's values and contributions too, and passes two multipliers where it keeps these apart
 STATES, ROWS = 4, 6
 
 
-def images_within(memory: int | None, graph: Graph, rows: int, dtype: str) -> int:
+def images_within(memory: int | None, graph: Graph, rows: int, dtype: str, flow: Relevance = Relevance()) -> int:
     """How many images, with so many vectors each, fit into `memory` bytes, at least one; by default into a part of what is free."""
+    return max(1, int((memory or min(MOST, free_memory() // 2)) // bytes_per_image(graph, rows, dtype, flow)))
+
+
+def bytes_per_image(graph: Graph, rows: int, dtype: str, flow: Relevance = Relevance()) -> int:
+    """What one image with so many vectors takes at most, of a method that passes that through a network."""
+    states = 2 * STATES if isinstance(flow, Contributions) else STATES
+    several = 2 * ROWS if isinstance(flow, Contributions) and flow.split else ROWS
     sizes = [int(np.prod(node.shape)) for node in graph.nodes]
-    per_image = np.dtype(dtype).itemsize * (STATES * sum(sizes) + ROWS * rows * max(sizes))
-    return max(1, int((memory or min(MOST, free_memory() // 2)) // per_image))
+    return np.dtype(dtype).itemsize * (states * sum(sizes) + several * rows * max(sizes))
 
 
 def forward_bytes(nodes: Iterable[Node], dtype: str = "float32") -> int:
