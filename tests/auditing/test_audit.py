@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from conftest import loaded
 from interruption import Interrupting
 
 import wel
-from wel.auditing.plan import FULL, QUICK, by_priority, expected_seconds
+from wel.auditing import plan as planning
+from wel.auditing.audit import _Course
+from wel.auditing.plan import FULL, QUICK, Plan, Speed, by_priority, expected_seconds
 from wel.cli.app import main
 from wel.cli.audit import parse_fail_on
 from wel.errors import UnsupportedError, WelError
@@ -100,15 +103,29 @@ def test_semantics_are_measured_apart_only_where_rules_differ(net, pictures, tmp
     assert found == [("gradient", "both"), ("lrp_alpha1_beta0", "paper"), ("lrp_alpha1_beta0", "corrected")]
 
 
-def test_no_method_is_begun_when_time_is_up(net, pictures, tmp_path):
-    settings = {"methods": ["gradient", "guided_backprop"], "limit": 2, "seconds": 0.0, "first": ["guided_backprop"]}
+def test_minutes_drop_methods_from_the_end_before_anything_is_measured(net, pictures, tmp_path):
+    settings = {"methods": ["gradient", "guided_backprop"], "limit": 2, "minutes": 1e-9, "first": ["guided_backprop"]}
     result = wel.audit(net, pictures, tmp_path / "run", **settings)
-    assert [entry["method"] for entry in result.record["methods"]] == ["guided_backprop"]
+    assert [entry["method"] for entry in result.record["methods"]] == ["guided_backprop"]  # the first one stays
     (missing,) = result.record["not_measured"]
-    assert missing["method"] == "gradient"
-    # it was named already
-    assert missing["reason"] == "The time of a quick audit was up. Expected fewer methods with --methods, or --full."
+    assert missing["method"] == "gradient" and missing["semantics"] == "both"
+    assert missing["reason"] == "Its 0 s are beyond `minutes` 1e-09. Expected more, or its name with --methods."
     assert result.verdict("gradient") is None
+
+
+def test_minutes_are_of_what_is_predicted(net, pictures, tmp_path):
+    # of two methods that cost the same
+    course = partial(_Course, net, pictures, QUICK, ["gradient", "guided_backprop"], "paper", 0, (), None)
+    (one, two), whole = course(None).cells, course(None)._expected
+    for share, kept in ((0.99, [one]), (1.01, [one, two])):
+        assert course(share * whole / 60).cells == kept
+
+
+@pytest.mark.parametrize("minutes", [0, -1, float("nan")])
+def test_minutes_that_cannot_be(net, pictures, tmp_path, minutes):
+    with pytest.raises(WelError, match="^Invalid value for `minutes`: .* Expected a number above 0.$"):
+        wel.audit(net, pictures, tmp_path / "run", minutes=minutes)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_methods_that_do_not_apply_are_left_out_with_the_reason(tmp_path):
@@ -119,7 +136,7 @@ def test_methods_that_do_not_apply_are_left_out_with_the_reason(tmp_path):
         wel.audit(net, pictures, tmp_path / "run", methods=["pattern_net"])
     named = wel.audit(net, pictures, tmp_path / "named", methods=["guided_backprop", "gradient"]).record
     assert [entry["method"] for entry in named["not_applicable"]] == ["guided_backprop"]
-    result = wel.audit(net, pictures, tmp_path / "run", seconds=0.0)
+    result = wel.audit(net, pictures, tmp_path / "run", minutes=1e-9)
     reasons = {entry["method"]: entry["reason"] for entry in result.record["not_applicable"]}
     assert "guided_backprop" in reasons and all(reasons.values())
 
@@ -183,11 +200,19 @@ def test_modes():
     ]
 
 
-def test_the_time_that_a_method_will_take():
-    # the mean of 2 and 4 s, twice that for two kernels
-    assert expected_seconds(METHODS["gradient"], [2.0, 4.0]) == 3.0
-    assert expected_seconds(METHODS["lrp_alpha2_beta1"], [2.0, 4.0]) == 6.0
-    assert expected_seconds(METHODS["gradient"], []) == 0.0
+def test_the_time_that_a_method_will_take(monkeypatch):
+    # input 192 values, conv 6·6·4 = 144 with 3·3·3·4 = 108 weights at 36 places, flatten 144, dense 3 with 144·3 = 432 weights
+    net = wel.load(tf.keras.Sequential([layers.Input((8, 8, 3)), layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(3)]))
+    monkeypatch.setattr(planning, "UP", Speed(1.0, 10.0, 100.0))
+    monkeypatch.setattr(planning, "DOWN", Speed(2.0, 20.0, 200.0))
+    monkeypatch.setattr(planning, "CORES", 2.0)
+    plan = Plan(np.zeros((5, 8, 8, 3)), None, [net.layers[1]], [net.graph.output], [], vector_images=2, vectors=6, seed=0)
+    whole = 108 * 36 + 432 + (192 + 144 + 144 + 3) / 10 + 4 / 100
+    above = 432 + (144 + 3) / 10 + 2 / 100  # the cut is the convolution
+    # five images up, and from the cut up; down their true class, another one, the cut's map, and two times six vectors
+    once = (5 * (whole + above) + (5 * 3 + 12) * whole / 2) / 2
+    assert expected_seconds(net, plan, METHODS["gradient"]) == pytest.approx(once)
+    assert expected_seconds(net, plan, METHODS["lrp_alpha2_beta1"]) == pytest.approx(2 * once)
 
 
 def test_fail_on():

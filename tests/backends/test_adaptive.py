@@ -32,8 +32,8 @@ def ask(opened, images, left=None):
 
 @pytest.mark.parametrize("left, compiled", [(44, False), (45, True)])
 def test_it_is_compiled_when_what_is_left_is_worth_it(functional, images, left, compiled):
-    # batches of 3: 44 images are 14.67 calls of the 15 that a trace is worth, 45 are 15. Values hardly count: 192 + 256 + 216 + 54 + 54 + 7 + 4
-    # = 783 for an image, times 1 + 2 for the way up and two vectors, are 2349; of nine parts 72 million are worth a trace
+    # batches of 3: 44 images are 14.67 calls of the 15 that a trace is worth, 45 are 15. Values hardly count: 192 + 256 + 216 + 54 + 54
+    # + 7 + 4 = 783 for an image, times 1 + 2 for the way up and two vectors, are 2349; of nine parts 72 million are worth a trace
     opened = NativeBackend().open(wel.load(functional))
     ask(opened, images, left)
     assert is_compiled(opened) == compiled
@@ -70,9 +70,7 @@ def test_both_give_the_same_to_the_last_bit(name, monkeypatch):
     for method in sorted({method for method, _ in reference.pairs} & set(CSC_METHODS)):
         vectors = {net.find(start): reference.vectors[start] for one, start in reference.pairs if one == method}
         options = settle_options(METHODS[method], reference.options.get(method, {}), reference.images)
-        eager, compiled = (
-            relevance(net, method, reference.images, vectors, options, mode, monkeypatch) for mode in ("eager", "compiled")
-        )
+        eager, compiled = (relevance(net, method, reference.images, vectors, options, mode, monkeypatch) for mode in ("eager", "compiled"))
         assert eager.keys() == compiled.keys() and eager
         for place, array in eager.items():
             np.testing.assert_array_equal(array, compiled[place], err_msg=f"{method} {place}")

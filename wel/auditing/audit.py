@@ -13,7 +13,7 @@ import numpy as np
 from wel.auditing.checks import checked
 from wel.auditing.depths import choose_depths, choose_layers
 from wel.auditing.evidence import Evidence, Examiner, others_of
-from wel.auditing.plan import MODES, Mode, Plan, by_priority, expected_seconds
+from wel.auditing.plan import MODES, Mode, Plan, by_priority, expected_seconds, has_others
 from wel.auditing.record import Circumstances, Finding, Missing, recorded
 from wel.auditing.report import RECORD, Examples, write_report
 from wel.auditing.verdicts import VERDICTS, Measurement
@@ -234,7 +234,7 @@ def _starts(net: Network, depths: Sequence[str], count: int) -> list[str]:
     """Start layers of random relevance, the one that the verdict takes first: the output, but for a network with two logits or less,
     where all relevance is one direction, the topmost cut."""
     output = net.graph.output
-    if net.output_shape[-1] > 2:
+    if has_others(net):
         return [output, *depths[1 : 1 + count]]
     return [depth for depth in depths[: 1 + count] if net.graph[depth].shape[-1] > 2]
 

@@ -7,7 +7,7 @@ from typing import Any, Mapping, NamedTuple, Sequence
 
 import numpy as np
 
-from wel.auditing.plan import Plan
+from wel.auditing.plan import Plan, has_others
 from wel.auditing.verdicts import UNDEFINED, Measurement, alike, converged
 from wel.backends import find_backend
 from wel.backends.native.memory import MOST, forward_bytes
@@ -103,7 +103,11 @@ class Examiner:
         tests = [] if maps.other is None else [self._compared(request, maps.true, maps.other, test="other_class")]
         for depth, (above, why) in maps.above.items():
             tests.append(self._compared(request, above, maps.true, test="randomised", above=self.net.shown(depth), why=why))
-        return Evidence(tests + rank, csc, self._examples(request.method, maps.true, maps.other, next((above for above, _ in maps.above.values()), None)))
+        return Evidence(
+            tests + rank,
+            csc,
+            self._examples(request.method, maps.true, maps.other, next((above for above, _ in maps.above.values()), None)),
+        )
 
     def _why_not(self, stage: str) -> str:
         """Why layers from a stage on cannot be made random, in a sentence; a layer of somebody's own may be without initialisers."""
@@ -127,7 +131,9 @@ class Examiner:
         maps = Maps(true[:, 0], None if self.others is None else true[:, 1], several)
         return maps, *relevance.found()
 
-    def _down(self, request: Request, images: range, stages: list[str], starts: Sequence[str], relevance: _Random) -> list[list[np.ndarray]]:
+    def _down(
+        self, request: Request, images: range, stages: list[str], starts: Sequence[str], relevance: _Random
+    ) -> list[list[np.ndarray]]:
         """Batch by batch, the maps of the trained network and of each stage, (batch, V, *input shape); random relevance is noted."""
         graph, plan = self.net.graph, self.plan
         heads = [self._heads(plan.classes.index), *([] if self.others is None else [self._heads(self.others)])]
@@ -139,7 +145,7 @@ class Examiner:
         for first in images[::size]:
             batch = list(range(first, min(first + size, images.stop)))
             vectors = [*(array[batch] for array in begins), *(self._vectors(start, batch) for start in starts)]
-            left, random = images.stop - first, self._tops.graph if stages else None
+            left, random = images.stop - first, self._tops.graph
             passes = self._passes.setdefault(tuple(batch), {}) if self._keeps else None
             read = opened.inject(request, plan.images[batch], injections, vectors, left, random, passes)
             found.append([maps[graph.input] for maps in read[: len(begins)]])
@@ -244,10 +250,8 @@ class _Random:
 
 
 def others_of(net: Network, plan: Plan) -> np.ndarray | None:
-    """A random other class of each image; None for a network with less than three logits, where another class's map is the same by
-    construction (two logits that only count by their difference) or there is none."""
-    count = net.output_shape[-1]
-    return other_classes(plan.classes.index, count, plan.seed) if count > 2 else None
+    """A random other class of each image; None where its map tells nothing."""
+    return other_classes(plan.classes.index, net.output_shape[-1], plan.seed) if has_others(net) else None
 
 
 def _named(interval: tuple[float, float, float]) -> dict[str, float]:

@@ -55,8 +55,8 @@ class Speed(NamedTuple):
 
 
 # of one image up, and of one vector down; measured on VGG-16, 240 × 240, and ResNet-50, 224 × 224, without a compiler
-FORWARD, DOWN = Speed(4.2e10, 3e8, 5e2), Speed(7.5e10, 3e8, 5e3)
-CORES = 1.6  # what two cores do, of which one waits at times
+UP, DOWN = Speed(4.2e10, 3e8, 5e2), Speed(7.5e10, 3e8, 5e3)
+CORES = 1.7  # what two cores do, of which one waits at times
 QUICK = Mode("quick", PAPER_METHODS, 24, 1.6e8, 2, 6, 3, 0, 12)
 MORE = tuple(method.name for method in METHODS.values() if method.full_audit)
 FULL = Mode("full", (*PAPER_METHODS, *MORE), 24, np.inf, 8, 8, 6, 5, 24)
@@ -101,14 +101,21 @@ class Plan:
 def expected_seconds(net: Network, plan: Plan, method: Method) -> float:
     """How long two idle cores take for a method: by counts alone, so the same on every machine and whatever else it does.
 
-    An image goes up once, and from every cut on once more; down go the vectors of its maps and the random ones.
+    An image goes up once, and from every cut on once more, or denominators do; down go the vectors of its maps and the random ones.
     """
     graph = net.graph
+    whole = _Counted.of(graph.nodes)
     above = [_Counted.of(graph.nodes[graph.index(depth) + 1 :]) for depth in plan.depths]
-    whole, ups = _Counted.of(graph.nodes), len(plan.images)
-    forward = sum((one.seconds(FORWARD) for one in (whole, *above)), 0.0)
-    rows = len(plan.images) * (2 + len(plan.depths)) + plan.vector_images * plan.vectors * len(plan.starts)
-    return (ups * forward + rows * method.cost * whole.seconds(DOWN)) / CORES
+    up = len(plan.images) * sum(one.seconds(UP) for one in (whole, *above))
+    maps = 1 + has_others(net) + len(plan.depths)
+    down = (len(plan.images) * maps + plan.vector_images * plan.vectors * len(plan.starts)) * whole.seconds(DOWN)
+    return method.cost * (up + down) / CORES
+
+
+def has_others(net: Network) -> bool:
+    """Whether the map of another class tells something: of two logits, which only count by their difference, it is the same by
+    construction, and with one there is none."""
+    return net.output_shape[-1] > 2
 
 
 @dataclass(frozen=True)

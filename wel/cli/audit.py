@@ -32,7 +32,9 @@ def audit(
     labels: flags.Labels = None,
     limit: Annotated[Optional[int], typer.Option("--limit", min=1, help="Use so many images; up to 24 by default.")] = None,
     preprocess: flags.Preprocess = None,
-    full: Annotated[bool, typer.Option("--full/--quick", help="More methods, cuts, images and start layers, or the paper's at three cuts.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full/--quick", help="More methods, cuts and vectors, or the paper's methods at three cuts.")
+    ] = False,
     minutes: Annotated[
         Optional[float], typer.Option("--minutes", help="Leave methods out, the last ones, until the others take no longer as predicted.")
     ] = None,

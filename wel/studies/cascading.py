@@ -94,12 +94,12 @@ def _swept(study: MapStudy, cell: Cell, compare: Comparison, stages: Sequence[st
     """As `cascade`, some stages in each sweep, and the trained network's maps in the first."""
     (head, times_logit), untouched = study.head(cell, study.classes.index), None
     for first in range(0, len(stages), STAGES_AT_ONCE):
-        asked = [*([None] if untouched is None else []), *stages[first : first + STAGES_AT_ONCE]]
-        heads = {stage: head[:, None] for stage in asked}
+        some = stages[first : first + STAGES_AT_ONCE]
+        heads = {stage: head[:, None] for stage in (*([None] if untouched is None else []), *some)}
         maps = tops.maps(study.opened(cell), study.requests[cell], study.images, heads, times_logit)
-        untouched = maps.pop(None)[:, 0] if untouched is None else untouched
-        for stage, several in maps.items():
-            yield stage, compare(several[:, 0], untouched)
+        untouched = maps[None][:, 0] if untouched is None else untouched
+        for stage in some:
+            yield stage, compare(maps[stage][:, 0], untouched)
 
 
 def cascade(

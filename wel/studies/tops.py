@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Mapping, Sequence
 import numpy as np
 
 from wel.backends.request import DTYPES, Injection, Request, Whole
-from wel.errors import WelError
+from wel.errors import UnsupportedError, WelError
 from wel.keras.either import keras_of
 from wel.networks.graph import Graph, Node
 from wel.networks.kinds import DATA_STATISTICS
@@ -42,34 +42,45 @@ def is_split(graph: Graph, stage: str) -> bool:
 
 
 class Tops:
-    """The random tops of a network at several stages.
-
-    Attributes:
-        stages: those that can come down in one sweep: no layer that is fresh there is called below too, and all of them can be copied.
-    """
+    """The random tops of a network at several stages, which are made when they are first asked for."""
 
     def __init__(self, net: Network, stages: Sequence[str], fresh: Weights):
-        self._net, self._fresh = net, fresh
-        self.stages = [stage for stage in stages if not is_split(net.graph, stage)]
-        if self.stages and self.graph is None:
-            self.stages = []
+        self._net, self._stages, self._fresh = net, stages, fresh
 
-    @cached_property
-    def graph(self) -> Graph | None:
-        """The layer graph with copies, of fresh weights, of all layers from the lowest stage on; None where one cannot be copied.
+    @property
+    def stages(self) -> list[str]:
+        """Those that can come down in one sweep: no layer that is fresh there is called below too, and all of them can be copied.
 
         Raises:
             UnsupportedError: for a layer that cannot be made random.
         """
+        return self._made[0]
+
+    @property
+    def graph(self) -> Graph | None:
+        """The layer graph with copies, of fresh weights, of all layers from the lowest of `stages` on; None without any."""
+        return self._made[1]
+
+    @cached_property
+    def _made(self) -> tuple[list[str], Graph | None]:
+        graph = self._net.graph
+        stages = sorted((stage for stage in self._stages if not is_split(graph, stage)), key=graph.index, reverse=True)
+        while stages:
+            try:
+                return stages, self._copied(stages[-1])
+            except UnsupportedError:
+                raise
+            except WelError:  # a layer of somebody's own
+                stages.pop()
+        return stages, None
+
+    def _copied(self, stage: str) -> Graph:
         graph, base = self._net.graph, self._net.graph.in_dtype(DTYPES[0])
         names, made = first_calls(graph), {}
-        for node in graph.nodes[min(map(graph.index, self.stages)) :]:
+        for node in graph.nodes[graph.index(stage) :]:
             if is_random(node) and id(node.layer) not in made:
                 arrays = self._fresh[names[id(node.layer)]]
-                try:
-                    made[id(node.layer)] = node.recast(DTYPES[0])
-                except WelError:  # a layer of somebody's own
-                    return None
+                made[id(node.layer)] = node.recast(DTYPES[0])
                 keras_of(node.layer).set_weights(made[id(node.layer)], arrays)
         nodes = (replace(other, layer=made.get(id(node.layer), other.layer)) for node, other in zip(graph.nodes, base.nodes))
         return Graph(tuple(nodes), graph.output)
@@ -90,7 +101,7 @@ class Tops:
         for first in range(0, len(images), size):
             vectors = [array[first : first + size] for array in heads.values()]
             batch = images[first : first + size]
-            read = opened.inject(request, batch, injections, vectors, len(images) - first, self.graph if self.stages else None)
+            read = opened.inject(request, batch, injections, vectors, len(images) - first, self.graph)
             found.append([maps[self._net.graph.input] for maps in read])
         return {stage: np.concatenate(several) for stage, several in zip(heads, zip(*found))}
 

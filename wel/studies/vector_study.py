@@ -126,7 +126,8 @@ class VectorStudy(Study):
         left = [image for image in range(len(self.images)) if image not in done]
         for batch in self._batches(cell, left):
             vectors = {start: self.vectors(start, batch) for start in self.starts}
-            found = self.opened(cell).measure(self.requests[cell], self.images[batch], vectors, None, measure, len(left) - left.index(batch[0]))
+            more = len(left) - left.index(batch[0])
+            found = self.opened(cell).measure(self.requests[cell], self.images[batch], vectors, None, measure, more)
             arrays = {f"{self._place(*place)}/{name}": array for place, value in found.items() for name, array in keep(value).items()}
             yield Piece(f"{batch[0]:06d}", {"done": np.array(batch), **arrays})
 

@@ -108,7 +108,8 @@ class NativeNetwork:
         Returns:
             For each injection node -> what its measure makes of the relevance there.
         """
-        order = sorted(range(len(injections)), key=lambda k: self._graph.index(injections[k].random_from or injections[k].start), reverse=True)
+        tops = [self._graph.index(one.random_from or one.start) for one in injections]
+        order = sorted(range(len(injections)), key=tops.__getitem__, reverse=True)
         run = self._run(request, tuple(injections[k] for k in order), random)
         reference = request.options.get("reference", np.zeros_like(images[0]))
         arguments = self._tensor(images), [self._tensor(vectors[k]) for k in order], self._tensor(reference[None])
