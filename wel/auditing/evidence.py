@@ -99,15 +99,12 @@ class Examiner:
         if request.method.csc:
             maps, rank, csc = self._swept(request)
         else:
-            maps, rank, csc = self._one_by_one(request, self.plan.depths), [], []
+            maps, rank, csc = self._one_by_one(request), [], []
         tests = [] if maps.other is None else [self._compared(request, maps.true, maps.other, test="other_class")]
         for depth, (above, why) in maps.above.items():
             tests.append(self._compared(request, above, maps.true, test="randomised", above=self.net.shown(depth), why=why))
-        return Evidence(
-            tests + rank,
-            csc,
-            self._examples(request.method, maps.true, maps.other, next((above for above, _ in maps.above.values()), None)),
-        )
+        topmost = next((above for above, _ in maps.above.values()), None)
+        return Evidence(tests + rank, csc, self._examples(request.method, maps.true, maps.other, topmost))
 
     def _why_not(self, stage: str) -> str:
         """Why layers from a stage on cannot be made random, in a sentence; a layer of somebody's own may be without initialisers."""
@@ -125,11 +122,9 @@ class Examiner:
         for images, starts in ((range(plan.vector_images), followed), (range(plan.vector_images, len(plan.images)), [])):
             found += self._down(request, images, list(swept.values()), starts, relevance)
         true, *more = (np.concatenate(several) for several in zip(*found))
-        apart = self._one_by_one(request, [depth for depth in plan.depths if depth not in swept], true)
         above = dict(zip(swept, [(rows[:, 0], "") for rows in more]))
-        several = {depth: above[depth] if depth in above else apart.above[depth] for depth in plan.depths}
-        maps = Maps(true[:, 0], None if self.others is None else true[:, 1], several)
-        return maps, *relevance.found()
+        several = {depth: above[depth] if depth in above else self._random_maps(request, depth) for depth in plan.depths}
+        return Maps(true[:, 0], None if self.others is None else true[:, 1], several), *relevance.found()
 
     def _down(
         self, request: Request, images: range, stages: list[str], starts: Sequence[str], relevance: _Random
@@ -157,11 +152,11 @@ class Examiner:
         (Add, under `paper`), a negative logit would leave none."""
         return one_hot(classes, *self.net.output_shape)
 
-    def _one_by_one(self, request: Request, depths: Sequence[str], true: np.ndarray | None = None) -> Maps:
-        """Maps of a method that is made of another one, or above cuts that cannot be in one sweep."""
-        other = None if self.others is None or true is not None else self._maps(request, self.others)
-        true = self._maps(request, self.plan.classes.index) if true is None else true
-        return Maps(true, other, {depth: self._random_maps(request, depth) for depth in depths})
+    def _one_by_one(self, request: Request) -> Maps:
+        """Maps of a method that is made of another one."""
+        true = self._maps(request, self.plan.classes.index)
+        other = None if self.others is None else self._maps(request, self.others)
+        return Maps(true, other, {depth: self._random_maps(request, depth) for depth in self.plan.depths})
 
     def _maps(self, request: Request, classes: np.ndarray) -> np.ndarray:
         plan, net = self.plan, self.net
@@ -169,7 +164,7 @@ class Examiner:
         return maps_of(net, request, plan.images, heads, seed=plan.seed)
 
     def _random_maps(self, request: Request, depth: str) -> tuple[np.ndarray | None, str]:
-        """Maps of the network with everything above a cut random, or why there are none."""
+        """Maps of the network with everything above a cut random, by themselves, or why there are none."""
         if self._why[depth]:
             return None, self._why[depth]
         with randomized(self.net, self._stages[depth], self._fresh):

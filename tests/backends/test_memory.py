@@ -1,0 +1,41 @@
+"""wel.backends.native.memory: what a batch is predicted to take, by hand, and that a sweep stays within it."""
+
+from __future__ import annotations
+
+import pytest
+import tensorflow as tf
+
+import wel
+from wel.backends.native.memory import bytes_per_image, forward_bytes, images_within
+from wel.rules.base import Relevance
+from wel.rules.deeplift import Contributions
+
+layers = tf.keras.layers
+
+
+@pytest.fixture(scope="module")
+def graph():
+    """16 values in, 36 of the convolution, 36, 2."""
+    return wel.load(tf.keras.Sequential([layers.Input((4, 4, 1)), layers.Conv2D(4, 2), layers.Flatten(), layers.Dense(2)])).graph
+
+
+@pytest.mark.parametrize(
+    ("flow", "expected"),
+    [
+        # 90 values; of 3 vectors the largest layer's 36: 4 bytes of 4 · 90 and 6 · 3 · 36
+        (Relevance(), 4 * (360 + 648)),
+        # of the reference and of contributions too
+        (Contributions(split=False), 4 * (720 + 648)),
+        # two multipliers
+        (Contributions(split=True), 4 * (720 + 1296)),
+    ],
+)
+def test_an_image_by_hand(graph, flow, expected):
+    assert bytes_per_image(graph, 3, "float32", flow) == expected
+    assert bytes_per_image(graph, 3, "float64", flow) == 2 * expected
+    assert images_within(5 * expected + 1, graph, 3, "float32", flow) == 5
+    assert images_within(1, graph, 3, "float32", flow) == 1
+
+
+def test_a_forward_pass_by_hand(graph):
+    assert forward_bytes(graph.nodes) == 2 * 4 * 90 and forward_bytes(graph.nodes[2:]) == 2 * 4 * 38
