@@ -55,7 +55,7 @@ class Speed(NamedTuple):
 
 
 # of one image up, and of one vector down; measured on VGG-16, 240 × 240, and ResNet-50, 224 × 224, without a compiler
-UP, DOWN = Speed(4.2e10, 3e8, 5e2), Speed(7.5e10, 3e8, 5e3)
+UP, DOWN = Speed(4.2e10, 3e8, 2e3), Speed(7.5e10, 3e8, 1e4)
 CORES = 1.7  # what two cores do, of which one waits at times
 QUICK = Mode("quick", PAPER_METHODS, 24, 1.6e8, 2, 6, 3, 0, 12)
 MORE = tuple(method.name for method in METHODS.values() if method.full_audit)
