@@ -7,12 +7,16 @@ from functools import cache
 
 from docs.pages import audits, rules
 from docs.pages.words import linked, shortened, table
-from wel.methods.registry import CITATIONS, CONTROL, CONVOLUTION, METHODS, POOLED, Method
+from wel.methods.registry import BOTTLENECK, CITATIONS, CONTROL, CONVOLUTION, METHODS, POOLED, Method
 
 NAMES = tuple(METHODS)
 REDUCTIONS = {"sum": "their sum", "mean": "their mean: a place has one value in all of them", "max_abs": "the largest absolute value"}
 HEADS = {"logit": "the class's logit", "one": "1 at the class's logit"}
-LAYERS = {CONVOLUTION: "the end of the last convolutional block, unless given", POOLED: "the one below the global average pooling"}
+LAYERS = {
+    CONVOLUTION: "the end of the last convolutional block, unless given",
+    BOTTLENECK: "the end of the last convolutional block, unless given; nothing may lead past it",
+    POOLED: "the one below the global average pooling",
+}
 
 
 def families() -> dict[str, list[str]]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from wel.errors import UnsupportedError, invalid, of_method
 from wel.measures.places import places
-from wel.methods.registry import CONVOLUTION, POOLED, Method
+from wel.methods.registry import BOTTLENECK, CONVOLUTION, POOLED, Method
 from wel.networks.graph import Graph, Node
 from wel.networks.kinds import AVERAGE_POOLINGS, KERNELS, POOLINGS, SHAPES, is_linear
 from wel.networks.network import Network
@@ -42,10 +42,16 @@ def with_layer(net: Network, method: Method, given: dict[str, Any]) -> dict[str,
     if "layer" not in method.options:
         return given
     name = layer_of(method, net.graph) if given.get("layer") is None else net.find(given["layer"], "layer")
-    if not _has_places(net.graph, net.graph[name]) or name == net.graph.output:
+    if not _fits(method, net.graph, name):
+        expected = "a layer below the output" + (", past which nothing leads," if method.layer == BOTTLENECK else "")
         default = net.shown(layer_of(method, net.graph))
-        raise invalid("layer", given["layer"], f"a layer below the output with places as the input has them, such as '{default}'")
+        raise invalid("layer", given["layer"], f"{expected} with places as the input has them, such as '{default}'")
     return {**given, "layer": name}
+
+
+def _fits(method: Method, graph: Graph, name: str) -> bool:
+    passed_by = method.layer == BOTTLENECK and name not in graph.bottlenecks()
+    return _has_places(graph, graph[name]) and name != graph.output and not passed_by
 
 
 def _has_places(graph: Graph, node: Node) -> bool:
@@ -70,6 +76,12 @@ def _last_convolution(graph: Graph) -> str | None:
     return next((name for name in reversed(block) if name != graph.output and last.name in graph.below(name)), last.name)
 
 
+def _bottleneck(graph: Graph) -> str | None:
+    """The end of the last block, unless something leads past it."""
+    name = _last_convolution(graph)
+    return name if name in graph.bottlenecks() else None
+
+
 def _pooled(graph: Graph) -> str | None:
     """The layer whose mean over all places goes into one linear layer, which gives the output."""
     kernels = []
@@ -90,8 +102,9 @@ def _is_of_all(graph: Graph, pooling: Node) -> bool:
     return _has_places(graph, below) and tuple(np.ravel(pooled)) == places(below.shape)
 
 
-_FOUND = {CONVOLUTION: _last_convolution, POOLED: _pooled}
+_FOUND = {CONVOLUTION: _last_convolution, BOTTLENECK: _bottleneck, POOLED: _pooled}
 _NEEDED = {
     CONVOLUTION: "a convolution with more than one place",
+    BOTTLENECK: "a convolution with more than one place, past which nothing leads",
     POOLED: "a global average pooling that goes into one dense layer, and that into the output",
 }

@@ -162,6 +162,19 @@ class Noise(Option):
 
 
 @dataclass(frozen=True)
+class Sample(Option):
+    """Images that something is estimated from, two or more."""
+
+    derived = "the images"
+
+    def settled(self, name, value, images):
+        array = images if value is None else np.asarray(value, dtype="float32")
+        if array.shape[1:] != images.shape[1:] or len(array) < 2:
+            raise invalid(name, f"an array of shape {array.shape}", f"two images or more, of shape {images.shape[1:]}")
+        return array
+
+
+@dataclass(frozen=True)
 class PatternArrays(Option):
     """One array per layer with a kernel (`wel.methods.patterns`); they have to be given."""
 

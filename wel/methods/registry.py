@@ -12,7 +12,7 @@ from typing import Any, Iterable, Mapping, NamedTuple
 import numpy as np
 
 from wel.errors import WelError, invalid, one_of
-from wel.methods.options import Choice, Count, Layer, Noise, Number, Option, Patch, PatternArrays, Reference, Stride
+from wel.methods.options import Choice, Count, Layer, Noise, Number, Option, Patch, PatternArrays, Reference, Sample, Stride
 
 CITATIONS = {
     "bach2015": "Bach, Binder, Montavon, Klauschen, Müller & Samek 2015, layer-wise relevance propagation, PLoS ONE 10(7)",
@@ -26,6 +26,7 @@ CITATIONS = {
     "lapuschkin2017": "Lapuschkin, Binder, Müller & Samek 2017, Age and gender classification (CMP), ICCV workshops",
     "montavon2019": "Montavon, Binder, Lapuschkin, Samek & Müller 2019, Layer-wise relevance propagation: an overview, LNCS 11700",
     "montavon2017": "Montavon, Lapuschkin, Binder, Samek & Müller 2017, deep Taylor decomposition, Pattern Recognition 65",
+    "schulz2020": "Schulz, Sixt, Tombari & Landgraf 2020, Restricting the flow: information bottlenecks for attribution, ICLR",
     "selvaraju2017": "Selvaraju, Cogswell, Das, Vedantam, Parikh & Batra 2017, Grad-CAM, ICCV",
     "shrikumar2016": "Shrikumar, Greenside, Shcherbina & Kundaje 2016, Not just a black box, arXiv 1605.01713",
     "shrikumar2017": "Shrikumar, Greenside & Kundaje 2017, Learning important features (DeepLIFT), ICML",
@@ -50,8 +51,9 @@ BROWN, GREY, SKY = "#ca9161", "#949494", "#56b4e9"
 GRADIENT, RECTIFIED, TAYLOR, LRP, PATTERN, DEEPLIFT = "gradient", "rectified gradient", "deep Taylor", "LRP", "patterns", "DeepLIFT"
 ACTIVATION_MAP, PERTURBATION, CONTROL = "class activation maps", "perturbation", "controls"
 
-# layers that maps come from: the end of the last convolutional block, and the one below a global average pooling
-CONVOLUTION, POOLED = "convolution", "pooled"
+# layers that maps come from: the end of the last convolutional block, the same where nothing leads past it, and the one below a global
+# average pooling
+CONVOLUTION, BOTTLENECK, POOLED = "convolution", "bottleneck", "pooled"
 
 
 class Tolerance(NamedTuple):
@@ -91,7 +93,7 @@ class Method:
         formula: what it does at a layer, or at the input, in one line; R is relevance, x a layer's input, W and b its weights.
         composite: its rules; None for a method that is made of another one.
         made_of: the method whose relevance its maps are made of; the option `base` says which, where it has one.
-        layer: which layer its maps come from, `CONVOLUTION`, unless the option `layer` names another, or `POOLED`; None for the output.
+        layer: which layer its maps come from, `CONVOLUTION` or `BOTTLENECK`, unless the option `layer` names another, or `POOLED`.
         wrapped: the package that computes it, "innvestigate" or "deeplift"; None where none does.
         options: its own parameters by name.
         tolerance: what `wel verify` allows.
@@ -293,6 +295,14 @@ MAPS = (
     _activation_map(
         "guided_grad_cam", "Guided Grad-CAM", "U", "selvaraju2017", "Guided BP ⊙ Grad-CAM",
         made_of="guided_backprop", relu_only=True, reduction="max_abs",
+    ),
+    _of_places(
+        "iba", "IBA", "I", BROWN, PERTURBATION, "schulz2020",
+        "bits that a layer has to hand on, where noise takes the place of the others", layer=BOTTLENECK,
+        options={
+            "layer": Layer(), "beta": Number(10.0, 0), "steps": Count(10), "samples": Count(10), "learning_rate": Number(1.0, above=0),
+            "smoothing": Number(1.0, 0), "sample": Sample(),
+        },
     ),
     _of_places("random", "Random", "N", GREY, CONTROL, "binder2023", "N(0, 1), drawn from seed, image, class and weights", reduction="sum"),
     _of_places("edges", "Edges", "E", GREY, CONTROL, "adebayo2018", "√Σ s_a(x)², s_a Sobel's derivative along axis a", reduction="sum"),

@@ -14,7 +14,7 @@ With g(x) the gradient of the class's logit at x and r the reference,
     contrastive_lrp         max(0, R(class) − R(others)), the class's relevance being shared equally by all other classes in the second
     contrastive_excitation_backprop     at the layer below the last one with weights, LRP α1β0 of the class minus the same with
                             those last weights negated; the difference goes on down under α1β0
-    others                  `wel.studies.occlusion`, `wel.studies.activation_maps`, `wel.studies.controls`
+    others                  `wel.studies.occlusion`, `wel.studies.activation_maps`, `wel.studies.bottleneck`, `wel.studies.controls`
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from wel.methods.registry import BY_SEMANTICS, Method, check_semantics, find_met
 from wel.networks.graph import Node
 from wel.networks.network import Network
 from wel.studies import activation_maps, controls
+from wel.studies.bottleneck import iba
 from wel.studies.occlusion import occlusion
 from wel.studies.query import Query
 from wel.studies.study import settled_options
@@ -59,7 +60,8 @@ def attribution(
         classes: one class for all images or one for each; the top-1 predictions by default.
         backend: who computes.
         semantics: "paper", the numbers of the original stack, or "corrected", the published formulas.
-        seed: of SmoothGrad's noise, which depends on it, the image's index and the sample's index only, and of `random`.
+        seed: of SmoothGrad's noise, which depends on it, the image's index and the sample's index only; of IBA's, and of
+            `random`.
         options: the method's own.
 
     Returns:
@@ -234,6 +236,7 @@ MAKERS = {
     "layer_cam": activation_maps.layer_cam,
     "cam": activation_maps.cam,
     "guided_grad_cam": activation_maps.guided_grad_cam,
+    "iba": iba,
     "random": controls.random,
     "edges": controls.edges,
 }
