@@ -32,7 +32,6 @@ from wel.methods.registry import BY_SEMANTICS, Method, check_semantics, find_met
 from wel.networks.graph import Node
 from wel.networks.network import Network
 from wel.studies import activation_maps, controls
-from wel.studies.bottleneck import iba
 from wel.studies.occlusion import occlusion
 from wel.studies.query import Query
 from wel.studies.study import settled_options
@@ -223,6 +222,12 @@ def _negated(layer) -> Iterator[None]:
         layer.set_weights(weights)
 
 
+def _iba(query: Query) -> np.ndarray:
+    from wel.studies.bottleneck import iba  # imports TensorFlow
+
+    return iba(query)
+
+
 MAKERS = {
     "input_x_gradient": _input_x_gradient,
     "smoothgrad": _smoothgrad,
@@ -236,7 +241,7 @@ MAKERS = {
     "layer_cam": activation_maps.layer_cam,
     "cam": activation_maps.cam,
     "guided_grad_cam": activation_maps.guided_grad_cam,
-    "iba": iba,
+    "iba": _iba,
     "random": controls.random,
     "edges": controls.edges,
 }
