@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import INPUT_SHAPE
+from conftest import INPUT_SHAPE, randomized
 
 import wel
 from wel.errors import UnsupportedError, WelError
+from wel.measures.places import enlarged
 from wel.methods.layers import layer_of, with_layer
 from wel.methods.registry import METHODS
 from wel.networks.zoo import ZOO
@@ -132,3 +133,29 @@ def test_a_layer_that_cannot_be_taken(sequential, images, layer, sentence):
 def test_cam_has_no_choice(residual, images):
     with pytest.raises(WelError, match="^Invalid value for `options`: 'layer'. Expected for cam: none.$"):
         wel.attribution(wel.load(residual), "cam", images, layer="relu1")
+
+
+@pytest.fixture(scope="module")
+def siamese():
+    """Two pictures through one encoder, then side by side; the right one does not vary."""
+    from tensorflow.keras import Model, layers
+
+    left, right = (layers.Input(INPUT_SHAPE, name=name) for name in ("left", "right"))
+    conv, pool = layers.Conv2D(4, 3, activation="relu", name="conv"), layers.GlobalAveragePooling2D(name="pool")
+    joined = layers.Concatenate(name="joined")([pool(conv(one)) for one in (left, right)])
+    model = randomized(Model([left, right], layers.Dense(3, name="out")(joined)), seed=6)
+    return wel.load(model, input="left", fixed={"right": np.full(INPUT_SHAPE, 0.3)})
+
+
+def test_what_an_input_that_does_not_vary_goes_through_is_no_layer_to_look_at(siamese, images):
+    assert layer_of(GRAD_CAM, siamese.graph) == layer_of(METHODS["iba"], siamese.graph) == "conv#2"  # Keras calls it on `right` first
+    with pytest.raises(
+        WelError, match="^Invalid value for `layer`: 'conv'. Expected a layer below the output with places .*, such as 'conv#2'.$"
+    ):
+        with_layer(siamese, GRAD_CAM, {"layer": "conv"})
+    # the mean gradient of a channel is its weight over the number of places, 36
+    values, kernel = siamese.values(images, "conv#2"), siamese.model.get_layer("out").get_weights()[0]
+    expected = np.maximum(0, values @ kernel[:4, 1] / 36)
+    found = wel.attribution(siamese, "grad_cam", images, 1)[..., 0]
+    np.testing.assert_allclose(found, enlarged(expected, (8, 8)), rtol=0, atol=1e-6)
+    assert np.isfinite(wel.attribution(siamese, "iba", images, 1, steps=2)).all()

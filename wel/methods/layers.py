@@ -10,7 +10,7 @@ from wel.errors import UnsupportedError, invalid, of_method
 from wel.measures.places import places
 from wel.methods.registry import BOTTLENECK, CONVOLUTION, POOLED, Method
 from wel.networks.graph import Graph, Node
-from wel.networks.kinds import AVERAGE_POOLINGS, KERNELS, POOLINGS, SHAPES, is_linear
+from wel.networks.kinds import AVERAGE_POOLINGS, CONSTANTS, KERNELS, POOLINGS, SHAPES, is_linear
 from wel.networks.network import Network
 
 CONVOLUTIONS = KERNELS - {"Dense"}
@@ -50,8 +50,21 @@ def with_layer(net: Network, method: Method, given: dict[str, Any]) -> dict[str,
 
 
 def _fits(method: Method, graph: Graph, name: str) -> bool:
-    passed_by = method.layer == BOTTLENECK and name not in graph.bottlenecks()
-    return _has_places(graph, graph[name]) and name != graph.output and not passed_by
+    passed_by = method.layer == BOTTLENECK and _is_passed_by(graph, name)
+    return _has_places(graph, graph[name]) and name in _reached(graph) and name != graph.output and not passed_by
+
+
+def _reached(graph: Graph, past: str | None = None) -> set[str]:
+    """The nodes that depend on the input, those that do so by `past` alone left out."""
+    found = {graph.input} - {past}
+    for node in graph.nodes:
+        if node.name != past and node.kind not in CONSTANTS and not found.isdisjoint(node.inputs):
+            found.add(node.name)
+    return found
+
+
+def _is_passed_by(graph: Graph, name: str) -> bool:
+    return graph.output in _reached(graph, past=name)
 
 
 def _has_places(graph: Graph, node: Node) -> bool:
@@ -63,12 +76,13 @@ def _is_convolution(graph: Graph, node: Node) -> bool:
 
 
 def _last_convolution(graph: Graph) -> str | None:
-    """The end of the block of the last convolution that has more than one place.
+    """The end of the block of the last convolution of what varies that has more than one place.
 
     To the block belong normalisation, activation and the sum or concatenation with other branches: what has the convolution's places
     and is no pooling.
     """
-    last = next((node for node in reversed(graph.nodes) if _is_convolution(graph, node)), None)
+    reached = _reached(graph)
+    last = next((node for node in reversed(graph.nodes) if node.name in reached and _is_convolution(graph, node)), None)
     if last is None:
         return None
     above = graph.nodes[graph.index(last.name) + 1 :]
@@ -79,7 +93,7 @@ def _last_convolution(graph: Graph) -> str | None:
 def _bottleneck(graph: Graph) -> str | None:
     """The end of the last block, unless something leads past it."""
     name = _last_convolution(graph)
-    return name if name in graph.bottlenecks() else None
+    return None if name is None or _is_passed_by(graph, name) else name
 
 
 def _pooled(graph: Graph) -> str | None:

@@ -63,16 +63,16 @@ def iba(query: Query) -> np.ndarray:
 
 def capacity(query: Query, index: int, statistics: Statistics) -> np.ndarray:
     """I of the last pass for one image, (*layer's shape) float64, in nats."""
-    options = query.options
-    values = query.net.values(query.images[index : index + 1], options["layer"])
+    options, image = query.options, query.images[index : index + 1]
+    values = query.net.values(image, options["layer"])
     smoothing = [_smoothing(size, options["smoothing"]) for size in places(values.shape[1:])]
     settings = [tf.constant(options[name], "float32") for name in ("beta", "learning_rate")]
     step = _step(query.net, options["layer"])
     state, information = (np.full_like(values, FIRST_ALPHA), np.zeros_like(values), np.zeros_like(values)), values
     for number in range(options["steps"]):
         noise = _noise(query, index, number, values.shape[1:])
-        target = np.repeat(query.head[index : index + 1], len(noise), axis=0)
-        state, information = step(state, tf.constant(number + 1.0), (values, statistics, noise, target, smoothing), *settings)
+        images, target = (np.repeat(one, len(noise), axis=0) for one in (image, query.head[index : index + 1]))
+        state, information = step(state, tf.constant(number + 1.0), (images, values, statistics, noise, target, smoothing), *settings)
     return np.asarray(information, "float64")[0]
 
 
@@ -120,9 +120,9 @@ def _step(net: Network, layer: str) -> Callable:
     compiled = _compiled.setdefault(net, {})
     if layer not in compiled:
         graph = net.graph
-        compiled[layer] = tf.function(
-            partial(_one_step, lambda z: graph.run({layer: z}, graph.output)), autograph=False, reduce_retracing=True
-        )
+        # nothing of the images goes past the layer, but inputs that do not vary may take their number from them
+        above = lambda images, z: graph.run({graph.input: images, layer: z}, graph.output)  # noqa: E731
+        compiled[layer] = tf.function(partial(_one_step, above), autograph=False, reduce_retracing=True)
     return compiled[layer]
 
 
@@ -130,7 +130,7 @@ def _one_step(above: Callable, state: tuple, number: tf.Tensor, fixed: tuple, be
     """A pass and a step of Adam.
 
     Args:
-        above: function of the layer's values (samples, *shape) that gives the logits.
+        above: function of images and the layer's values, one for each sample, that gives the logits.
         state: α, and Adam's means of its gradient and of the gradient's square.
         number: of the step, 1 for the first.
         fixed: as of `_pass`.
@@ -150,14 +150,14 @@ def _one_step(above: Callable, state: tuple, number: tf.Tensor, fixed: tuple, be
     return (alpha - rate * first / (tf.sqrt(second) + TINY), *moments), information
 
 
-def _pass(above: Callable, alpha, values, statistics: Statistics, noise, target, smoothing: list) -> tuple[tf.Tensor, tf.Tensor]:
+def _pass(above: Callable, alpha, images, values, statistics: Statistics, noise, target, smoothing: list) -> tuple[tf.Tensor, tf.Tensor]:
     """I (1, *shape), and the mean cross-entropy of the class over samples of noise."""
     mean, deviation, active = statistics
     hidden = _smoothed(tf.sigmoid(-alpha), smoothing)  # 1 − λ, which is no difference of two numbers that round to 1
     signal = (1 - hidden) * (values - mean) / deviation
     information = -0.5 * (1 + 2 * tf.math.log(hidden) - signal**2 - hidden**2) * active
     handed_on = ((1 - hidden) * values + hidden * (deviation * noise + mean)) * active
-    return information, tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(target, above(handed_on)))
+    return information, tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(target, above(images, handed_on)))
 
 
 def _smoothed(values: tf.Tensor, smoothing: list) -> tf.Tensor:

@@ -165,7 +165,7 @@ def faithfulness(
 def _hiding(study: MapStudy, patch: int | None, parts: int, baseline: str) -> Hiding:
     side = Patch().settled("patch", patch, study.images)
     numbers = [np.arange(size) // side for size in places(study.net.input_shape)]
-    regions = np.ravel_multi_index(np.meshgrid(*numbers, indexing="ij"), [along[-1] + 1 for along in numbers])
+    regions = np.ravel_multi_index(tuple(np.meshgrid(*numbers, indexing="ij")), [along[-1] + 1 for along in numbers])
     count = int(regions.max()) + 1
     check_whole("parts", parts, 2)
     if parts > count:

@@ -35,9 +35,9 @@ def patches_of(sizes: tuple[int, ...], side: int, stride: int) -> list[Patch]:
 
 
 def _map(query: Query, index: int, patches: list[Patch]) -> np.ndarray:
-    logits = np.concatenate([query.net.logits(batch) for batch in _hidden(query.images[index], query.options["baseline"], patches)])
-    scores = logits.astype("float64") @ query.head[index]
-    total, count = np.zeros((2, *places(query.images[index].shape)))
+    image, head = query.images[index], query.head[index].astype("float64")
+    scores = np.concatenate([query.net.logits(batch) @ head for batch in _hidden(image, query.options["baseline"], patches)])
+    total, count = np.zeros((2, *places(image.shape)))
     for patch, score in zip(patches, scores[1:]):
         total[patch] += scores[0] - score
         count[patch] += 1
