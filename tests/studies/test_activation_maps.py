@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import loaded
+from conftest import loaded, randomized
 
 import wel
 from wel.measures.places import enlarged
@@ -101,7 +101,7 @@ def test_grad_cam_is_cams_positive_part_over_the_number_of_places(images):
 
     # the layer has the input's 64 places, so that nothing is enlarged
     stack = [layers.Input((8, 8, 3)), layers.Conv2D(5, 3, padding="same", activation="relu"), layers.GlobalAveragePooling2D()]
-    net = wel.load(Sequential([*stack, layers.Dense(4)]))
+    net = wel.load(randomized(Sequential([*stack, layers.Dense(4)])))
     cam, grad_cam = (attribution(net, method, images, 1) for method in ("cam", "grad_cam"))
     assert np.abs(grad_cam).max() > 0
     np.testing.assert_allclose(grad_cam, np.maximum(0, cam) / 64, rtol=0, atol=1e-6 * np.abs(cam).max() / 64)
