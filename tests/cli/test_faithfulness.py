@@ -30,7 +30,7 @@ def inputs(functional, images, tmp_path) -> list[object]:
 def test_the_tables_are_the_librarys(inputs, images, tmp_path, capsys):
     assert run(*inputs, "--patch", 2, "--parts", 5, "--baseline", "blur") == 0
     printed, out = capsys.readouterr().out, tmp_path / "run"
-    library = wel.faithfulness(wel.load(tmp_path / "tiny.h5"), images, ["gradient", "layer_cam"], 2, 5, "blur")
+    library = wel.faithfulness(wel.load(tmp_path / "tiny.h5"), images, ["gradient", "layer_cam"], 2, parts=5, baseline="blur")
     for name, expected in (
         ("faithfulness", library.table),
         ("faithfulness_curves", library.curves),
@@ -48,7 +48,8 @@ def test_the_tables_are_the_librarys(inputs, images, tmp_path, capsys):
     ("arguments", "sentence"),
     [
         (["--patch", 9], "Invalid value for `patch`: 9. Expected at most 8, the shortest side of an image."),
-        (["--patch", 4], "Invalid value for `parts`: 16. Expected at most 4, the regions of an image."),
+        (["--patch", 4, "--parts", 5], "Invalid value for `parts`: 5. Expected at most 4, the regions of an image."),
+        (["--regions", "hexagons"], "Invalid value for `regions`: 'hexagons'. Expected one of squares, superpixels."),
         (["--baseline", "grey"], "Invalid value for `baseline`: 'grey'. Expected one of mean, blur, linear."),
         (["--methods", "cam"], "Method 'cam' needs a global average pooling that goes into one dense layer, and that into the output."),
     ],

@@ -15,13 +15,13 @@ from scipy.integrate import trapezoid
 import wel
 from wel.errors import WelError
 from wel.methods.registry import METHODS
-from wel.studies.faithfulness import LEAST, MOST, Hiding
+from wel.studies.faithfulness import LEAST, MOST, Hiding, _ranks, _superpixels
 from wel.studies.maps import attribution
 
 
 def hiding(sizes, parts: int, way: str = "mean", seed: int = 0) -> Hiding:
     """Regions of one place."""
-    return Hiding(np.arange(np.prod(sizes)).reshape(sizes), 1, parts, way, seed)
+    return Hiding(lambda image: np.arange(np.prod(sizes)).reshape(sizes), 1, parts, way, seed)
 
 
 def test_quantus_finds_the_same():
@@ -34,7 +34,7 @@ def test_quantus_finds_the_same():
     model.set_weights([golden[f"{name}/{part}"] for name in ("conv", "dense") for part in ("kernel", "bias")])
     net, sixteenths = wel.load(model), hiding((8, 8), 16)
     for index, (image, heat, chosen) in enumerate(zip(golden["images"], golden["maps"], golden["classes"])):
-        curves = sixteenths.curves(net.logits(sixteenths.images(index, image, heat[..., 0]))[:, chosen])
+        curves = sixteenths.curves(net, index, image, heat[..., 0], chosen)
         assert curves[MOST][0] == curves[LEAST][0] == pytest.approx(net.logits(image[None])[0, chosen], rel=1e-6)
         # Quantus begins when the first part is hidden
         for order in (MOST, LEAST):
@@ -69,7 +69,7 @@ def test_an_ideal_map_has_the_best_possible_curve(quadrant, pictures):
         return trapezoid(score - np.concatenate([[0], np.cumsum(shares[order])]), dx=1 / 64)
 
     best, worst = areas(np.argsort(-shares)), areas(np.argsort(shares))
-    found = wel.faithfulness(quadrant, pictures[:1], ["occlusion"], 1, 64, classes=[0], options=of_means(image))
+    found = wel.faithfulness(quadrant, pictures[:1], ["occlusion"], 1, parts=64, classes=[0], options=of_means(image))
     rows = found.images[found.images["method"] == "occlusion"].iloc[0]
     assert rows["deletion"] == pytest.approx(best, abs=1e-5) and rows["insertion"] == pytest.approx(worst, abs=1e-5)
     others = [areas(np.random.default_rng(seed).permutation(64)) for seed in range(500)]
@@ -83,7 +83,7 @@ def of_means(image: np.ndarray) -> dict:
 
 
 def test_random_is_at_chance_and_edges_are_no_better(quadrant, pictures):
-    found = wel.faithfulness(quadrant, pictures, ["input_x_gradient"], 1, 16).images.groupby("method")["gain"]
+    found = wel.faithfulness(quadrant, pictures, ["input_x_gradient"], 1).images.groupby("method")["gain"]
     error = found.std() / np.sqrt(len(pictures))
     # of these pictures nothing can be told without the network
     for control in ("random", "edges"):
@@ -95,7 +95,7 @@ def test_regions_are_hidden_whole(functional, images):
     seen = []
     net = wel.load(functional)
     net.logits = lambda batch: seen.append(batch) or np.zeros((len(batch), 4))
-    wel.faithfulness(net, images[:1], ["gradient"], 3, 4, classes=[0])
+    wel.faithfulness(net, images[:1], ["gradient"], 3, parts=4, classes=[0])
     (batch,) = islice((one for one in seen if len(one) > 1), 1)
     # 8 places in regions of 3, 3 and 2 along each axis: 9 regions, of which 2, 4 (of 4.5) and 7 (of 6.75) are hidden, and 9
     assert len(batch) == 2 * 4
@@ -113,11 +113,51 @@ def test_regions_are_hidden_whole(functional, images):
 
 
 def test_ties_come_in_random_order():
-    flat, image = np.zeros((6, 6)), np.arange(36.0).reshape(6, 6, 1).astype("float32")
-    orders = [hiding((6, 6), 36, seed=seed)._ranks(flat, np.random.default_rng(seed)) for seed in range(200)]
+    orders = [_ranks(np.zeros((6, 6)), np.arange(36).reshape(6, 6), np.random.default_rng(seed)) for seed in range(200)]
     # the mean rank of a place is 17.5, with a standard error of √((36² − 1)/12/200) = 0.73
     assert np.abs(np.mean(orders, axis=0) - 17.5).max() < 4 * 0.74
-    np.testing.assert_array_equal(hiding((6, 6), 4).images(3, image, flat), hiding((6, 6), 4).images(3, image, flat))
+
+
+def test_ranks_by_hand():
+    regions = np.array([[0, 0, 1], [2, 2, 1]])
+    # means 3, 5 and 4: none before region 1, one before region 2, two before region 0
+    assert _ranks(np.array([[1.0, 5.0, 9.0], [4.0, 4.0, 1.0]]), regions, np.random.default_rng(0)).tolist() == [2, 0, 1]
+
+
+def test_superpixels_follow_the_picture():
+    picture = np.zeros((16, 16, 3), "float32")
+    picture[:, 6:] = 7  # a step beside the grid of squares of 4
+    found = _superpixels(16, picture)
+    assert sorted(set(found.ravel())) == list(range(found.max() + 1)) and 8 <= found.max() + 1 <= 24
+    assert not set(found[:, :6].ravel()) & set(found[:, 6:].ravel())
+    assert _superpixels(4, np.ones((8, 8, 3), "float32")).shape == (8, 8)
+
+
+def test_signals_and_vectors_have_regions_too():
+    from tensorflow.keras import Sequential, layers
+
+    signal = wel.load(Sequential([layers.Input((12, 2)), layers.Conv1D(3, 3, activation="relu"), layers.Flatten(), layers.Dense(2)]))
+    assert len(wel.faithfulness(signal, np.random.default_rng(0).random((2, 12, 2)), ["layer_cam"]).curves["share"].unique()) == 13
+    # x w = (3, 1, −2, 0) with mean 0: hidden from the most relevant on, the score 2 falls to −1, −2, 0 and 0
+    net = wel.load(Sequential([layers.Input((4,)), layers.Dense(1, use_bias=False)]))
+    net.model.set_weights([np.array([[1.0], [1.0], [1.0], [0.0]])])
+    found = wel.faithfulness(net, np.array([[3.0, 1.0, -2.0, -2.0]]), ["input_x_gradient"], classes=[0])
+    curves = found.curves.query("method == 'input_x_gradient'").set_index("order")["median"]
+    assert curves["most"].tolist() == pytest.approx([2, -1, -2, -2, 0], abs=1e-6)
+    assert curves["least"].tolist() == pytest.approx([2, 4, 4, 3, 0], abs=1e-6)
+    with pytest.raises(WelError, match="^Invalid value for `regions`: 'superpixels'. Expected 'squares' for inputs that are no pictures.$"):
+        wel.faithfulness(signal, np.ones((2, 12, 2)), ["layer_cam"], regions="superpixels")
+
+
+def test_superpixels_of_a_study(functional, images):
+    net = loaded(functional)
+    found = wel.faithfulness(net, images, ["gradient"], 2, "superpixels", parts=4)
+    assert found.table["values"].tolist() == [3] * 9 and found.curves["share"].iloc[[0, 4]].tolist() == [0, 1]
+    other = wel.faithfulness(net, images, ["gradient"], 2, parts=4)
+    assert (found.images["gain"] != other.images["gain"]).any()
+    # nothing and everything hidden is the same, however the picture is cut
+    ends = [result.curves.query("share == 0 or share == 1")["median"].to_numpy() for result in (found, other)]
+    np.testing.assert_allclose(*ends, rtol=1e-5)
 
 
 def test_scores_are_probabilities_where_the_network_gives_them(images):
@@ -175,9 +215,11 @@ def test_an_interrupted_run_goes_on(functional, images, tmp_path):
     ("settings", "sentence"),
     [
         ({"patch": 9}, "^Invalid value for `patch`: 9. Expected at most 8, the shortest side of an image.$"),
-        ({"patch": 4}, "^Invalid value for `parts`: 16. Expected at most 4, the regions of an image.$"),
+        ({"patch": 4, "parts": 5}, "^Invalid value for `parts`: 5. Expected at most 4, the regions of an image.$"),
+        ({"patch": 8}, "^Invalid value for `patch`: 8. Expected fewer than 8 places, so that there are two regions or more.$"),
         ({"parts": 1}, "^Invalid value for `parts`: 1. Expected a whole number from 2 on.$"),
         ({"baseline": "grey"}, "^Invalid value for `baseline`: 'grey'. Expected one of mean, blur, linear.$"),
+        ({"regions": "hexagons"}, "^Invalid value for `regions`: 'hexagons'. Expected one of squares, superpixels.$"),
         ({"methods": "nope"}, "^Invalid value for `method`: 'nope'. Expected one of gradient, "),
         ({"classes": [0, 1]}, "^Invalid value for `classes`: "),
     ],

@@ -26,7 +26,8 @@ def faithfulness(
     patch: Annotated[
         Optional[int], typer.Option("--patch", min=1, help="Side of a region; an eighth of the image's shortest side by default.")
     ] = None,
-    parts: Annotated[int, typer.Option("--parts", min=2, help="In how many parts the regions are hidden.")] = 16,
+    regions: Annotated[str, typer.Option("--regions", help="squares, or superpixels, about as many.")] = "squares",
+    parts: Annotated[Optional[int], typer.Option("--parts", min=2, help="In how many parts the regions are hidden; 16 by default.")] = None,
     baseline: Annotated[str, typer.Option("--baseline", help="What hides a region: mean, blur or linear.")] = "mean",
     seed: flags.Seed = 0,
     semantics: flags.Semantics = "paper",
@@ -68,6 +69,7 @@ def faithfulness(
             inputs.pictures.inputs,
             methods=names,
             patch=patch,
+            regions=regions,
             parts=parts,
             baseline=baseline,
             classes=inputs.pictures.labels,
