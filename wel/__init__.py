@@ -25,6 +25,7 @@ _PUBLIC = {
     "csc": "wel.studies.csc",
     "random_logit": "wel.studies.random_logit",
     "cascading_randomization": "wel.studies.cascading",
+    "faithfulness": "wel.studies.faithfulness",
     "saliency": "wel.studies.saliency",
     "simulate": "wel.studies.simulation",
     "singular_values": "wel.studies.singular_values",

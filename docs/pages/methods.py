@@ -7,9 +7,16 @@ from functools import cache
 
 from docs.pages import audits, rules
 from docs.pages.words import linked, shortened, table
-from wel.methods.registry import CITATIONS, METHODS, Method
+from wel.methods.registry import BOTTLENECK, CITATIONS, CONTROL, CONVOLUTION, METHODS, POOLED, Method
 
 NAMES = tuple(METHODS)
+REDUCTIONS = {"sum": "their sum", "mean": "their mean: a place has one value in all of them", "max_abs": "the largest absolute value"}
+HEADS = {"logit": "the class's logit", "one": "1 at the class's logit"}
+LAYERS = {
+    CONVOLUTION: "the end of the last convolutional block, unless given",
+    BOTTLENECK: "the end of the last convolutional block, unless given; nothing may lead past it",
+    POOLED: "the one below the global average pooling",
+}
 
 
 def families() -> dict[str, list[str]]:
@@ -73,21 +80,28 @@ def _facts(method: Method) -> str:
         "made of": f"[{METHODS[method.made_of].label}]({method.made_of}.md)" if method.made_of else "",
         "CSC": "yes" if method.csc else "no: it has maps of the input only",
         "of the paper's, `--methods all`": "yes" if method.paper and method.csc else "no",
-        "networks": "with ReLUs only" if method.relu_only else "any that it has rules for",
+        "networks": _networks(method),
+        "layer": LAYERS.get(method.layer, ""),
         "options": "; ".join(_option(name, option) for name, option in method.options.items()) or "none",
-        "a map begins with": "the class's logit" if method.head == "logit" else "1 at the class's logit",
-        "channels become one by": "their sum" if method.reduction == "sum" else "the largest absolute value",
+        "a map begins with": HEADS[method.head] if method.family != CONTROL else "",
+        "channels become one by": REDUCTIONS[method.reduction],
         "time, gradient 1": method.cost if method.csc else "",
-        "also computed by": f"`{method.wrapped}`, `original`" if method.wrapped else "`original`",
+        "also computed by": f"`{method.wrapped}`, `original`" if method.wrapped else "",
         "`paper` and `corrected`": same,
     }
     return "## Facts\n\n" + table(("", ""), ((key, value) for key, value in facts.items() if value != ""))
 
 
+def _networks(method: Method) -> str:
+    if not method.has_rules:
+        return "any"
+    return "with ReLUs only" if method.relu_only else "any that it has rules for"
+
+
 def _option(name: str, option) -> str:
     if option.needed:
         return f"`{name}`, which has to be given"
-    return f"`{name}`, from the images unless given" if option.default is None else f"`{name}` = {option.default}"
+    return f"`{name}`, {option.derived} unless given" if option.default is None else f"`{name}` = {option.default}"
 
 
 def _rules(method: Method) -> str:

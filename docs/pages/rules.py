@@ -40,26 +40,23 @@ def kinds() -> list[str]:
 
 def layer_of(kind: str) -> Any:
     """A layer of a class of Keras's, or what the layer graph calls so."""
-    from tensorflow.keras import layers
-
+    from wel.keras.two import keras2
     from wel.networks.kinds import SELECTION
 
     if kind == SELECTION:
         return lambda x: x[..., :2]
     ending = max((name for name in ARGUMENTS if kind.endswith(name)), key=len, default=None)
-    return getattr(layers, kind)(*ARGUMENTS.get(ending, ()))
+    return getattr(keras2().layers, kind)(*ARGUMENTS.get(ending, ()))
 
 
 def graph_of(layer: Any, behind: Any = None, axes: int = 3) -> Any:
     """The layer graph of an input, the layer `behind` which it stands if there is one, and the layer."""
-    from tensorflow.keras import Model
-    from tensorflow.keras.layers import Input, ReLU
-
+    from wel.keras.two import keras2
     from wel.networks.graph import build_graph
 
-    image = Input(SHAPES[axes])
+    image = keras2().layers.Input(SHAPES[axes])
     x = behind(image) if behind else image
-    return build_graph(Model(image, layer([x, ReLU()(x)] if type(layer).__name__ in OF_TWO else x)))
+    return build_graph(keras2().Model(image, layer([x, keras2().layers.ReLU()(x)] if type(layer).__name__ in OF_TWO else x)))
 
 
 def axes_of(kind: str) -> int:
@@ -70,10 +67,10 @@ def axes_of(kind: str) -> int:
 
 def samples() -> Iterator[tuple[str, Any]]:
     """What a row of the table is called, and a graph that ends in it."""
-    from tensorflow.keras import layers
-
+    from wel.keras.two import keras2
     from wel.networks.kinds import ELEMENTWISE
 
+    layers = keras2().layers
     for kind in kinds():
         yield kind, graph_of(layer_of(kind), layers.ReLU(), axes_of(kind))
     yield "Conv2D at the input", graph_of(layer_of("Conv2D"))

@@ -160,3 +160,37 @@ def test_probabilities_without_an_activation(sequential):
     net = Network(sequential, "a")
     assert net.final_activation is None and net.probabilities(np.zeros((1, 4))) is None
     assert net.origin is None
+
+
+# --- values of layers
+
+
+@pytest.mark.parametrize(
+    ("model", "layer"), [("functional", "conv2"), ("sequential", "pool"), ("residual", "bn_skip"), ("residual", "dense")]
+)
+def test_values_are_what_keras_computes(request, images, model, layer):
+    from tensorflow.keras import Model
+
+    model = request.getfixturevalue(model)
+    many = np.tile(images, (12, 1, 1, 1))  # more than go at once
+    expected = Model(model.inputs, model.get_layer(layer).output)(many).numpy()
+    np.testing.assert_allclose(Network(model, "a").values(many, layer), expected, rtol=0, atol=1e-6)
+
+
+def test_values_are_those_of_the_weights_of_now(images):
+    from tensorflow.keras import Sequential, layers
+
+    net = Network(Sequential([layers.Input((8, 8, 3)), layers.Flatten(), layers.Dense(2, use_bias=False, name="two")]), "a")
+    for factor in (1.0, 3.0):
+        net.model.set_weights([np.full((192, 2), factor)])
+        np.testing.assert_allclose(net.values(images, "two")[:, 0], factor * images.sum(axis=(1, 2, 3)), rtol=1e-5)
+
+
+def test_a_graph_is_run_from_what_is_known(residual, images):
+    graph = Network(residual, "a").graph
+    known = {graph.input: images, "relu1": np.ones((3, 8, 8, 4), "float32")}
+    # from a layer on, whatever the input is
+    same = graph.run({**known, graph.input: np.zeros_like(images)}, "dense")
+    np.testing.assert_array_equal(graph.run(known, "dense"), same)
+    np.testing.assert_allclose(graph.run({graph.input: images}, "dense"), residual(images), rtol=0, atol=1e-6)
+    assert graph.run({"dense": 7}, "dense") == 7

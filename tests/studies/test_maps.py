@@ -209,7 +209,7 @@ class TestArguments:
     @pytest.mark.parametrize(
         "method, settings, sentence",
         [
-            ("nope", {}, "^Invalid value for `method`: 'nope'. Expected one of gradient, .*contrastive_excitation_backprop.$"),
+            ("nope", {}, "^Invalid value for `method`: 'nope'. Expected one of gradient, .*, edges.$"),
             ("gradient", {"classes": 4}, "^Invalid value for `classes`: 4. Expected whole numbers from 0 to 3, one or 3.$"),
             ("gradient", {"classes": [0, 1]}, r"^Invalid value for `classes`: \[0, 1\]. Expected whole numbers from 0 to 3, one or 3.$"),
             ("gradient", {"classes": 0.5}, "^Invalid value for `classes`: 0.5. "),

@@ -35,10 +35,12 @@ def find_backend(name: str, method: Method) -> Backend:
         UnsupportedError: when it does not compute the method.
     """
     check_backend(name)
-    if name in ("native", "original"):
+    if name == "native":
         return _started(name)
     if method.wrapped is None:
         raise UnsupportedError(f"Invalid value for `backend`: {name!r} does not compute {method.name}. Expected 'native'.")
+    if name == "original":
+        return _started(name)
     if name not in ("wrapped", method.wrapped):
         raise UnsupportedError(f"Invalid value for `backend`: {name!r} does not compute {method.name}. Expected {method.wrapped!r}.")
     return _started(method.wrapped)

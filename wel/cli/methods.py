@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
 
+    from wel.methods.options import Option
     from wel.methods.registry import Method
     from wel.networks.network import Network
 
@@ -74,7 +75,7 @@ def _show_registry(net: Network | None) -> None:
     from wel.methods.registry import CITATIONS, METHODS
 
     headings = ["method", "label", "applies" if net else "backends", "CSC", "options", "source"]
-    rows = [(m.name, m.label, _applies(m, net) if net else _backends(m), _csc(m), _options(m.defaults), m.source) for m in METHODS.values()]
+    rows = [(m.name, m.label, _applies(m, net) if net else _backends(m), _csc(m), _options(m), m.source) for m in METHODS.values()]
     table = printable(headings, rows)
     table.columns[0].no_wrap = True
     screen = console()
@@ -90,7 +91,7 @@ def _show_description(method: Method) -> None:
         "label": method.label,
         "formula": method.formula,
         "source": CITATIONS[method.source],
-        "options": _options(method.defaults) or "none",
+        "options": _options(method) or "none",
         "CSC": _csc(method),
         "backends": _backends(method),
     }
@@ -101,16 +102,22 @@ def _show_description(method: Method) -> None:
 
 
 def _show_rules(net: Network, method: Method, semantics: str) -> None:
-    from wel.methods.composites import described, rules_for  # imports TensorFlow
+    from wel.methods.composites import check_rules, described, rules_for  # imports TensorFlow
+    from wel.methods.layers import layer_of
     from wel.networks.kinds import activation_name
 
+    check_rules(method, net.graph, semantics)
+    screen, layer = console(), layer_of(method, net.graph)
+    if layer is not None:
+        screen.print(f"  layer of {net.name}: {net.shown(layer)}", **PLAIN)
+    if not method.has_rules:
+        return
     rules = rules_for(net.graph, method.name, semantics, method.defaults)
     rows = []
     for name, pairs in rules.items():
         node = net.graph[name]
         activation = activation_name(node.layer)
         rows.append((net.shown(name), node.kind, activation if activation != "linear" else "", size(node.shape), described(pairs)))
-    screen = console()
     screen.print(f"{net.name}, {semantics}, from input to output:", **PLAIN)
     screen.print(printable(("layer", "kind", "activation", "shape", "rule"), rows))
 
@@ -155,8 +162,14 @@ def _csc(method: Method) -> str:
     return "yes" if method.csc else "map only"
 
 
-def _options(options: dict) -> str:
-    return ", ".join(f"{key}={'from images' if value is None else value}" for key, value in options.items())
+def _options(method: Method) -> str:
+    return ", ".join(f"{name}={_unless_given(option)}" for name, option in method.options.items())
+
+
+def _unless_given(option: Option) -> str:
+    if option.default is not None:
+        return str(option.default)
+    return "to be given" if option.needed else option.derived
 
 
 COMMANDS = (methods,)

@@ -30,6 +30,7 @@ CHARACTER = 0.58  # width of one, in parts of its height
 MOST_LINES = 3
 EDGE = "#b0b0b0"
 EMPTY = "all 0"
+REDUCED = {"sum": "sum", "max_abs": "largest absolute value", "mean": "mean"}
 
 
 @dataclass(frozen=True)
@@ -209,13 +210,16 @@ def _title(result: SaliencyResult, what: str, semantics: str) -> str:
     return f"{shown(result.images['model'].iloc[0], 40)} · {what}\n{semantics} semantics"
 
 
+def _channels(methods: Sequence[Any]) -> str:
+    """How channels became one, first without naming methods, then those for which it was something else."""
+    labels = {words: [method.label for method in methods if method.reduction == kind] for kind, words in REDUCED.items()}
+    first, *others = [words for words in labels if labels[words]]
+    return "; ".join([first, *(f"{words} for {', '.join(labels[words])}" for words in others)])
+
+
 def _caption(methods: Sequence[Any], two_classes: bool = False) -> str:
     """How maps were made fit for the eye, for exactly these methods."""
-    largest = [method.label for method in methods if method.reduction == "max_abs"]
-    others = len(largest) < len(methods)
-    channels = "sum" if others else "largest absolute value"
-    if largest and others:
-        channels += f"; largest absolute value for {', '.join(largest)}"
+    channels = _channels(methods)
     exact = [method.label for method in methods if method.map_percentile == 100]
     ends = "P is the 99.5th percentile of a map, Q its mirror, the 0.5th" + (f" (100th and 0th for {', '.join(exact)})" if exact else "")
     if two_classes:

@@ -8,21 +8,26 @@ from typing import Sequence
 import numpy as np
 from scipy import stats
 
-from wel.errors import WelError, invalid
+from wel.errors import WelError, invalid, one_of
 
 SSIM_WINDOW = 5
+REDUCTIONS = {
+    "sum": lambda maps: maps.sum(axis=-1),
+    "mean": lambda maps: maps.mean(axis=-1),
+    "max_abs": lambda maps: np.abs(maps).max(axis=-1),
+}
 SSIM_RANGE = {"paper": 2.0, "corrected": 1.0}  # scikit-image 0.16.2 takes floats to lie in [-1, 1], wherever they do lie
 
 
 def reduce_channels(maps: np.ndarray, reduction: str) -> np.ndarray:
     """One value per location: maps (…, channels) to (…), as `wel.methods.registry.Method.reduction` says.
 
-    reduction: "sum" over the channels, or "max_abs", the largest absolute value.
+    reduction: "sum" or "mean" over the channels, or "max_abs", the largest absolute value.
     Raises WelError for another reduction.
     """
-    if reduction not in ("sum", "max_abs"):
-        raise invalid("reduction", reduction, "'sum' or 'max_abs'")
-    return maps.sum(axis=-1) if reduction == "sum" else np.abs(maps).max(axis=-1)
+    if reduction not in REDUCTIONS:
+        raise invalid("reduction", reduction, one_of(REDUCTIONS))
+    return REDUCTIONS[reduction](maps)
 
 
 def ssim(a: np.ndarray, b: np.ndarray, semantics: str = "paper", percentile: float = 99.5) -> float:

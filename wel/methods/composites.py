@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from wel.errors import UnsupportedError, invalid, of_method, one_of
+from wel.methods.layers import layer_of
 from wel.methods.registry import CSC_METHODS, DEEPLIFT, METHODS, PATTERN, Method
 from wel.networks.graph import Graph
 from wel.networks.kernels import folded_norms, why_no_pattern
@@ -413,10 +414,13 @@ def check_rules(method: Method, graph: Graph, semantics: str = "paper", between:
         between: as in `rules_for`.
 
     Raises:
-        UnsupportedError: when it has no rule for a layer, or computes between the inputs of a network that looks whole numbers up.
+        UnsupportedError: when it has no rule for a layer, finds none to take its maps from, or computes between the inputs of a network
+            that looks whole numbers up.
     """
     lookup = next((node for node in graph.nodes if node.kind in LOOKUPS), None)
     if method.between_inputs and lookup is not None:
         reason = of_method(method.name, f"computes the network between its inputs, and layer '{lookup.name}' ({lookup.kind}) ")
         raise UnsupportedError(f"{reason}looks whole numbers up, which have nothing between them.")
-    rules_for(graph, method.name, semantics, method.defaults, between)
+    layer_of(method, graph)
+    if method.has_rules:
+        rules_for(graph, method.name, semantics, method.defaults, between)

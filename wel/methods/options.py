@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable, ClassVar, Mapping, Sequence
 import numpy as np
 
 from wel.errors import UnsupportedError, check_whole, invalid, of_method, one_of
+from wel.measures.places import places
 
 if TYPE_CHECKING:
     from wel.methods.registry import Method
@@ -20,12 +21,14 @@ class Option:
     """A parameter of a method.
 
     Attributes:
-        default: what it is unless it is given; None stands for "taken from the images", or "must be given".
+        default: what it is unless it is given; None stands for `derived`, or "must be given".
         needed: what of a network has to be given, in a word; empty for an option that may be left out.
+        derived: where it comes from if it has no default, in words.
     """
 
     default: Any = None
     needed: ClassVar[str] = ""
+    derived: ClassVar[str] = "from the images"
 
     def settled(self, name: str, value: Any, images: np.ndarray) -> Any:
         """The value as rules take it.
@@ -75,6 +78,44 @@ class Count(Option):
 
 
 @dataclass(frozen=True)
+class Patch(Option):
+    """How many places a patch takes along every axis of an image, at most all of the shortest one."""
+
+    derived = "an eighth of the shortest side"
+
+    def settled(self, name, value, images):
+        shortest = min(places(images.shape[1:]))
+        if value is None:
+            return max(1, shortest // 8)
+        check_whole(name, value, 1)
+        if value > shortest:
+            raise invalid(name, value, f"at most {shortest}, the shortest side of an image")
+        return int(value)
+
+
+@dataclass(frozen=True)
+class Stride(Option):
+    """How many places a patch moves on, at most as many as it takes, `patch`, so that none is left out."""
+
+    derived = "half of patch"
+
+    def settled(self, name, value, images):
+        if value is not None:
+            check_whole(name, value, 1)
+        return value
+
+
+@dataclass(frozen=True)
+class Layer(Option):
+    """A layer that maps are taken from (`wel.methods.layers`)."""
+
+    derived = "the end of the last convolutional block"
+
+    def settled(self, name, value, images):
+        return value
+
+
+@dataclass(frozen=True)
 class Choice(Option):
     """One of several words."""
 
@@ -121,6 +162,19 @@ class Noise(Option):
 
 
 @dataclass(frozen=True)
+class Sample(Option):
+    """Images that something is estimated from, two or more."""
+
+    derived = "the images"
+
+    def settled(self, name, value, images):
+        array = images if value is None else np.asarray(value, dtype="float32")
+        if array.shape[1:] != images.shape[1:] or len(array) < 2:
+            raise invalid(name, f"an array of shape {array.shape}", f"two images or more, of shape {images.shape[1:]}")
+        return array
+
+
+@dataclass(frozen=True)
 class PatternArrays(Option):
     """One array per layer with a kernel (`wel.methods.patterns`); they have to be given."""
 
@@ -145,7 +199,15 @@ def settle_options(method: Method, given: Mapping[str, Any], images: np.ndarray)
     settled = {name: _settled(method, name, given.get(name, option.default), images) for name, option in method.options.items()}
     if "low" in settled and settled["low"] > settled["high"]:
         raise invalid("low", settled["low"], f"at most `high`, {settled['high']}")
+    if "stride" in settled:
+        settled["stride"] = _stride(settled["stride"], settled["patch"])
     return settled
+
+
+def _stride(given: int | None, patch: int) -> int:
+    if given is not None and given > patch:
+        raise invalid("stride", given, f"at most `patch`, {patch}")
+    return given or max(1, patch // 2)
 
 
 def _settled(method: Method, name: str, value: Any, images: np.ndarray) -> Any:

@@ -12,16 +12,22 @@ from typing import Any, Iterable, Mapping, NamedTuple
 import numpy as np
 
 from wel.errors import WelError, invalid, one_of
-from wel.methods.options import Choice, Count, Noise, Number, Option, PatternArrays, Reference
+from wel.methods.options import Choice, Count, Layer, Noise, Number, Option, Patch, PatternArrays, Reference, Sample, Stride
 
 CITATIONS = {
     "bach2015": "Bach, Binder, Montavon, Klauschen, Müller & Samek 2015, layer-wise relevance propagation, PLoS ONE 10(7)",
+    "adebayo2018": "Adebayo, Gilmer, Muelly, Goodfellow, Hardt & Kim 2018, Sanity checks for saliency maps, NeurIPS",
+    "binder2023": "Binder, Weber, Lapuschkin, Montavon et al. 2023, Shortcomings of top-down randomization-based sanity checks, CVPR",
+    "chattopadhay2018": "Chattopadhay, Sarkar, Howlader & Balasubramanian 2018, Grad-CAM++, WACV",
     "gu2018": "Gu, Yang & Tresp 2018, Understanding individual decisions of CNNs via contrastive backpropagation, ACCV",
+    "jiang2021": "Jiang, Zhang, Hou, Cheng & Wei 2021, LayerCAM, IEEE Transactions on Image Processing 30",
     "kim2019": "Kim, Seo, Jeon, Koo, Choe & Jeon 2019, Why are saliency maps noisy?, ICCV workshops",
     "kindermans2018": "Kindermans, Schütt, Alber, Müller, Erhan, Kim & Dähne 2018, Learning how to explain neural networks, ICLR",
     "lapuschkin2017": "Lapuschkin, Binder, Müller & Samek 2017, Age and gender classification (CMP), ICCV workshops",
     "montavon2019": "Montavon, Binder, Lapuschkin, Samek & Müller 2019, Layer-wise relevance propagation: an overview, LNCS 11700",
     "montavon2017": "Montavon, Lapuschkin, Binder, Samek & Müller 2017, deep Taylor decomposition, Pattern Recognition 65",
+    "schulz2020": "Schulz, Sixt, Tombari & Landgraf 2020, Restricting the flow: information bottlenecks for attribution, ICLR",
+    "selvaraju2017": "Selvaraju, Cogswell, Das, Vedantam, Parikh & Batra 2017, Grad-CAM, ICCV",
     "shrikumar2016": "Shrikumar, Greenside, Shcherbina & Kundaje 2016, Not just a black box, arXiv 1605.01713",
     "shrikumar2017": "Shrikumar, Greenside & Kundaje 2017, Learning important features (DeepLIFT), ICML",
     "simonyan2014": "Simonyan, Vedaldi & Zisserman 2014, Deep inside convolutional networks, ICLR workshop",
@@ -30,6 +36,7 @@ CITATIONS = {
     "springenberg2015": "Springenberg, Dosovitskiy, Brox & Riedmiller 2015, Striving for simplicity, ICLR workshop",
     "sundararajan2017": "Sundararajan, Taly & Yan 2017, Axiomatic attribution for deep networks, ICML",
     "zeiler2014": "Zeiler & Fergus 2014, Visualizing and understanding convolutional networks, ECCV",
+    "zhou2016": "Zhou, Khosla, Lapedriza, Oliva & Torralba 2016, Learning deep features for discriminative localization (CAM), CVPR",
     "zhang2018": "Zhang, Bargal, Lin, Brandt, Shen & Sclaroff 2018, Top-down neural attention by excitation backprop, IJCV 126",
 }
 
@@ -38,8 +45,15 @@ SEMANTICS = ("paper", "corrected")
 # seaborn's "colorblind" palette, c0 to c4, as the paper uses it
 BLUE, ORANGE, GREEN, RED, PINK = "#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc"
 BLACK = "#000000"
+# c5, c7 and c9 of the same palette
+BROWN, GREY, SKY = "#ca9161", "#949494", "#56b4e9"
 
 GRADIENT, RECTIFIED, TAYLOR, LRP, PATTERN, DEEPLIFT = "gradient", "rectified gradient", "deep Taylor", "LRP", "patterns", "DeepLIFT"
+ACTIVATION_MAP, PERTURBATION, CONTROL = "class activation maps", "perturbation", "controls"
+
+# layers that maps come from: the end of the last convolutional block, the same where nothing leads past it, and the one below a global
+# average pooling
+CONVOLUTION, BOTTLENECK, POOLED = "convolution", "bottleneck", "pooled"
 
 
 class Tolerance(NamedTuple):
@@ -79,6 +93,7 @@ class Method:
         formula: what it does at a layer, or at the input, in one line; R is relevance, x a layer's input, W and b its weights.
         composite: its rules; None for a method that is made of another one.
         made_of: the method whose relevance its maps are made of; the option `base` says which, where it has one.
+        layer: which layer its maps come from, `CONVOLUTION` or `BOTTLENECK`, unless the option `layer` names another, or `POOLED`.
         wrapped: the package that computes it, "innvestigate" or "deeplift"; None where none does.
         options: its own parameters by name.
         tolerance: what `wel verify` allows.
@@ -92,7 +107,7 @@ class Method:
         audit_rank: its place in the order of an audit, whose end `--minutes` drops: what people use first, of every family one; None: last.
         full_audit: whether a full audit takes it although it is not one of the paper's.
         head: what a map begins with at the output: "logit", the class's logit, or "one", 1.
-        reduction: how a map's channels become one, "sum" or "max_abs", the largest absolute value.
+        reduction: how a map's channels become one, "sum", "mean", or "max_abs", the largest absolute value.
         map_percentile: at which maps are cut before they are compared (`wel.measures.similarity.ssim`).
     """
 
@@ -105,6 +120,7 @@ class Method:
     formula: str
     composite: Composite | None = None
     made_of: str | None = None
+    layer: str | None = None
     wrapped: str | None = "innvestigate"
     options: Mapping[str, Option] = field(default_factory=dict)
     tolerance: Tolerance = ONE_TERM
@@ -125,6 +141,11 @@ class Method:
     def defaults(self) -> dict[str, Any]:
         """Its options as they are unless they are given."""
         return {name: option.default for name, option in self.options.items()}
+
+    @property
+    def has_rules(self) -> bool:
+        """Whether relevance passes layers by rules, its own or those of the method that it is made of."""
+        return bool(self.composite or self.made_of or "base" in self.options)
 
 
 # how integrated gradients sum up along their path; `paper` takes the left ends of the steps, `corrected` their middles
@@ -166,6 +187,17 @@ def _deeplift(name: str, label: str, mark: str, source: str, formula: str, split
 
 def _maps(*drawn: str, made_of: str | None, **facts: Any) -> Method:
     return Method(*drawn, made_of=made_of, csc=False, **{"paper": False, **facts})
+
+
+def _of_places(*drawn: str, made_of: str | None = None, **facts: Any) -> Method:
+    """A method whose maps have one value for each place."""
+    facts = {"wrapped": None, "same_semantics": True, "head": "one", "reduction": "mean", **facts}
+    return _maps(*drawn, made_of=made_of, **facts)
+
+
+def _activation_map(name: str, label: str, mark: str, source: str, formula: str, **facts: Any) -> Method:
+    facts = {"made_of": "gradient", "layer": CONVOLUTION, "options": {"layer": Layer()}, **facts}
+    return _of_places(name, label, mark, SKY, ACTIVATION_MAP, source, formula, **facts)
 
 
 CSC = (
@@ -246,6 +278,34 @@ MAPS = (
         "contrastive_excitation_backprop", "Contrastive Excitation BP", "K", GREEN, LRP, "zhang2018",
         "LRP α1β0 of the class minus LRP α1β0 with the last kernel negated", made_of="lrp_alpha1_beta0", two_kernels=False,
     ),
+    _of_places(
+        "occlusion", "Occlusion", "O", BROWN, PERTURBATION, "zeiler2014",
+        "mean of y(x) − y(x with a patch hidden) over the patches that a place lies in",
+        options={"patch": Patch(), "stride": Stride(), "baseline": Reference()},
+    ),
+    _activation_map("grad_cam", "Grad-CAM", "M", "selvaraju2017", "max(0, Σ_k w_k A_k), w_k the mean of ∂y/∂A_k over places"),
+    _activation_map(
+        "grad_cam_plus_plus", "Grad-CAM++", "P", "chattopadhay2018",
+        "max(0, Σ_k w_k A_k), w_k = Σ α_k max(0, g_k), α_k = g_k² / (2 g_k² + g_k³ ΣA_k), g = ∂y/∂A",
+    ),
+    _activation_map("layer_cam", "LayerCAM", "J", "jiang2021", "max(0, Σ_k max(0, ∂y/∂A_k) A_k)"),
+    _activation_map(
+        "cam", "CAM", "W", "zhou2016", "Σ_k w_k A_k, w the weights behind the global average pooling", layer=POOLED, options={},
+    ),
+    _activation_map(
+        "guided_grad_cam", "Guided Grad-CAM", "U", "selvaraju2017", "Guided BP ⊙ Grad-CAM",
+        made_of="guided_backprop", relu_only=True, reduction="max_abs",
+    ),
+    _of_places(
+        "iba", "IBA", "I", BROWN, PERTURBATION, "schulz2020",
+        "bits that a layer has to hand on, where noise takes the place of the others", layer=BOTTLENECK,
+        options={
+            "layer": Layer(), "beta": Number(10.0, 0), "steps": Count(10), "samples": Count(10), "learning_rate": Number(1.0, above=0),
+            "smoothing": Number(1.0, 0), "sample": Sample(),
+        },
+    ),
+    _of_places("random", "Random", "N", GREY, CONTROL, "binder2023", "N(0, 1), drawn from seed, image, class and weights", reduction="sum"),
+    _of_places("edges", "Edges", "E", GREY, CONTROL, "adebayo2018", "√Σ s_a(x)², s_a Sobel's derivative along axis a", reduction="sum"),
 )  # fmt: skip
 METHODS = {method.name: method for method in (*CSC, *MAPS)}
 CSC_METHODS = tuple(method.name for method in CSC)

@@ -12,7 +12,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import count
-from typing import Any, Iterable
+from typing import Any, Iterable, Mapping
 
 import numpy as np
 
@@ -126,6 +126,17 @@ class Graph:
             if node.name in wanted:
                 wanted.update(node.inputs)
         return [name for name in self.names if name in wanted and name != start]
+
+    def run(self, values: Mapping[str, Any], to: str) -> Any:
+        """The output of a node, in inference mode, where the outputs of nodes below it are `values`, tensors by name."""
+        made, wanted = dict(values), {to}
+        for node in reversed(self.nodes):
+            if node.name in wanted and node.name not in made:
+                wanted.update(node.inputs)
+        for node in self.nodes:
+            if node.name in wanted and node.name not in made:
+                made[node.name] = node.apply([made[source] for source in node.inputs])
+        return made[to]
 
     def passed(self, starts: Iterable[str], at: Iterable[str]) -> set[str]:
         """Names of the nodes that relevance passes on its way from the nodes `starts` down to the nodes `at`."""

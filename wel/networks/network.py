@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from functools import cached_property
-from typing import Any, Iterable, Sequence
+from typing import Any, Callable, Iterable, Sequence
 
 import numpy as np
 from scipy.special import expit, softmax
@@ -83,15 +83,30 @@ class Network:
         The numbers of Keras's `predict`, in its batches, without the input pipeline that it sets up in every call: 20 ms, more than a
         small network takes; and without XLA, by which Keras 3 has models compiled.
         """
-        batches = [images[first : first + PREDICTED_AT_ONCE] for first in range(0, len(images), PREDICTED_AT_ONCE)]
-        return np.concatenate([self._predict(np.asarray(batch, "float32")).numpy() for batch in batches])
+        return self._in_batches(self._predict, images)
+
+    def values(self, images: np.ndarray, name: str) -> np.ndarray:
+        """The output of a layer, by its Keras name, for images (n, *input shape), (n, *its shape)."""
+        if name not in self._passes:
+            self._passes[name] = self._function(lambda batch: self.graph.run({self.graph.input: batch}, name))
+        return self._in_batches(self._passes[name], images)
 
     @cached_property
     def _predict(self):
+        return self._function(lambda batch: self.model(batch, training=False))
+
+    @cached_property
+    def _passes(self) -> dict[str, Callable]:
+        return {}
+
+    def _function(self, forward: Callable) -> Callable:
         import tensorflow as tf
 
-        shape = tf.TensorSpec([None, *self.input_shape])
-        return tf.function(lambda batch: self.model(batch, training=False), [shape], autograph=False)
+        return tf.function(forward, [tf.TensorSpec([None, *self.input_shape])], autograph=False)
+
+    def _in_batches(self, forward: Callable, images: np.ndarray) -> np.ndarray:
+        batches = [images[first : first + PREDICTED_AT_ONCE] for first in range(0, len(images), PREDICTED_AT_ONCE)]
+        return np.concatenate([forward(np.asarray(batch, "float32")).numpy() for batch in batches])
 
     @property
     def class_names(self) -> tuple[str, ...] | None:

@@ -14,13 +14,13 @@ With g(x) the gradient of the class's logit at x and r the reference,
     contrastive_lrp         max(0, R(class) − R(others)), the class's relevance being shared equally by all other classes in the second
     contrastive_excitation_backprop     at the layer below the last one with weights, LRP α1β0 of the class minus the same with
                             those last weights negated; the difference goes on down under α1β0
+    others                  `wel.studies.occlusion`, `wel.studies.activation_maps`, `wel.studies.bottleneck`, `wel.studies.controls`
 """
 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Callable, Iterator, Mapping, Sequence
+from typing import Any, Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -28,9 +28,12 @@ from wel.backends import find_backend
 from wel.backends.request import Opened, Request, relevance_at
 from wel.errors import UnsupportedError, check_whole, invalid, of_method
 from wel.measures.vectors import random_vectors
-from wel.methods.registry import BY_SEMANTICS, METHODS, Method, check_semantics, find_method
+from wel.methods.registry import BY_SEMANTICS, Method, check_semantics, find_method
 from wel.networks.graph import Node
 from wel.networks.network import Network
+from wel.studies import activation_maps, controls
+from wel.studies.occlusion import occlusion
+from wel.studies.query import Query
 from wel.studies.study import settled_options
 
 
@@ -56,7 +59,8 @@ def attribution(
         classes: one class for all images or one for each; the top-1 predictions by default.
         backend: who computes.
         semantics: "paper", the numbers of the original stack, or "corrected", the published formulas.
-        seed: of SmoothGrad's noise, which depends on it, the image's index and the sample's index only.
+        seed: of SmoothGrad's noise, which depends on it, the image's index and the sample's index only; of IBA's, and of
+            `random`.
         options: the method's own.
 
     Returns:
@@ -82,35 +86,7 @@ def maps_of(net: Network, request: Request, images: np.ndarray, heads: np.ndarra
         heads: (n, classes), the relevance at the output, such as `class_vectors` gives.
     """
     maker = MAKERS.get(request.method.name, _injected)
-    return maker(_Query(net, request, images, heads, backend, seed)).astype("float32")
-
-
-@dataclass(frozen=True)
-class _Query:
-    """What was asked for; `head` (n, classes) is the relevance at the output."""
-
-    net: Network
-    request: Request
-    images: np.ndarray
-    head: np.ndarray
-    backend: str
-    seed: int
-
-    @property
-    def options(self) -> Mapping[str, Any]:
-        return self.request.options
-
-    def behind(self) -> Request:
-        """Of a method that is made of another one: what is asked of that one."""
-        method = METHODS[self.options.get("base") or self.request.method.made_of]
-        return Request(method, self.request.semantics, method.defaults)
-
-    def relevance(self, request: Request, vectors: np.ndarray, start: str | None = None, at: str | None = None) -> np.ndarray:
-        """Relevance (n, V, *shape of at) for vectors (n, V, *shape of start); from the output to the input by default."""
-        graph = self.net.graph
-        start, at = start or graph.output, at or graph.input
-        opened = find_backend(self.backend, request.method).open(self.net)
-        return relevance_at(opened, request, self.images, start, vectors.astype("float32"), [at])[at]
+    return maker(Query(net, request, images, heads, backend, seed)).astype("float32")
 
 
 def class_vectors(net: Network, method: Method, images: np.ndarray, classes: Sequence[int] | int | None) -> np.ndarray:
@@ -140,23 +116,23 @@ def _checked_classes(classes, images: int, count: int) -> np.ndarray:
     return np.broadcast_to(array, images)
 
 
-def _injected(query: _Query) -> np.ndarray:
+def _injected(query: Query) -> np.ndarray:
     return query.relevance(query.request, query.head[:, None])[:, 0]
 
 
-def _of_behind(query: _Query) -> np.ndarray:
+def _of_behind(query: Query) -> np.ndarray:
     return query.relevance(query.behind(), query.head[:, None])[:, 0]
 
 
-def _input_x_gradient(query: _Query) -> np.ndarray:
+def _input_x_gradient(query: Query) -> np.ndarray:
     return query.images * _of_behind(query)
 
 
-def _smoothgrad(query: _Query) -> np.ndarray:
+def _smoothgrad(query: Query) -> np.ndarray:
     return _mean_gradients(query, lambda index: query.images[index] + _noise(query, index))
 
 
-def _noise(query: _Query, index: int) -> np.ndarray:
+def _noise(query: Query, index: int) -> np.ndarray:
     given, image = query.options["noise"], query.images[index]
     if not isinstance(given, str):
         return given[index]
@@ -164,7 +140,7 @@ def _noise(query: _Query, index: int) -> np.ndarray:
     return scale * random_vectors(query.seed, "smoothgrad", [index], query.options["samples"], image.shape)[0]
 
 
-def _integrated_gradients(query: _Query) -> np.ndarray:
+def _integrated_gradients(query: Query) -> np.ndarray:
     difference, steps = query.images - query.options["reference"], query.options["steps"]
     corrected = query.request.semantics == "corrected"
     begin = np.broadcast_to(query.options["reference"], query.images.shape) if corrected else query.images
@@ -183,7 +159,7 @@ def _quadrature(rule: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
     return (places + (0.5 if rule == "midpoint" else 0.0)) / steps, weights
 
 
-def _mean_gradients(query: _Query, points: Callable[[int], np.ndarray], weights: np.ndarray | None = None) -> np.ndarray:
+def _mean_gradients(query: Query, points: Callable[[int], np.ndarray], weights: np.ndarray | None = None) -> np.ndarray:
     """For every image the mean gradient at its `points(index)`, (points, *input shape), weighted or not."""
     request = query.behind()
     opened = find_backend(query.backend, request.method).open(query.net)
@@ -198,7 +174,7 @@ def _gradients(net: Network, opened: Opened, request: Request, points: np.ndarra
     return read[:, 0].astype("float64")
 
 
-def _contrastive_lrp(query: _Query) -> np.ndarray:
+def _contrastive_lrp(query: Query) -> np.ndarray:
     classes = query.head.shape[1]
     if classes < 2:
         raise UnsupportedError(of_method("contrastive_lrp", "needs two classes or more to compare. Received a network with one logit."))
@@ -209,7 +185,7 @@ def _contrastive_lrp(query: _Query) -> np.ndarray:
     return np.maximum(0, both[:, 0] - both[:, 1])
 
 
-def _contrastive_excitation_backprop(query: _Query) -> np.ndarray:
+def _contrastive_excitation_backprop(query: Query) -> np.ndarray:
     top = _top_kernel(query.net)
     below = top.inputs[0]
     if below == query.net.graph.input:
@@ -246,6 +222,12 @@ def _negated(layer) -> Iterator[None]:
         layer.set_weights(weights)
 
 
+def _iba(query: Query) -> np.ndarray:
+    from wel.studies.bottleneck import iba  # imports TensorFlow
+
+    return iba(query)
+
+
 MAKERS = {
     "input_x_gradient": _input_x_gradient,
     "smoothgrad": _smoothgrad,
@@ -253,4 +235,13 @@ MAKERS = {
     "excitation_backprop": _of_behind,
     "contrastive_lrp": _contrastive_lrp,
     "contrastive_excitation_backprop": _contrastive_excitation_backprop,
+    "occlusion": occlusion,
+    "grad_cam": activation_maps.grad_cam,
+    "grad_cam_plus_plus": activation_maps.grad_cam_plus_plus,
+    "layer_cam": activation_maps.layer_cam,
+    "cam": activation_maps.cam,
+    "guided_grad_cam": activation_maps.guided_grad_cam,
+    "iba": _iba,
+    "random": controls.random,
+    "edges": controls.edges,
 }

@@ -12,6 +12,7 @@ import numpy as np
 from wel.backends import find_backend
 from wel.backends.request import Opened, Precision, Request
 from wel.errors import UnsupportedError, check_whole, invalid
+from wel.methods.layers import with_layer
 from wel.methods.options import described, settle_options
 from wel.methods.patterns import with_patterns
 from wel.methods.registry import Method, chosen_semantics, find_method
@@ -104,13 +105,13 @@ def pieces_of(
 
 
 def settled_options(net: Network, method: Method, given: Mapping[str, Any], images: np.ndarray) -> dict[str, Any]:
-    """A method's options for a network and its images, with patterns as they were given, or the bundled ones.
+    """A method's options for a network and its images, with patterns as they were given, or the bundled ones, and the layer by its name.
 
     Raises:
         WelError: for an option that the method does not have, or a value that it cannot take.
-        UnsupportedError: when patterns are needed and there are none.
+        UnsupportedError: when patterns or a layer are needed and there are none.
     """
-    return settle_options(method, with_patterns(net, method, dict(given)), images)
+    return settle_options(method, with_layer(net, method, with_patterns(net, method, dict(given))), images)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,254 @@
+"""Faithfulness: does the class's score fall when what a map calls relevant is hidden, and stay when it is left?
+
+The image is cut into regions: squares of `patch` places, or about as many superpixels (SLIC, Achanta et al. 2012). A region counts as
+much as the map's mean over it; regions that count the same come in random order. They are hidden one after the other, in parts of equally
+many:
+
+    deletion    area under the score while regions are hidden, the most relevant first: low is good
+    insertion   area under the score while they are hidden, the least relevant first, which is also the curve of uncovering the most
+                relevant ones first, backwards: high is good
+    gain        insertion − deletion: 0 on average for a map that knows nothing, whatever the network and the way of hiding
+
+over the share of regions that is hidden, from 0 to 1, by the trapezoid rule. The score is the class's probability, where the network's
+last activation gives one, else its logit.
+
+Sources: Samek et al. (2017), pixel flipping; Petsiuk et al. (2018), deletion and insertion; Rong et al. (2022), hiding without traces;
+Blücher et al. (2024), the gain.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.integrate import trapezoid
+
+from wel.errors import check_whole, invalid, one_of
+from wel.measures.hiding import WAYS, hidden
+from wel.measures.intervals import summary
+from wel.measures.places import places
+from wel.measures.similarity import reduce_channels
+from wel.methods.options import Patch
+from wel.methods.registry import CONTROL, METHODS, choose_map_methods
+from wel.networks.network import Network
+from wel.studies.map_study import TEXT_COLUMNS, MapStudy
+from wel.studies.study import Arrays, Cell, Piece, Settings, run_study
+from wel.system.progress import Steps
+from wel.system.runs import Run
+
+MOST, LEAST, SHARE = "most", "least", "share"  # relevant first, and what is hidden
+CONTROLS = tuple(method for method in METHODS.values() if method.family == CONTROL)
+PARTS = 16  # by default: of an image so many hidden ones, twice, are one batch
+MEASURES = ("deletion", "insertion", "gain")
+
+
+@dataclass(frozen=True)
+class FaithfulnessResult:
+    """What the study found.
+
+    Attributes:
+        table: one row per method, semantics and measure, `deletion`, `insertion` and `gain`; statistics over images as columns.
+        curves: one row per method, semantics, order ("most" or "least" relevant first) and share of the image that is hidden: the
+            median score over images.
+        images: one row per method, semantics and image: its class and the three measures.
+        skipped: methods of "all" that do not apply to the network, and why.
+    """
+
+    table: pd.DataFrame
+    curves: pd.DataFrame
+    images: pd.DataFrame
+    skipped: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Hiding:
+    """How images are hidden.
+
+    Attributes:
+        cut: function of an image that gives the number of the region of every place, (*places).
+        side: of a region, in places.
+        parts: in how many parts the regions are hidden.
+        way: what stands in their place (`wel.measures.hiding`).
+        seed: of what is random.
+    """
+
+    cut: Callable[[np.ndarray], np.ndarray]
+    side: int
+    parts: int
+    way: str
+    seed: int
+
+    def curves(self, net: Network, index: int, image: np.ndarray, heat: np.ndarray, chosen: int) -> dict[str, np.ndarray]:
+        """The score of a class, most and least relevant regions first, and the share of regions that is hidden, (parts + 1) each."""
+        regions = self.cut(image)
+        counts = np.round(np.arange(self.parts + 1) * (regions.max() + 1) / self.parts)
+        scores = _scores(net, self.images(index, image, heat, regions, counts), chosen)
+        whole, most, least, none = np.split(scores, [1, self.parts, 2 * self.parts - 1])
+        return {
+            MOST: np.concatenate([whole, most, none]),
+            LEAST: np.concatenate([whole, least, none]),
+            SHARE: counts / counts[-1],
+        }
+
+    def images(self, index: int, image: np.ndarray, heat: np.ndarray, regions: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """The image, hidden part by part, 2 × parts of them: as it is, the most relevant regions first, the least, and all hidden."""
+        rng = np.random.default_rng(np.random.SeedSequence((self.seed, index)))
+        rank = _ranks(heat, regions, rng)
+        count = len(rank)
+        most, least = (order < counts[1:-1, None] for order in (rank, count - 1 - rank))
+        masks = np.concatenate([np.zeros((1, count), bool), most, least, np.ones((1, count), bool)])
+        return hidden(image, masks[:, regions], self.way, self.side, rng)
+
+
+def _ranks(heat: np.ndarray, regions: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Of every region, how many come before it where the most relevant are first."""
+    flat = regions.ravel()
+    mean = np.bincount(flat, heat.ravel()) / np.bincount(flat)
+    order = np.lexsort((rng.permutation(len(mean)), -mean))
+    return np.argsort(order)
+
+
+def faithfulness(
+    net: Network,
+    images: np.ndarray,
+    methods: str | Iterable[str] = "all",
+    patch: int | None = None,
+    regions: str = "squares",
+    parts: int | None = None,
+    baseline: str = "mean",
+    classes: Sequence[int | None] | None = None,
+    seed: int = 0,
+    semantics: str = "paper",
+    options: Mapping[str, dict] | None = None,
+    out: Path | None = None,
+    context: dict[str, Any] | None = None,
+    steps: Steps | None = None,
+) -> FaithfulnessResult:
+    """Measures whether maps find what the network's score of a class depends on, beside the controls `random` and `edges`.
+
+    Args:
+        net: from `wel.load`; its output is one vector of logits.
+        images: (n, *input shape), as the network takes them.
+        methods: "all", those of the paper's figure 2 that apply to the network, or names; the controls are always added.
+        patch: side of a region, in places; an eighth of the image's shortest side by default.
+        regions: "squares", or "superpixels", about as many.
+        parts: in how many parts the regions are hidden, at most as many as there are; 16 by default, or fewer if there are no more. Of an
+            image 2 × `parts` are computed, with 16 in one batch.
+        baseline: "mean", "blur" or "linear" (`wel.measures.hiding`).
+        classes: the class of each image; where it is None, or by default, the top-1 prediction.
+        seed: of ties, of the noise of "linear", of methods and of the bootstrap.
+        semantics, options, out, context: as of `wel.random_logit`.
+        steps: is told of progress, one step for each method and semantics.
+
+    Raises:
+        WelError: for anything in the arguments that cannot be used.
+    """
+    chosen = choose_map_methods(methods)
+    settings = Settings(net, images, list(dict.fromkeys([*chosen, *CONTROLS])), methods == "all", semantics, "native", options, seed)
+    study = MapStudy(settings, classes)
+    hiding = _hiding(study, patch, regions, parts, baseline)
+    asked = {"patch": hiding.side, "regions": regions, "parts": hiding.parts, "baseline": baseline}
+
+    def make(run: Run) -> FaithfulnessResult:
+        def pieces(cell: Cell, there: Mapping[str, Arrays]) -> Iterator[Piece]:
+            if not there:
+                yield Piece("curves", _curves(study, cell, hiding))
+
+        measured = study.measured(run, steps or Steps(), 1, pieces)
+        found = {cell: several["curves"] for cell, several in measured.items()}
+        tables = [pd.DataFrame([row for cell in found for row in rows(study, cell, found[cell])]) for rows in ROWS.values()]
+        for name, table in zip(ROWS, tables):
+            run.write_table(name, table)
+        run.finish(skipped=study.skipped)
+        return FaithfulnessResult(*tables, study.skipped)
+
+    return run_study(out, {"study": "faithfulness", **study.record(), **asked}, context, make, _read)
+
+
+def _hiding(study: MapStudy, patch: int | None, regions: str, parts: int | None, baseline: str) -> Hiding:
+    side = Patch().settled("patch", patch, study.images)
+    squares = _squares(places(study.net.input_shape), side)
+    count = int(squares.max()) + 1
+    if count < 2:
+        raise invalid("patch", side, f"fewer than {side} places, so that there are two regions or more")
+    parts = min(PARTS, count) if parts is None else parts
+    check_whole("parts", parts, 2)
+    if parts > count:
+        raise invalid("parts", parts, f"at most {count}, the regions of an image")
+    for name, value, known in (("regions", regions, ("squares", "superpixels")), ("baseline", baseline, WAYS)):
+        if value not in known:
+            raise invalid(name, value, one_of(known))
+    if regions == "superpixels" and not study.drawn:
+        raise invalid("regions", regions, "'squares' for inputs that are no pictures")
+    return Hiding((lambda image: squares) if regions == "squares" else partial(_superpixels, count), side, parts, baseline, study.seed)
+
+
+def _squares(sizes: Sequence[int], side: int) -> np.ndarray:
+    """The number of the square of every place, (*sizes)."""
+    numbers = [np.arange(size) // side for size in sizes]
+    return np.ravel_multi_index(tuple(np.meshgrid(*numbers, indexing="ij")), [along[-1] + 1 for along in numbers])
+
+
+def _superpixels(count: int, image: np.ndarray) -> np.ndarray:
+    """The number of the superpixel of every place, (height, width), about `count` of them; channels are scaled to [0, 1] together."""
+    from skimage.segmentation import slic  # takes a second to import
+
+    low, high = image.min(), image.max()
+    scaled = (image - low) / ((high - low) or 1)
+    found = slic(scaled, count, compactness=0.1, convert2lab=False, start_label=0, channel_axis=-1)
+    return np.unique(found, return_inverse=True)[1].reshape(found.shape)
+
+
+def _curves(study: MapStudy, cell: Cell, hiding: Hiding) -> dict[str, np.ndarray]:
+    """`Hiding.curves` of every image's class, (n, parts + 1) each; scores are NaN where a map is not finite."""
+    maps = study.explainer(cell)(study.net, study.images, study.classes.index)
+    heats = maps if maps.ndim == 2 else reduce_channels(maps, cell.method.reduction)
+    found = []
+    for index, (image, heat, chosen) in enumerate(zip(study.images, heats, study.classes.index)):
+        curves = hiding.curves(study.net, index, image, np.nan_to_num(heat), chosen)
+        lost = np.nan if not np.isfinite(heat).all() else 0.0
+        found.append({**curves, MOST: curves[MOST] + lost, LEAST: curves[LEAST] + lost})
+    return {name: np.stack([curves[name] for curves in found]) for name in (MOST, LEAST, SHARE)}
+
+
+def _scores(net: Network, images: np.ndarray, chosen: int) -> np.ndarray:
+    logits = net.logits(images)
+    probabilities = net.probabilities(logits)
+    return (logits if probabilities is None else probabilities)[:, chosen].astype("float64")
+
+
+def _measured(curves: Arrays) -> dict[str, np.ndarray]:
+    """The three measures of every image, (n,) each."""
+    deletion, insertion = (trapezoid(curves[order], curves[SHARE], axis=1) for order in (MOST, LEAST))
+    return dict(zip(MEASURES, (deletion, insertion, insertion - deletion)))
+
+
+def _measure_rows(study: MapStudy, cell: Cell, curves: Arrays) -> Iterator[dict[str, Any]]:
+    for measure, values in _measured(curves).items():
+        yield {**study.row(cell), "measure": measure, **summary(values, study.seed)}
+
+
+def _curve_rows(study: MapStudy, cell: Cell, curves: Arrays) -> Iterator[dict[str, Any]]:
+    for order in (MOST, LEAST):
+        kept = curves[order][~np.isnan(curves[order][:, 0])]
+        medians = np.median(kept, axis=0) if len(kept) else np.full(kept.shape[1], np.nan)
+        for share, median in zip(curves[SHARE].mean(axis=0), medians):
+            yield {**study.row(cell), "order": order, "share": share, "median": median}
+
+
+def _image_rows(study: MapStudy, cell: Cell, curves: Arrays) -> Iterator[dict[str, Any]]:
+    key = {"method": cell.method.name, "semantics": cell.semantics}
+    yield from study.rows_of_images(key, _measured(curves)).to_dict("records")
+
+
+# file -> function that gives the rows of its table for a cell
+ROWS = {"faithfulness.csv": _measure_rows, "faithfulness_curves.csv": _curve_rows, "faithfulness_images.csv": _image_rows}
+
+
+def _read(run: Run) -> FaithfulnessResult:
+    tables = [run.read_table(file, (*TEXT_COLUMNS, "order")) for file in ROWS]
+    return FaithfulnessResult(*tables, run.record["context"]["skipped"])
