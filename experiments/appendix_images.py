@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from paper import RUNS, Images, Out, Quick, start
 from sheet import Sheet
-from subjects import subjects
+from subject import subjects
 
 METHODS = ("gradient", "lrp_z", "lrp_alpha2_beta1")
 VECTORS = (2, 5, 10)

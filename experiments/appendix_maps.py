@@ -5,7 +5,7 @@ from __future__ import annotations
 from paper import RUNS, Images, Out, Quick, Weights, start
 from pyramid import bands
 from sheet import Sheet
-from subjects import TWO_CLASSES, subjects
+from subject import TWO_CLASSES, subjects
 
 METHODS = ("gradient", "lrp_alpha1_beta0", "lrp_alpha5_beta4", "lrp_cmp_alpha1_beta0", "lrp_cmp_alpha2_beta1")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from paper import RUNS, Images, Out, Quick, Weights, start
 from sheet import Sheet
-from subjects import subjects
+from subject import subjects
 
 
 def main(quick: Quick = False, weights: Weights = None, images: Images = None, out: Out = RUNS / "appendix_quirks") -> None:

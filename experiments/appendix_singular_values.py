@@ -11,7 +11,7 @@ from typing import Annotated, Optional
 import typer
 from paper import RUNS, Images, Out, Quick, Weights, start
 from sheet import Sheet
-from subjects import subjects
+from subject import subjects
 
 Patterns = Annotated[Optional[Path], typer.Option(exists=True, dir_okay=False, help="File of patterns; the bundled ones by default.")]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from paper import RUNS, Images, Out, Quick, Weights, start
 from sheet import Sheet
-from subjects import MANY_CLASSES, subjects
+from subject import MANY_CLASSES, subjects
 
 
 def main(quick: Quick = False, weights: Weights = None, images: Images = None, out: Out = RUNS / "figure7_sanity_resnet50") -> None:

@@ -13,7 +13,7 @@ from charts import write_depth_chart, write_quirks_chart, write_rate_chart, writ
 from depths import at_inputs, depths, most_images, rates
 from quirks import VARIANTS, variant_of
 from skips import skips
-from subjects import TRAINED, Subject, enlarged
+from subject import TRAINED, Subject, enlarged
 from trained import top_start
 from widths import widths
 

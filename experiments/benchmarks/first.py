@@ -18,7 +18,7 @@ def main(network: str, method: str, count: str) -> None:
     """Prints the seconds."""
     case = Case.of(network, int(count))
     before = time.perf_counter()
-    with native(case, method) as run:
+    with native(case, method, images=1) as run:
         run()
     print(time.perf_counter() - before)
 

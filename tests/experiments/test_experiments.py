@@ -32,7 +32,7 @@ names = (
     "make_paper",
     "paper",
     "sheet",
-    "subjects",
+    "subject",
     "trained",
     "depths",
     "pyramid",
@@ -41,7 +41,7 @@ names = (
     "widths",
     "charts",
 )
-judges, claims, page, make_paper, paper, sheet, subjects, trained, depths, pyramid, quirks, skips, widths, charts = map(module, names)
+judges, claims, page, make_paper, paper, sheet, subject, trained, depths, pyramid, quirks, skips, widths, charts = map(module, names)
 HOLDS, FAILS, UNTESTABLE = judges.HOLDS, judges.FAILS, judges.UNTESTABLE
 
 
@@ -525,10 +525,10 @@ def test_quirks_are_taken_one_by_one():
 
 def test_widths_are_those_of_csc_and_shrink(tmp_path):
     """With all images there is one subset, whose interval is that of wel.csc."""
-    subject = subjects.subject("cifar10", None, None, 6)
-    table = widths.widths(subject.net, subject.inputs, ["gradient"], 2, [2, 6], ["input"], 0, out=tmp_path / "run", context={}, steps=None)
-    again = widths.widths(subject.net, subject.inputs, ["gradient"], 2, [2, 6], ["input"], 0, out=tmp_path / "run", context={}, steps=None)
-    row = wel.csc(subject.net, subject.inputs, ["gradient"], "fc6", 2, batch_size=1).table.iloc[-1]
+    six = subject.subject("cifar10", None, None, 6)
+    table = widths.widths(six.net, six.inputs, ["gradient"], 2, [2, 6], ["input"], 0, out=tmp_path / "run", context={}, steps=None)
+    again = widths.widths(six.net, six.inputs, ["gradient"], 2, [2, 6], ["input"], 0, out=tmp_path / "run", context={}, steps=None)
+    row = wel.csc(six.net, six.inputs, ["gradient"], "fc6", 2, batch_size=1).table.iloc[-1]
     assert table["images"].tolist() == again["images"].tolist() == [2, 6] and table["width"].iloc[0] > 0
     np.testing.assert_allclose(table["width"].iloc[1], row["ci_high"] - row["ci_low"], rtol=1e-9)
 
@@ -595,9 +595,9 @@ LOADED = [
 @pytest.mark.parametrize("name, given, there, bundled, expected", LOADED)
 def test_networks_of_a_figure(name, given, there, bundled, expected, monkeypatch):
     monkeypatch.setattr(wel, "load", lambda name, weights, input_shape: (name, weights, input_shape))
-    monkeypatch.setattr(subjects, "trained", lambda name: (name, None, None) if name in there else None)
-    monkeypatch.setattr(subjects, "load_images", lambda net, images, limit: (images, limit))
-    found = subjects.subjects(name, given, None, 3, bundled)
+    monkeypatch.setattr(subject, "trained", lambda name: (name, None, None) if name in there else None)
+    monkeypatch.setattr(subject, "load_images", lambda net, images, limit: (images, limit))
+    found = subject.subjects(name, given, None, 3, bundled)
     assert [(*one.net, one.weights) for one in found] == expected
     assert [one.pictures[1] for one in found] == [bundled if one[0] in ("cifar10", "resnet20") else 3 for one in expected]
 
@@ -610,7 +610,7 @@ def test_networks_of_make_real_have_the_papers_names():
 
 def test_sheet_is_what_the_page_shows(tmp_path):
     one = sheet.Sheet(tmp_path / "figure2", "Figure 2", "One method", quick=True)
-    one.random_logit(subjects.subject("cifar10", None, None, 2), methods=["deep_taylor"], seed=0)
+    one.random_logit(subject.subject("cifar10", None, None, 2), methods=["deep_taylor"], seed=0)
     one.close()
     (run,) = json.loads((tmp_path / "figure2" / "sheet.json").read_text("utf-8"))["runs"]
     assert (run["network"], run["weights"], run["folder"]) == ("cifar10", "trained", "random_logit-cifar10-trained-2")
