@@ -43,6 +43,6 @@ class Query:
 
     def batches(self, request: Request) -> Iterator[Query]:
         """The same of as many images at once as the relevance of one vector each, and the values of all layers, leave room for."""
-        size = find_backend(self.backend, request.method).open(self.net).images_at_once(1)
+        size = find_backend(self.backend, request.method).open(self.net).images_at_once(1, request)
         for first in range(0, len(self.images), size):
             yield replace(self, images=self.images[first : first + size], head=self.head[first : first + size])
