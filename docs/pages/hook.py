@@ -19,7 +19,7 @@ REPOSITORY = (
     "CHANGELOG.md",
     "docker/README.md",
     "experiments/README.md",
-    *(f"experiments/figures/{name}.png" for name in ("csc_cifar10", "cascading_cifar10", "chains", "csc_vgg16", "csc_resnet50", "cascading_vgg16", "quirks", "rate", "widths")),
+    *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("experiments/figures/*.png"))),
     "experiments/benchmarks/README.md",
     "experiments/real/README.md",
 )
