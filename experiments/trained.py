@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NoReturn
 
 import wel
+from wel.errors import WelError
 from wel.networks.network import Network
 from wel.networks.zoo import ZOO, Architecture
 
@@ -21,8 +23,9 @@ LABELS = {
 }
 
 
-def _words(words: str) -> tuple[str, ...]:
-    return tuple(words.split())
+def _from_file(input_shape: tuple[int, int, int], classes: int) -> NoReturn:
+    """In the place of what builds a network of the zoo: these are in files."""
+    raise WelError("The networks of `make real` are loaded from their files, with the shapes and classes that they have.")
 
 
 ARCHITECTURES = {
@@ -30,34 +33,34 @@ ARCHITECTURES = {
     for architecture in (
         Architecture(
             name="vgg16_mri",
-            build=ZOO["vgg16"].build,
+            build=_from_file,
             input_shape=(240, 240, 3),
             classes=4,
             preprocessing="scale:0-1",
             samples="imagenet",
-            start_layers=_words("dense_3 dense conv4_3 conv3_3 conv2_2"),
-            randomized_layers=_words("conv1_1 conv2_1 conv3_1 conv4_1 conv4_3 conv5_1 conv5_3 dense dense_3"),
+            start_layers=tuple("dense_3 dense conv4_3 conv3_3 conv2_2".split()),
+            randomized_layers=tuple("conv1_1 conv2_1 conv3_1 conv4_1 conv4_3 conv5_1 conv5_3 dense dense_3".split()),
             aliases={paper: keras for paper, keras in ZOO["vgg16"].aliases.items() if not paper.startswith("fc")},
         ),
         Architecture(
             name="resnet50_nsfw",
-            build=ZOO["resnet50"].build,
+            build=_from_file,
             input_shape=(224, 224, 3),
             classes=2,
             preprocessing="caffe",
             samples="imagenet",
-            start_layers=_words("block5_3 block4_6 block3_4 block2_3"),
+            start_layers=tuple("block5_3 block4_6 block3_4 block2_3".split()),
             randomized_layers=ZOO["resnet50"].randomized_layers,
         ),
         Architecture(
             name="efficientnet_lite0",
-            build=ZOO["resnet50"].build,
+            build=_from_file,
             input_shape=(224, 224, 3),
             classes=1000,
             preprocessing="mean-std:127:128",
             samples="imagenet",
-            start_layers=_words("dense block6_4 block5_3 block4_3 block2_2"),
-            randomized_layers=_words("stem block2_2 block3_2 block4_3 block5_3 block6_4 head dense"),
+            start_layers=tuple("dense block6_4 block5_3 block4_3 block2_2".split()),
+            randomized_layers=tuple("stem block2_2 block3_2 block4_3 block5_3 block6_4 head dense".split()),
         ),
     )
 }
