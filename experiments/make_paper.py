@@ -15,8 +15,8 @@ from typing import Annotated
 
 import typer
 from paper import RUNS, Images, Weights, start
-from trained import ARCHITECTURES
-from trained import FOLDER as NETWORKS
+from trained import FOLDER as REAL_FOLDER
+from trained import NETWORKS
 
 FOLDER = Path(__file__).resolve().parent
 # ends in files that the figures of VGG-16 and ResNet-50 are made with, unless weights are given
@@ -75,9 +75,9 @@ def main(
 
 def _fetch() -> None:
     """Makes the trained networks that are not there yet; without them the bundled ones have to do."""
-    if all((NETWORKS / f"{name}.h5").is_file() for name in ARCHITECTURES):
+    if all((REAL_FOLDER / f"{name}.h5").is_file() for name in NETWORKS):
         return
-    if subprocess.run([sys.executable, str(REAL), "--out", str(NETWORKS)]).returncode:
+    if subprocess.run([sys.executable, str(REAL), "--out", str(REAL_FOLDER)]).returncode:
         print("The trained networks of `make real` cannot be had: cifar10, resnet20 and random weights stand in.", file=sys.stderr)
 
 

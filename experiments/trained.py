@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 import wel
 from wel.errors import WelError
@@ -23,56 +24,53 @@ LABELS = {
 }
 
 
-def _from_file(input_shape: tuple[int, int, int], classes: int) -> NoReturn:
-    """In the place of what builds a network of the zoo: these are in files."""
-    raise WelError("The networks of `make real` are loaded from their files, with the shapes and classes that they have.")
+class Layers(NamedTuple):
+    """Layers of a network: where relevance is injected, down to which it is randomised (from the input up), and the paper's names."""
+
+    start: tuple[str, ...]
+    randomized: tuple[str, ...]
+    aliases: dict[str, str] = {}
 
 
-ARCHITECTURES = {
-    architecture.name: architecture
-    for architecture in (
-        Architecture(
-            name="vgg16_mri",
-            build=_from_file,
-            input_shape=(240, 240, 3),
-            classes=4,
-            preprocessing="scale:0-1",
-            samples="imagenet",
-            start_layers=tuple("dense_3 dense conv4_3 conv3_3 conv2_2".split()),
-            randomized_layers=tuple("conv1_1 conv2_1 conv3_1 conv4_1 conv4_3 conv5_1 conv5_3 dense dense_3".split()),
-            aliases={paper: keras for paper, keras in ZOO["vgg16"].aliases.items() if not paper.startswith("fc")},
-        ),
-        Architecture(
-            name="resnet50_nsfw",
-            build=_from_file,
-            input_shape=(224, 224, 3),
-            classes=2,
-            preprocessing="caffe",
-            samples="imagenet",
-            start_layers=tuple("block5_3 block4_6 block3_4 block2_3".split()),
-            randomized_layers=ZOO["resnet50"].randomized_layers,
-        ),
-        Architecture(
-            name="efficientnet_lite0",
-            build=_from_file,
-            input_shape=(224, 224, 3),
-            classes=1000,
-            preprocessing="mean-std:127:128",
-            samples="imagenet",
-            start_layers=tuple("dense block6_4 block5_3 block4_3 block2_2".split()),
-            randomized_layers=tuple("stem block2_2 block3_2 block4_3 block5_3 block6_4 head dense".split()),
-        ),
-    )
+NETWORKS = {
+    "vgg16_mri": Layers(
+        tuple("dense_3 dense conv4_3 conv3_3 conv2_2".split()),
+        tuple("conv1_1 conv2_1 conv3_1 conv4_1 conv4_3 conv5_1 conv5_3 dense dense_3".split()),
+        {paper: keras for paper, keras in ZOO["vgg16"].aliases.items() if not paper.startswith("fc")},
+    ),
+    "resnet50_nsfw": Layers(tuple("block5_3 block4_6 block3_4 block2_3".split()), ZOO["resnet50"].randomized_layers),
+    "efficientnet_lite0": Layers(
+        tuple("dense block6_4 block5_3 block4_3 block2_2".split()),
+        tuple("stem block2_2 block3_2 block4_3 block5_3 block6_4 head dense".split()),
+    ),
 }
 
 
 def trained(name: str) -> Network | None:
-    """One of them, or None where its file is not there."""
+    """One of them, or None where its file is not there; what `make real` says beside it tells how pictures go in and what classes are."""
     path = FOLDER / f"{name}.h5"
     if not path.is_file():
         return None
-    net = wel.load(path)
-    return Network(net.model, name, ARCHITECTURES[name], net.origin, net.final_activation)
+    net, layers = wel.load(path), NETWORKS[name]
+    card = json.loads(path.with_suffix(".card.json").read_text("utf-8"))
+    architecture = Architecture(
+        name=name,
+        build=_from_file,
+        input_shape=net.input_shape,
+        classes=net.count_logits(),
+        preprocessing=card["preprocessing"],
+        samples="imagenet",
+        start_layers=layers.start,
+        randomized_layers=layers.randomized,
+        aliases=layers.aliases,
+        class_names=tuple(card["classes"]) if isinstance(card["classes"], list) else (),
+    )
+    return Network(net.model, name, architecture, net.origin, net.final_activation)
+
+
+def _from_file(input_shape: tuple[int, int, int], classes: int) -> NoReturn:
+    """In the place of what builds a network of the zoo: these are in files."""
+    raise WelError("The networks of `make real` are loaded from their files, with the shapes and classes that they have.")
 
 
 def top_start(net: Network) -> str:

@@ -557,7 +557,7 @@ def test_make_paper_gives_each_script_its_weights_and_names_those_that_fail(tmp_
         return SimpleNamespace(returncode=2 * ("figure3" in command[1]))
 
     monkeypatch.setattr(make_paper.subprocess, "run", run)
-    monkeypatch.setattr(make_paper, "NETWORKS", tmp_path / "real")
+    monkeypatch.setattr(make_paper, "REAL_FOLDER", tmp_path / "real")
     with pytest.raises(SystemExit) as stopped:
         make_paper.main(full=False, vgg16="a.h5", images=Path("pictures"), out=tmp_path)
     assert stopped.value.code == 1 and capfd.readouterr().err == "Did not run to their ends: figure3_csc\n"
@@ -602,10 +602,19 @@ def test_networks_of_a_figure(name, given, there, bundled, expected, monkeypatch
     assert [one.pictures[1] for one in found] == [bundled if one[0] in ("cifar10", "resnet20") else 3 for one in expected]
 
 
-def test_networks_of_make_real_have_the_papers_names():
-    for name, architecture in trained.ARCHITECTURES.items():
-        assert name in trained.LABELS and architecture.start_layers and architecture.randomized_layers
-    assert trained.ARCHITECTURES["vgg16_mri"].aliases["conv4_3"] == "block4_conv3"
+def test_networks_of_make_real_have_the_papers_names(tmp_path, monkeypatch):
+    """From the file and the card beside it."""
+    model = small_residual().model
+    model.save(tmp_path / "resnet50_nsfw.h5")
+    (tmp_path / "resnet50_nsfw.card.json").write_text(json.dumps({"preprocessing": "caffe", "classes": ["sfw", "nsfw"]}))
+    monkeypatch.setattr(trained, "FOLDER", tmp_path)
+    monkeypatch.setitem(trained.NETWORKS, "resnet50_nsfw", trained.Layers(("sum", "a"), ("a",), {"first": "a"}))
+    net = trained.trained("resnet50_nsfw")
+    assert (net.name, net.class_names, net.shown("a"), trained.top_start(net)) == ("resnet50_nsfw", ("sfw", "nsfw"), "first", "sum")
+    assert subject.load_images(net, limit=1).inputs.shape == (1, 4, 4, 3)
+    assert trained.trained("vgg16_mri") is None and set(trained.NETWORKS) < set(trained.LABELS)
+    with pytest.raises(wel.WelError, match="loaded from their files"):
+        net.architecture.build((4, 4, 3), 2)
 
 
 def test_sheet_is_what_the_page_shows(tmp_path):
