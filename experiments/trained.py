@@ -47,12 +47,12 @@ NETWORKS = {
 
 
 def trained(name: str) -> Network | None:
-    """One of them, or None where its file is not there; what `make real` says beside it tells how pictures go in and what classes are."""
-    path = FOLDER / f"{name}.h5"
-    if not path.is_file():
+    """One of them, or None where its files are not there; what `make real` says beside it tells how pictures go in and what classes are."""
+    path, beside = FOLDER / f"{name}.h5", FOLDER / f"{name}.card.json"
+    if not (path.is_file() and beside.is_file()):
         return None
     net, layers = wel.load(path), NETWORKS[name]
-    card = json.loads(path.with_suffix(".card.json").read_text("utf-8"))
+    card = json.loads(beside.read_text("utf-8"))
     architecture = Architecture(
         name=name,
         build=_from_file,
