@@ -10,7 +10,7 @@ import numpy as np
 from wel.auditing.plan import Plan, has_others
 from wel.auditing.verdicts import UNDEFINED, Measurement, alike, converged
 from wel.backends import find_backend
-from wel.backends.native.memory import MOST, forward_bytes
+from wel.backends.native.memory import images_in_common
 from wel.backends.native.sweep import Passes
 from wel.backends.request import Injection, Request
 from wel.errors import UnsupportedError
@@ -86,8 +86,9 @@ class Examiner:
         self._stages = {depth: graph.names[graph.index(depth) + 1] for depth in plan.depths}
         self._why = {depth: self._why_not(stage) for depth, stage in self._stages.items()}
         self._passes: dict[tuple[int, ...], Passes] = {}
+        self._reference = Passes().of_reference
         several = (graph.nodes, *(graph.nodes[graph.index(stage) :] for stage in self._stages.values()))
-        self._keeps = len(plan.images) * sum(map(forward_bytes, several)) <= MOST
+        self._kept = images_in_common(several)
         self._tops = Tops(net, [stage for depth, stage in self._stages.items() if not self._why[depth]], self._fresh)
 
     def examine(self, request: Request) -> Evidence:
@@ -141,7 +142,7 @@ class Examiner:
             batch = list(range(first, min(first + size, images.stop)))
             vectors = [*(array[batch] for array in begins), *(self._vectors(start, batch) for start in starts)]
             left, random = images.stop - first, self._tops.graph
-            passes = self._passes.setdefault(tuple(batch), {}) if self._keeps else None
+            passes = self._passes.setdefault(tuple(batch), Passes(of_reference=self._reference)) if batch[-1] < self._kept else None
             read = opened.inject(request, plan.images[batch], injections, vectors, left, random, passes)
             found.append([maps[graph.input] for maps in read[: len(begins)]])
             relevance.note(batch, read[len(begins) :])

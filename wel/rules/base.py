@@ -7,7 +7,7 @@ of them passes a layer by itself. Between a value x and a relevance R stands `x[
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, ClassVar, NamedTuple, Sequence
+from typing import Any, Callable, ClassVar, Hashable, NamedTuple, Sequence
 
 import tensorflow as tf
 
@@ -15,6 +15,15 @@ from wel.rules.parts import Part, Weights
 
 SAFE = 1e-7  # stands in for a denominator that is exactly 0 (innvestigate's K.epsilon())
 LETTERS = {"alpha": "α", "beta": "β", "gamma": "γ", "epsilon": "ε"}
+
+
+REFERENCE = "reference"  # what is computed once under this name is of DeepLIFT's reference, whatever the images
+Once = Callable[[Hashable, Callable[[], Any]], Any]
+
+
+def anew(name: Hashable, compute: Callable[[], Any]) -> Any:
+    """Where nothing is kept from one method to the next."""
+    return compute()
 
 
 class Site(NamedTuple):
@@ -25,12 +34,15 @@ class Site(NamedTuple):
         inputs: (n, *shape) for each of its inputs; DeepLIFT's are `wel.rules.deeplift.Difference`.
         output: (n, *shape).
         parameters: what the rule's `parameters` gave.
+        once: function (name, compute) that gives what `compute` does, computed by the first method that asks for it; the others of an
+            audit get the same. What it is may depend on the layer and the images alone.
     """
 
     part: Part
     inputs: Sequence[Any]
     output: Any
     parameters: Any
+    once: Once = anew
 
 
 class Rule:
@@ -54,7 +66,7 @@ class Rule:
         """Tensors that `site.parameters` holds then; any structure of them, made of the layer's weights once per study."""
         return ()
 
-    def forward(self, part: Part, weights: Weights | None, inputs: Sequence[Any]) -> Any:
+    def forward(self, part: Part, weights: Weights | None, inputs: Sequence[Any], once: Once = anew) -> Any:
         """The part's output; only rules of methods that send more than values up (DeepLIFT) have one of their own."""
         return part.forward(inputs, weights)
 

@@ -11,7 +11,7 @@ from typing import Any, Callable, NamedTuple, Sequence
 
 import tensorflow as tf
 
-from wel.rules.base import Relevance, Rule, per_image
+from wel.rules.base import REFERENCE, Relevance, Rule, Site, anew, per_image
 from wel.rules.derivatives import derivatives
 from wel.rules.gradient import Gradient
 from wel.rules.parts import LINEAR
@@ -66,9 +66,9 @@ def _each(function: Callable, m: Multipliers) -> list[Multipliers]:
 class _DifferenceRule(Rule):
     """A rule whose forward pass carries differences."""
 
-    def forward(self, part, weights, inputs):
-        value = self.value(part, weights, [x.value for x in inputs])
-        reference = self.value(part, weights, [x.reference for x in inputs])
+    def forward(self, part, weights, inputs, once=anew):
+        value = once("value", lambda: self.value(part, weights, [x.value for x in inputs]))
+        reference = once(REFERENCE, lambda: self.value(part, weights, [x.reference for x in inputs]))
         return Difference(value, reference, *self.contributions(part, weights, inputs, value - reference))
 
     def value(self, part, weights, inputs) -> tf.Tensor:
@@ -106,7 +106,7 @@ class LinearDifference(_DifferenceRule):
 
     def _paired(self, part, *pairs) -> tf.Tensor:
         # sums of one sign: half of W Δx ± |W| |Δx| would be noise where they cancel
-        return tf.add_n([part.map(inputs, weights) for inputs, weights in pairs if weights.kernels is not None])
+        return tf.add_n([part.sums(inputs, weights) for inputs, weights in pairs if weights.kernels is not None])
 
     def apply(self, site, prepared, m):
         whole, absolute = site.parameters
@@ -173,9 +173,16 @@ class PooledDifference(_DifferenceRule):
             total = tf.zeros_like(total)
         return (tf.maximum(total, 0), tf.minimum(total, 0)) if self.split else (total, None)
 
+    def prepare(self, site):
+        return Gradient().prepare(_of_values(site))
+
     def apply(self, site, prepared, m):
-        values = site._replace(inputs=[x.value for x in site.inputs])
-        return _each(lambda R: Gradient().apply(values, (), R), m)
+        return _each(lambda R: Gradient().apply(_of_values(site), prepared, R), m)
+
+
+def _of_values(site: Site) -> Site:
+    """A layer at its values alone, whose last bits are DeepLIFT's own."""
+    return site._replace(inputs=[x.value for x in site.inputs], once=lambda name, compute: site.once(("value", name), compute))
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from wel.networks.kinds import IDENTITIES, SHAPES
 from wel.rules.base import Rule, per_image
 from wel.rules.derivatives import derivatives
 from wel.rules.parts import Part
+from wel.rules.pooling import is_max_pooling, to_winners, winners
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,15 @@ class Derivative(Rule):
 class Gradient(Rule):
     """R_in = JᵀR with the layer's Jacobian J at x, by TensorFlow's own gradient of the layer."""
 
+    def prepare(self, site):
+        return site.once("winners", lambda: winners(site.part, *site.inputs)) if is_max_pooling(site.part) else ()
+
     def apply(self, site, prepared, R):
         part, rows = site.part, R.shape[1]
         if part.node.kind in IDENTITIES:
             return [R]
+        if is_max_pooling(part):
+            return [to_winners(part, prepared, R)]
         flat = tf.reshape(R, [-1, *part.node.shape])
         if part.node.kind in SHAPES:
             back = part.derivative(lambda xs: part.forward(xs, None), flat)

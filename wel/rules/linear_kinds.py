@@ -11,7 +11,7 @@ from wel.networks.graph import Node
 from wel.networks.kernels import before_causal, convolution, data_format, kernel_of
 from wel.networks.kinds import AVERAGE_POOLINGS, RESCALINGS
 from wel.rules import rescaling
-from wel.rules.onednn import conv2d_transpose
+from wel.rules.onednn import conv2d, conv2d_transpose
 
 # below it TensorFlow's fused kernel takes another ε than it is told
 LEAST_FUSED_EPSILON = 1.001e-5
@@ -26,6 +26,7 @@ class LinearKind(NamedTuple):
         bias: node -> its bias, shaped to broadcast over the output; None without one.
         diagonal: whether an output depends on the inputs of its own place only.
         transpose: (node, R, kernels) -> inputs, where TensorFlow has an operation for it; R is (rows, *shape).
+        summed: as `apply`, in whatever order of summation is fastest.
         forward: (node, x) -> output, with the bias, where it is not what Keras computes; the other layers are called.
     """
 
@@ -34,6 +35,7 @@ class LinearKind(NamedTuple):
     bias: Callable = lambda node: None
     diagonal: bool = False
     transpose: Callable | None = None
+    summed: Callable | None = None
     forward: Callable | None = None
 
 
@@ -71,6 +73,17 @@ def _convolution(node, xs, kernels):
     axis = 1 if layer.data_format == "channels_first" else -1
     groups = zip(tf.split(x, layer.groups, axis), tf.split(kernels[0], layer.groups, -1))
     return tf.concat([convolution(layer, *group) for group in groups], axis)
+
+
+def _convolution_summed(node, xs, kernels):
+    if not _is_plain(node.layer):
+        return _convolution(node, xs, kernels)
+    return tf.ensure_shape(conv2d(xs[0], kernels[0], node.layer.strides, node.layer.padding.upper()), [None, *node.shape])
+
+
+def _is_plain(layer) -> bool:
+    """Whether it is a convolution for which oneDNN's kernels are called."""
+    return layer.groups == 1 and max(layer.dilation_rate) == 1 and layer.data_format == "channels_last"
 
 
 def _is_depthwise(layer, kernel) -> bool:
@@ -229,7 +242,7 @@ def _dense_transposed(part, R, kernels):
 
 def _convolution_transposed(part, R, kernels):
     layer = part.node.layer
-    if layer.groups > 1 or max(layer.dilation_rate) > 1 or layer.data_format != "channels_last":
+    if not _is_plain(layer):
         return part.derivative(lambda xs: _convolution(part.node, xs, kernels), R)
     shape = tf.concat([tf.shape(R)[:1], part.input_shapes[0]], 0)
     back = conv2d_transpose(R, kernels[0], shape, layer.strides, layer.padding.upper())
@@ -257,7 +270,7 @@ def _two_kernels(node):
 LINEAR_KINDS = {
     "Dense": LinearKind(_dense, _kernel, _bias, transpose=_dense_transposed),
     "Conv1D": LinearKind(_convolution, _kernel, _bias),
-    "Conv2D": LinearKind(_convolution, _kernel, _bias, transpose=_convolution_transposed),
+    "Conv2D": LinearKind(_convolution, _kernel, _bias, transpose=_convolution_transposed, summed=_convolution_summed),
     "Conv3D": LinearKind(_convolution, _kernel, _bias),
     "Conv1DTranspose": LinearKind(_transposed_convolution_1d, _kernel, _bias),
     "Conv2DTranspose": LinearKind(_transposed_convolution, _kernel, _bias),
@@ -267,7 +280,7 @@ LINEAR_KINDS = {
     "SeparableConv1D": LinearKind(_separable_1d, _two_kernels, _bias),
     "SeparableConv2D": LinearKind(_separable, _two_kernels, _bias),
     **{f"LocallyConnected{rank}D": LinearKind(_locally_connected, _kernel, _local_bias) for rank in (1, 2)},
-    "BatchNormalization": LinearKind(_scaled, lambda node: (_scale(node),), _shift, True, _scaled_transposed, _normalized),
+    "BatchNormalization": LinearKind(_scaled, lambda node: (_scale(node),), _shift, True, _scaled_transposed, forward=_normalized),
     **{
         kind: LinearKind(_scaled, lambda node: (rescaling.scale(node),), rescaling.shift, True, _scaled_transposed)
         for kind in sorted(RESCALINGS)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from wel.networks.kinds import TWO_KERNELS
 from wel.rules.base import SAFE, LinearRule, Rule, Site, kept_from_zero, per_image
 from wel.rules.derivatives import derivatives
 from wel.rules.parts import Weights
@@ -18,9 +19,13 @@ CLIP = (0.0, 1000.0)
 class Z(LinearRule):
     """LRP-z: R_i = x_i Σ_j w_ij R_j / z_j (Bach et al. 2015, eq. 56)."""
 
+    def prepare(self, site):
+        # what a kernel gives is z already; other layers have kernels of TensorFlow's own, which round otherwise
+        return (site.inputs, self.denominator(site.output)) if site.part.has_kernel else super().prepare(site)
+
 
 @dataclass(frozen=True)
-class Epsilon(LinearRule):
+class Epsilon(Z):
     """LRP-ε: R_i = x_i Σ_j w_ij R_j / (z_j + ε sign z_j), sign 0 = 1 (Bach et al. 2015, eq. 58)."""
 
     epsilon: float
@@ -84,14 +89,22 @@ class AlphaBeta(Rule):
     def prepare(self, site):
         signs = site.parameters
         plus, minus = zip(*(_by_sign(x, site.part.nonnegative_inputs) for x in site.inputs))
-        activators = self._denominator(site.part, plus, minus, signs.up, signs.down, signs.activator_bias)
-        inhibitors = self._denominator(site.part, plus, minus, signs.down, signs.up, signs.inhibitor_bias) if self.beta else None
+        up, down = ("W⁺", signs.up), ("W⁻", signs.down)
+        activators = self._denominator(site, ("x⁺", plus, *up), ("x⁻", minus, *down), signs.activator_bias)
+        inhibitors = self._denominator(site, ("x⁺", plus, *down), ("x⁻", minus, *up), signs.inhibitor_bias) if self.beta else None
         return plus, minus, activators / self.alpha, None if inhibitors is None else inhibitors / -self.beta
 
-    def _denominator(self, part, plus, minus, on_plus: Weights, on_minus: Weights, bias):
-        pairs = [(xs, weights) for xs, weights in ((plus, on_plus), (minus, on_minus)) if xs[0] is not None and weights.kernels is not None]
-        z = _total(*(part.map(xs, weights) for xs, weights in pairs), bias)
+    def _denominator(self, site, on_plus, on_minus, bias):
+        products = [self._product(site, *pair) for pair in (on_plus, on_minus)]
+        z = _total(*products, bias)
         return None if z is None else kept_from_zero(z, self.stabilizer)
+
+    def _product(self, site, of_x: str, xs, of_weights: str, weights: Weights):
+        """W±x±, None where one of them is 0."""
+        if xs[0] is None or weights.kernels is None:
+            return None
+        of_each = self.bias == "both" and site.part.node.kind in TWO_KERNELS
+        return site.once((of_weights, of_each, of_x), lambda: site.part.map(xs, weights))
 
     def apply(self, site, prepared, R):
         plus, minus, activators, inhibitors = prepared

@@ -197,6 +197,12 @@ class Part:
         y = self._linear.apply(self.node, list(inputs), weights.kernels)
         return y if weights.bias is None else y + weights.bias
 
+    def sums(self, inputs: Sequence[tf.Tensor], weights: Weights) -> tf.Tensor:
+        """Wx where all terms of a sum have one sign, so that their order decides nothing but last bits, and the fastest one is taken."""
+        if self._linear.summed and weights.kernels:
+            return self._linear.summed(self.node, list(inputs), weights.kernels)
+        return self._linear.apply(self.node, list(inputs), weights.kernels)
+
     def transposed(self, R: tf.Tensor, weights: Weights) -> list[tf.Tensor]:
         """WᵀR, (n, rows, *shape of the input) for each input, for R (n, rows, *shape of the output)."""
         rows = R.shape[1]

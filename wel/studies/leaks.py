@@ -18,7 +18,7 @@ from wel.methods.composites import described, flow_of, rules_for
 from wel.methods.registry import check_semantics, find_method
 from wel.networks.graph import Graph
 from wel.networks.network import Network
-from wel.rules.base import Relevance, Rule, Site
+from wel.rules.base import Relevance, Rule, Site, anew
 from wel.studies.maps import class_vectors
 from wel.studies.study import settled_options
 
@@ -85,8 +85,8 @@ class _Recorded(Rule):
     def parameters(self, part, pattern=None):
         return self.rule.parameters(part, pattern)
 
-    def forward(self, part, weights, inputs):
-        return self.rule.forward(part, weights, inputs)
+    def forward(self, part, weights, inputs, once=anew):
+        return self.rule.forward(part, weights, inputs, once)
 
     def prepare(self, site):
         return self.rule.prepare(site)

@@ -103,11 +103,16 @@ class NativeNetwork:
             injections: what is injected and read.
             vectors: of each injection, (n, V, *shape of its start layer).
             random: the network with the random layers of injections that have some.
-            passes: where forward passes of these images, and of these random layers, are kept from one method to the next.
+            passes: where what methods have in common is kept of these images and these random layers.
 
         Returns:
             For each injection node -> what its measure makes of the relevance there.
         """
+        groups = self._groups(request, injections, len(images))
+        if len(groups) > 1:
+            shared = passes or Passes()
+            several = [self.inject(request, images, injections[some], vectors[some], left, random, shared) for some in groups]
+            return [read for group in several for read in group]
         tops = [self._graph.index(one.random_from or one.start) for one in injections]
         order = sorted(range(len(injections)), key=tops.__getitem__, reverse=True)
         run = self._run(request, tuple(injections[k] for k in order), random)
@@ -121,6 +126,17 @@ class NativeNetwork:
                 found[order[number]][name] = value
         return found
 
+    def _groups(self, request: Request, injections: Sequence[Injection], images: int) -> list[slice]:
+        """The injections that come down together: all of them, unless that takes more memory than there is for a batch."""
+        groups, rows = [[]], 0
+        for number, injection in enumerate(injections):
+            rows += injection.vectors
+            if groups[-1] and self._images_within(rows, request) < images:
+                groups.append([])
+                rows = injection.vectors
+            groups[-1].append(number)
+        return [slice(group[0], group[-1] + 1) for group in groups]
+
     def output(self, images: np.ndarray) -> np.ndarray:
         """What the engine's own forward pass gives at the output, (n, *output shape)."""
         request = Request(METHODS["gradient"], "paper")
@@ -132,6 +148,9 @@ class NativeNetwork:
 
     def images_at_once(self, rows: int, request: Request) -> int:
         """How many images with that many vectors each go into one batch."""
+        return max(1, self._images_within(rows, request))
+
+    def _images_within(self, rows: int, request: Request) -> int:
         flow, _ = flow_of(self._graph, request.method.name, request.semantics)
         return images_within(self._memory, self._graph, rows, self._dtype, flow)
 

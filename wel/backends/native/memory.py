@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Iterable
+from typing import Iterable, Sequence
 
 import numpy as np
 import psutil
 
 from wel.networks.graph import Graph, Node
+from wel.networks.kinds import KERNELS
 from wel.rules.base import Relevance
 from wel.rules.deeplift import Contributions
 from wel.system.devices import free_gpu_memory
 
 # what a batch takes by default: half of what is free, and no more than this, beyond which nothing gets faster
 MOST = 2 << 30
+# what methods have in common takes that at most, of an audit, and no more than a quarter of what is free
+MOST_IN_COMMON = 3 << 30
 # of one image: copies of every layer's values (the values, masks, denominators), and of the largest layer's relevance for each vector;
 # DeepLIFT keeps the reference's values and contributions too, and passes two multipliers where it keeps these apart
 STATES, ROWS = 4, 6
 
 
 def images_within(memory: int | None, graph: Graph, rows: int, dtype: str, flow: Relevance = Relevance()) -> int:
-    """How many images, with so many vectors each, fit into `memory` bytes, at least one; by default into a part of what is free."""
-    return max(1, int((memory or min(MOST, free_memory() // 2)) // bytes_per_image(graph, rows, dtype, flow)))
+    """How many images, with so many vectors each, fit into `memory` bytes; by default into a part of what is free."""
+    return int((memory or min(MOST, free_memory() // 2)) // bytes_per_image(graph, rows, dtype, flow))
 
 
 def bytes_per_image(graph: Graph, rows: int, dtype: str, flow: Relevance = Relevance()) -> int:
@@ -32,9 +35,18 @@ def bytes_per_image(graph: Graph, rows: int, dtype: str, flow: Relevance = Relev
     return np.dtype(dtype).itemsize * (states * sum(sizes) + several * rows * max(sizes))
 
 
-def forward_bytes(nodes: Iterable[Node], dtype: str = "float32") -> int:
-    """Bytes of one image's forward pass through some layers: their values, and those before their activation functions."""
-    return 2 * np.dtype(dtype).itemsize * sum(int(np.prod(node.shape)) for node in nodes)
+def images_in_common(several: Sequence[Sequence[Node]]) -> int:
+    """Of how many images what methods have in common is kept, of all these layers together, of the trained network and random ones."""
+    return min(MOST_IN_COMMON, free_memory() // 4) // sum(map(common_bytes, several))
+
+
+def common_bytes(nodes: Iterable[Node], dtype: str = "float32") -> int:
+    """Bytes of what methods have in common of one image in some layers.
+
+    It is their values, those before activation functions, DeepLIFT's, and two products of kernels.
+    """
+    copies = ((5 if node.kind in KERNELS else 3, node) for node in nodes)
+    return np.dtype(dtype).itemsize * sum(several * int(np.prod(node.shape)) for several, node in copies)
 
 
 def free_memory() -> int:

@@ -7,27 +7,61 @@ trained layers below; where these begin it joins the batch too.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import defaultdict
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
-from typing import Any, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Hashable, Mapping, NamedTuple, Optional, Sequence
 
 import tensorflow as tf
 
 from wel.backends.request import Injection
 from wel.networks.graph import Graph
-from wel.rules.base import Relevance, Rule, Site, per_image
+from wel.rules.base import REFERENCE, Once, Relevance, Rule, Site, anew, per_image
 from wel.rules.deeplift import on_tensors
-from wel.rules.parts import Part, Weights
+from wel.rules.parts import ACTIVATION, Part, Weights
 from wel.rules.pattern import divided_by_largest
 
 Rules = Mapping[str, Sequence[tuple[Part, Rule]]]
 # values by node; inputs and output by part
 Pass = tuple[dict[str, Any], dict[str, tuple[list, Any]]]
-# stage from which on layers are random (None for the trained network), and the nodes that are reached -> the forward pass
-Passes = dict[tuple[Optional[str], frozenset[str]], Pass]
+# stage from which on layers are random, None for the trained network
+Stage = Optional[str]
+Known = defaultdict[tuple[Stage, str], dict[Hashable, Any]]
 # weights of the parts that are computed, and what the rules of those that are passed make of theirs, by the names of the parts
 Tensors = tuple[Mapping[str, Weights | None], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Passes:
+    """What sweeps with the same images and random layers have in common, kept from one method to the next; of use eagerly only.
+
+    Attributes:
+        forward: stage, and the nodes that are reached -> the forward pass.
+        known: stage, and a part's name -> what `Site.once` knows of it.
+        of_reference: the same of DeepLIFT's reference, which all images have.
+    """
+
+    forward: dict[tuple[Stage, frozenset[str]], Pass] = field(default_factory=dict)
+    known: Known = field(default_factory=lambda: defaultdict(dict))
+    of_reference: Known = field(default_factory=lambda: defaultdict(dict))
+
+    def once(self, stage: Stage, part: Part) -> Once:
+        """A part's `Site.once`; nothing is kept of what is computed number by number."""
+        if part.diagonal or part.role == ACTIVATION:
+            return anew
+
+        def once(name: Hashable, compute: Callable[[], Any]) -> Any:
+            known = (self.of_reference if name == REFERENCE else self.known)[stage, part.name]
+            if name not in known:
+                known[name] = compute()
+            return known[name]
+
+        return once
+
+
+def _once(passes: Passes | None, stage: Stage, part: Part) -> Once:
+    return anew if passes is None else passes.once(stage, part)
 
 
 class Arrived(NamedTuple):
@@ -78,14 +112,12 @@ class Sweep:
             reference: (1 or n, *input shape); of use to DeepLIFT only.
             tensors: of the parts `computed` and `passed`.
             random: the same of the random layers.
-            passes: forward passes of these images that other sweeps have made and that this one makes, kept for the next; eagerly only.
+            passes: what other sweeps have computed of these images, and this one computes for the next.
 
         Returns:
             (node, injections that are read there together) -> what their measure keeps.
         """
-        # what contributions are differs between DeepLIFT's methods
-        passes = passes if self.flow == Relevance() else None
-        down = _Descent(self, vectors)
+        down = _Descent(self, vectors, passes)
         values = {self.graph.input: self.flow.enter(images, reference)}
         values, ends = self._forward(None, self.rules, tensors[0], values, passes)
         for stage in self._stages:
@@ -130,7 +162,7 @@ class Sweep:
         found = {injection.random_from for injection in self.injections} - {None}
         return sorted(found, key=self.graph.index, reverse=True)
 
-    def _from(self, stage: str | None) -> list[str]:
+    def _from(self, stage: Stage) -> list[str]:
         """The nodes from a stage on; all but the input for None."""
         return self.graph.names[1 if stage is None else self.graph.index(stage) :]
 
@@ -149,24 +181,26 @@ class Sweep:
                 leading.add(node.name)
         return self.reached & leading
 
-    def _forward(self, stage: str | None, rules: Rules, weights: Mapping, below: dict[str, Any], passes: Passes | None) -> Pass:
+    def _forward(self, stage: Stage, rules: Rules, weights: Mapping, below: dict[str, Any], passes: Passes | None) -> Pass:
         """The values of the nodes from a stage on, and of those below, and the inputs and the output of every part from there on.
 
         A pass that needs the same nodes is taken from `passes`.
         """
-        made = None if passes is None else passes.get((stage, self.reached))
+        # what contributions are differs between DeepLIFT's methods
+        keeps = passes is not None and self.flow == Relevance()
+        made = passes.forward.get((stage, self.reached)) if keeps else None
         if made is None:
             made = dict(below), {}
             for name in filter(self.reached.__contains__, self._from(stage)):
-                self._computed(name, rules[name], weights, *made)
-        if passes is not None:
-            passes[stage, self.reached] = dict(made[0]), dict(made[1])
+                self._computed(name, [(*pair, _once(passes, stage, pair[0])) for pair in rules[name]], weights, *made)
+        if keeps:
+            passes.forward[stage, self.reached] = dict(made[0]), dict(made[1])
         return dict(made[0]), dict(made[1])  # what is needed no more is taken out of them
 
-    def _computed(self, name: str, pairs: Sequence[tuple[Part, Rule]], weights: Mapping, values: dict, ends: dict) -> None:
+    def _computed(self, name: str, several: Sequence[tuple[Part, Rule, Once]], weights: Mapping, values: dict, ends: dict) -> None:
         inputs = [values[source] for source in self.graph[name].inputs]
-        for part, rule in pairs:
-            ends[part.name] = inputs, rule.forward(part, weights[part.name], inputs)
+        for part, rule, once in several:
+            ends[part.name] = inputs, rule.forward(part, weights[part.name], inputs, once)
             inputs = [ends[part.name][1]]
         (values[name],) = inputs
 
@@ -178,13 +212,13 @@ class _Descent:
         kept: as the sweep returns it.
     """
 
-    def __init__(self, sweep: Sweep, vectors: Sequence[tf.Tensor]):
-        self._sweep, self._graph, self._vectors = sweep, sweep.graph, vectors
+    def __init__(self, sweep: Sweep, vectors: Sequence[tf.Tensor], passes: Passes | None):
+        self._sweep, self._graph, self._vectors, self._passes = sweep, sweep.graph, vectors, passes
         self._arrivals: Arrivals = {name: [] for name in sweep.graph.names}
         self._done: dict[tuple, tuple[list, Any]] = {}
         self.kept: dict[tuple[str, tuple[int, ...]], Any] = {}
 
-    def run(self, names: Sequence[str], stage: str | None, rules: Rules, values: dict, ends: dict, parameters: Mapping[str, Any]) -> None:
+    def run(self, names: Sequence[str], stage: Stage, rules: Rules, values: dict, ends: dict, parameters: Mapping[str, Any]) -> None:
         """Through nodes, the last one first; what they hand to other nodes waits there.
 
         Args:
@@ -200,7 +234,7 @@ class _Descent:
             arrivals[name] = []
             here = self._joined(self._read(name, values[name], here), name, stage, values.pop(name))
             if here.injections and self._sweep.leads_on(name):
-                self._pass_on(name, rules[name], here, ends, parameters, arrivals)
+                self._pass_on(name, stage, rules[name], here, ends, parameters, arrivals)
             self._forget(arrivals)
 
     def _combined(self, name: str, arrivals: Sequence[Arrived]) -> Arrived:
@@ -224,7 +258,7 @@ class _Descent:
         spans = [(ends[number] - self._sweep.injections[number].vectors, ends[number]) for number in numbers]
         return on_tensors(lambda tensors: _joined_rows([tensors[0][:, first:last] for first, last in spans]), [arrived.rows])
 
-    def _joined(self, here: Arrived, name: str, stage: str | None, value: Any) -> Arrived:
+    def _joined(self, here: Arrived, name: str, stage: Stage, value: Any) -> Arrived:
         """What has come down, and what is injected here."""
         for number, injection in enumerate(self._sweep.injections):
             if (injection.start, injection.random_from) == (name, stage):
@@ -234,10 +268,12 @@ class _Descent:
                 here = Arrived((*here.injections, number), rows)
         return here
 
-    def _pass_on(self, name: str, pairs: Sequence, here: Arrived, ends: dict, parameters: Mapping[str, Any], arrivals: Arrivals) -> None:
+    def _pass_on(
+        self, name: str, stage: Stage, pairs: Sequence, here: Arrived, ends: dict, parameters: Mapping[str, Any], arrivals: Arrivals
+    ) -> None:
         rows: list = [here.rows]
         for part, rule in reversed(pairs):
-            site = Site(part, *ends.pop(part.name), parameters[part.name])
+            site = Site(part, *ends.pop(part.name), parameters[part.name], _once(self._passes, stage, part))
             rows = rule.apply(site, rule.prepare(site), rows[0])
         for source, several in zip(self._graph[name].inputs, rows):
             arrivals[source].append(Arrived(here.injections, several))
