@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
+from goals import YARDSTICKS
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -17,7 +18,7 @@ TITLES = {"yardstick": "Time beside a batched gradient", "faster": "How many tim
 
 def write_bars(ratios: pd.DataFrame, folder: Path) -> list[Path]:
     """Writes `yardstick` (our time as a multiple of a gradient's) and `faster` (others' time as a multiple of ours), PNG and SVG."""
-    beside = ratios["beside"] == "yardstick"
+    beside = ratios["beside"].isin(YARDSTICKS)
     groups = {"yardstick": ratios[beside], "faster": ratios[~beside]}
     return [path for name, rows in groups.items() if len(rows) for path in write_figure(bars(rows, TITLES[name]), folder / name)]
 
@@ -40,8 +41,8 @@ def _draw(axes: Axes, network: str, rows: pd.DataFrame) -> None:
     for place, ratio in zip(places, rows["ratio"]):
         axes.annotate(f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}", (ratio, place), (3, 0), textcoords="offset points", va="center")
     names = [METHODS[method].label for method in rows["method"]]
-    others = [f"{name}, {beside}" for name, beside in zip(names, rows["beside"])]
-    axes.set_yticks(places, names if set(rows["beside"]) == {"yardstick"} else others)
+    others = [f"{name}, {beside}".removesuffix(", yardstick").replace("yardstick ", "") for name, beside in zip(names, rows["beside"])]
+    axes.set_yticks(places, others)
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     axes.margins(x=0.15)

@@ -17,10 +17,10 @@ import pandas as pd  # noqa: E402
 import typer  # noqa: E402
 from cases import NETWORKS, Case  # noqa: E402
 from figure import write_bars  # noqa: E402
-from goals import ratios  # noqa: E402
+from goals import YARDSTICKS, ratios  # noqa: E402
 from measure import STUDIES, Record, measure_first, measure_study, measure_turns  # noqa: E402
 from rich.table import Table  # noqa: E402
-from subjects import Subject, elsewhere, native, one_by_one, original, sweep, wrapped, yardstick, zennit  # noqa: E402
+from subjects import Subject, elsewhere, fastest, native, one_by_one, original, sweep, wrapped, yardstick, zennit  # noqa: E402
 
 from wel.cli.console import console, listed  # noqa: E402
 from wel.errors import WelError, invalid, one_of  # noqa: E402
@@ -28,7 +28,7 @@ from wel.methods.registry import CSC_METHODS, choose_methods  # noqa: E402
 from wel.system.files import written_whole  # noqa: E402
 from wel.system.progress import progress  # noqa: E402
 
-COMPARISONS = ("yardstick", "wrapped", "original", "zennit", "other tensorflow", "one by one", "first innvestigate", "study")
+COMPARISONS = (*YARDSTICKS, "wrapped", "original", "zennit", "other tensorflow", "one by one", "first innvestigate", "study")
 QUICK_METHODS = "gradient,lrp_alpha1_beta0,lrp_alpha2_beta1,rectgrad"
 # without --full: what is compared with other software, and with itself
 FEW = ("gradient", "guided_backprop", "lrp_z", "lrp_alpha1_beta0", "lrp_alpha2_beta1", "lrp_cmp_alpha1_beta0", "deeplift_rescale")
@@ -51,7 +51,7 @@ def main(
 ) -> None:
     """Measures times and memory, and holds them to our goals."""
     if quick:
-        networks, methods, compare, rounds = "cifar10,vgg16", QUICK_METHODS, "yardstick,one by one", 1
+        networks, methods, compare, rounds = "cifar10,vgg16", QUICK_METHODS, "yardstick,yardstick (fastest),one by one", 1
     plan = _Plan(COMPARISONS if full else listed(compare), rounds, full, torch_python, other_python, out)
     plan.run(_known("networks", listed(networks), NETWORKS), _methods(methods), vectors)
 
@@ -89,7 +89,7 @@ class _Plan:
             write_tables(record, self.out)
 
     def _pairs(self, method: str) -> dict[str, tuple[Subject, Subject]]:
-        pairs = {"yardstick": (native, yardstick)}
+        pairs = {"yardstick": (native, yardstick), "yardstick (fastest)": (fastest, yardstick)}
         if self.other_python:
             pairs["other tensorflow"] = native, elsewhere(self.other_python)
         if self.full or method in FEW:

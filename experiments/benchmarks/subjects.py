@@ -6,11 +6,13 @@ A subject is opened for a case and a method; its first run builds what it builds
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, ContextManager, Iterator
+from typing import Any, Callable, ContextManager, Iterator, Mapping
 
 import tensorflow as tf
 from cases import Case
@@ -23,12 +25,16 @@ from wel.backends.wrapped import WrappedBackend
 from wel.errors import UnsupportedError, WelError
 from wel.measures.counting import Cosines
 from wel.methods.registry import DEEPLIFT, METHODS
+from wel.system.arithmetic import CHOICE
 from wel.system.environments import WRAPPED
 
 Run = Callable[[], float]
 Subject = Callable[[Case, str], ContextManager[Run]]
 
 FOLDER = Path(__file__).parent
+NOTHING: Mapping[str, str] = {}
+# what `import wel` would set otherwise
+AS_INSTALLED = {CHOICE: "default", "TF_CPU_ALLOCATOR_USE_BFC": "false"}
 # images of a study, whose sweeps are compiled
 MANY = 200
 # the composite of zennit that stands for a method of ours
@@ -50,10 +56,24 @@ def native(case: Case, method: str, images: int = MANY) -> Iterator[Run]:
 
 
 @contextmanager
-def yardstick(case: Case, method: str) -> Iterator[Run]:
+def gradient(case: Case, method: str) -> Iterator[Run]:
     """The gradient of the same vectors, all of them in one batch."""
-    gradient = batched_gradient(case)
-    yield _timed(lambda: gradient().numpy())
+    compiled = batched_gradient(case)
+    yield _timed(lambda: compiled().numpy())
+
+
+@contextmanager
+def yardstick(case: Case, method: str) -> Iterator[Run]:
+    """The gradient in TensorFlow as it is installed, oneDNN included, in a process of its own."""
+    with _loop(sys.executable, "loop.py", "gradient", case.net.name, method, str(case.count), environment=AS_INSTALLED) as run:
+        yield run
+
+
+@contextmanager
+def fastest(case: Case, method: str) -> Iterator[Run]:
+    """What `native` does, with the arithmetic `fastest`, in a process of its own."""
+    with _loop(sys.executable, "loop.py", "native", case.net.name, method, str(case.count), environment={CHOICE: "fastest"}) as run:
+        yield run
 
 
 def batched_gradient(case: Case) -> Callable[[], tf.Tensor]:
@@ -109,18 +129,17 @@ def elsewhere(python: str) -> Subject:
 
     @contextmanager
     def subject(case: Case, method: str) -> Iterator[Run]:
-        with _loop(python, "native_loop.py", case.net.name, method, str(case.count)) as run:
+        with _loop(python, "loop.py", "native", case.net.name, method, str(case.count)) as run:
             yield run
 
     return subject
 
 
 @contextmanager
-def _loop(*command: str) -> Iterator[Run]:
+def _loop(python: str, script: str, *arguments: str, environment: Mapping[str, str] = NOTHING) -> Iterator[Run]:
     """A script of this folder in a process of its own, which does one run for every line that it gets."""
-    python, script, *arguments = command
-    command = (python, str(FOLDER / script), *arguments)
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    command, given = (python, str(FOLDER / script), *arguments), {**os.environ, **environment}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=given) as process:
         try:
             yield lambda: _asked(process, script)
         finally:
