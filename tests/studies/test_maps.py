@@ -149,7 +149,7 @@ class TestGradients:
         from wel.studies import maps
 
         seen = []
-        monkeypatch.setattr(maps, "_mean_gradients", lambda query, points: seen.append(points(1) - images[1]) or images)
+        monkeypatch.setattr(maps.Averaged, "of", lambda mean, index, gradients: seen.append(mean.points(1) - images[1]) or images[index])
         attribution(net, "smoothgrad", images, samples=200)
         # the standard error of a deviation over n = 200·192 numbers is 1/√(2n) = 0.4 %
         assert seen[0].std() == pytest.approx(0.15 * (images[1].max() - images[1].min()), rel=0.02)

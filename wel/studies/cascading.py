@@ -96,7 +96,7 @@ def _swept(study: MapStudy, cell: Cell, compare: Comparison, stages: Sequence[st
     for first in range(0, len(stages), STAGES_AT_ONCE):
         some = stages[first : first + STAGES_AT_ONCE]
         heads = {stage: head[:, None] for stage in (*([None] if untouched is None else []), *some)}
-        maps = tops.maps(study.opened(cell), study.requests[cell], study.images, heads, times_logit)
+        maps = tops.maps(study.opened(cell), study.requests[cell], study.images, heads, times_logit, study.seed)
         untouched = maps[None][:, 0] if untouched is None else untouched
         for stage in some:
             yield stage, compare(maps[stage][:, 0], untouched)

@@ -17,7 +17,7 @@ from wel.measures.cosine import chance_level
 from wel.measures.intervals import summary
 from wel.measures.similarity import is_picture, rank_correlations, similarity, whole_cosines
 from wel.networks.network import Network, classes_told
-from wel.studies.maps import class_vectors, maps_of, one_hot
+from wel.studies.maps import AVERAGED, class_vectors, maps_of, one_hot
 from wel.studies.study import Arrays, Cell, Piece, Settings, Study, run_study
 from wel.system.progress import Steps
 from wel.system.runs import Run
@@ -114,12 +114,12 @@ class MapStudy(Study):
         return explain
 
     def is_swept(self, cell: Cell) -> bool:
-        """Whether several maps of it come down in one sweep: of a method with rules of its own, in the native engine."""
-        return self.backend == "native" and cell.method.csc
+        """Whether maps of several stages come down in one sweep: of methods with rules of their own and means of gradients, natively."""
+        return self.backend == "native" and (cell.method.csc or cell.method.name in AVERAGED)
 
     def maps(self, cell: Cell, classes: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The maps of several classes of each image, (n, *input shape) for each, in one sweep where that can be."""
-        if not self.is_swept(cell):
+        if not (self.backend == "native" and cell.method.csc):
             return [self.explainer(cell)(self.net, self.images, chosen) for chosen in classes]
         heads = np.stack([class_vectors(self.net, cell.method, self.images, chosen) for chosen in classes], axis=1)
         ends = self.net.graph.output, self.net.graph.input

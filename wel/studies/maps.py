@@ -20,7 +20,7 @@ With g(x) the gradient of the class's logit at x and r the reference,
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import Any, Callable, Iterator, Sequence
+from typing import Any, Callable, Iterator, NamedTuple, Sequence
 
 import numpy as np
 
@@ -128,26 +128,53 @@ def _input_x_gradient(query: Query) -> np.ndarray:
     return query.images * _of_behind(query)
 
 
-def _smoothgrad(query: Query) -> np.ndarray:
-    return _mean_gradients(query, lambda index: query.images[index] + _noise(query, index))
+class Averaged(NamedTuple):
+    """A map that is a mean of gradients, factor ∘ Σ w_k g(x_k) / Σ w_k.
+
+    Attributes:
+        points: function of an image's index -> (points, *input shape), at which gradients are taken.
+        weights: of the points; all the same if it is None.
+        factor: (n, *input shape), or a number.
+    """
+
+    points: Callable[[int], np.ndarray]
+    weights: np.ndarray | None
+    factor: np.ndarray | float
+
+    def of(self, index: int, gradients: np.ndarray) -> np.ndarray:
+        """The map of an image, (…, *input shape), for gradients (points, …, *input shape), which are added up in float64."""
+        factor = self.factor if isinstance(self.factor, float) else self.factor[index]
+        return factor * np.average(gradients.astype("float64"), axis=0, weights=self.weights)
 
 
-def _noise(query: Query, index: int) -> np.ndarray:
-    given, image = query.options["noise"], query.images[index]
+def averaged(request: Request, images: np.ndarray, seed: int) -> Averaged:
+    """Which gradients the maps of a method in `AVERAGED` are the means of; `seed` is of SmoothGrad's noise."""
+    return AVERAGED[request.method.name](request, images, seed)
+
+
+def _smoothgrad(request: Request, images: np.ndarray, seed: int) -> Averaged:
+    return Averaged(lambda index: (images[index] + _noise(request, images[index], index, seed)).astype("float32"), None, 1.0)
+
+
+def _noise(request: Request, image: np.ndarray, index: int, seed: int) -> np.ndarray:
+    given = request.options["noise"]
     if not isinstance(given, str):
         return given[index]
-    scale = query.options["noise_scale"] * (image.max() - image.min())
-    return scale * random_vectors(query.seed, "smoothgrad", [index], query.options["samples"], image.shape)[0]
+    scale = request.options["noise_scale"] * (image.max() - image.min())
+    return scale * random_vectors(seed, "smoothgrad", [index], request.options["samples"], image.shape)[0]
 
 
-def _integrated_gradients(query: Query) -> np.ndarray:
-    difference, steps = query.images - query.options["reference"], query.options["steps"]
-    corrected = query.request.semantics == "corrected"
-    begin = np.broadcast_to(query.options["reference"], query.images.shape) if corrected else query.images
-    rule = query.options["rule"]
+def _integrated_gradients(request: Request, images: np.ndarray, seed: int) -> Averaged:
+    difference, steps = images - request.options["reference"], request.options["steps"]
+    corrected = request.semantics == "corrected"
+    begin = np.broadcast_to(request.options["reference"], images.shape) if corrected else images
+    rule = request.options["rule"]
     shares, weights = _quadrature(("midpoint" if corrected else "left") if rule == BY_SEMANTICS else rule, steps)
-    shares = shares.reshape(-1, *[1] * (query.images.ndim - 1))
-    return difference * _mean_gradients(query, lambda index: begin[index] + shares * difference[index], weights)
+    shares = shares.reshape(-1, *[1] * (images.ndim - 1))
+    return Averaged(lambda index: (begin[index] + shares * difference[index]).astype("float32"), weights, difference)
+
+
+AVERAGED = {"smoothgrad": _smoothgrad, "integrated_gradients": _integrated_gradients}
 
 
 def _quadrature(rule: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -159,19 +186,16 @@ def _quadrature(rule: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
     return (places + (0.5 if rule == "midpoint" else 0.0)) / steps, weights
 
 
-def _mean_gradients(query: Query, points: Callable[[int], np.ndarray], weights: np.ndarray | None = None) -> np.ndarray:
-    """For every image the mean gradient at its `points(index)`, (points, *input shape), weighted or not."""
-    request = query.behind()
+def _mean(query: Query) -> np.ndarray:
+    request, mean = query.behind(), averaged(query.request, query.images, query.seed)
     opened = find_backend(query.backend, request.method).open(query.net)
     # one image at a time: what is computed together, and so its rounding, does not depend on the other images
-    gradients = (_gradients(query.net, opened, request, points(i).astype("float32"), head) for i, head in enumerate(query.head))
-    return np.stack([np.average(one, axis=0, weights=weights) for one in gradients])
+    return np.stack([mean.of(i, _gradients(query.net, opened, request, mean.points(i), head)) for i, head in enumerate(query.head)])
 
 
 def _gradients(net: Network, opened: Opened, request: Request, points: np.ndarray, head: np.ndarray) -> np.ndarray:
     vectors = np.broadcast_to(head, (len(points), 1, *head.shape))
-    read = relevance_at(opened, request, points, net.graph.output, vectors, [net.graph.input])[net.graph.input]
-    return read[:, 0].astype("float64")
+    return relevance_at(opened, request, points, net.graph.output, vectors, [net.graph.input])[net.graph.input][:, 0]
 
 
 def _contrastive_lrp(query: Query) -> np.ndarray:
@@ -230,8 +254,7 @@ def _iba(query: Query) -> np.ndarray:
 
 MAKERS = {
     "input_x_gradient": _input_x_gradient,
-    "smoothgrad": _smoothgrad,
-    "integrated_gradients": _integrated_gradients,
+    **dict.fromkeys(AVERAGED, _mean),
     "excitation_backprop": _of_behind,
     "contrastive_lrp": _contrastive_lrp,
     "contrastive_excitation_backprop": _contrastive_excitation_backprop,

@@ -31,8 +31,7 @@ class Query:
 
     def behind(self) -> Request:
         """Of a method that is made of another one: what is asked of that one."""
-        method = METHODS[self.options.get("base") or self.request.method.made_of]
-        return Request(method, self.request.semantics, method.defaults)
+        return behind(self.request)
 
     def relevance(self, request: Request, vectors: np.ndarray, start: str | None = None, at: str | None = None) -> np.ndarray:
         """Relevance (n, V, *shape of at) for vectors (n, V, *shape of start); from the output to the input by default."""
@@ -46,3 +45,9 @@ class Query:
         size = find_backend(self.backend, request.method).open(self.net).images_at_once(1, request)
         for first in range(0, len(self.images), size):
             yield replace(self, images=self.images[first : first + size], head=self.head[first : first + size])
+
+
+def behind(request: Request) -> Request:
+    """What a method that is made of another one asks of that one."""
+    method = METHODS[request.options.get("base") or request.method.made_of]
+    return Request(method, request.semantics, method.defaults)

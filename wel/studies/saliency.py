@@ -185,7 +185,7 @@ def _swept(study: MapStudy, cell: Cell, views: Sequence[View], tops: Tops) -> It
             head, times_logit = study.head(cell, view.classes)
             heads.setdefault(view.stage, []).append(head)
         stacked = {stage: np.stack(several, axis=1) for stage, several in heads.items()}
-        maps = tops.maps(study.opened(cell), study.requests[cell], study.images, stacked, times_logit)
+        maps = tops.maps(study.opened(cell), study.requests[cell], study.images, stacked, times_logit, study.seed)
         rows = {stage: iter(np.moveaxis(several, 1, 0)) for stage, several in maps.items()}
         yield from ((view, next(rows[view.stage])) for view in some)
 

@@ -17,6 +17,8 @@ from wel.keras.either import keras_of
 from wel.networks.graph import Graph, Node
 from wel.networks.kinds import DATA_STATISTICS
 from wel.networks.network import Network
+from wel.studies.maps import AVERAGED, averaged
+from wel.studies.query import behind
 
 if TYPE_CHECKING:
     from wel.backends.native.backend import NativeNetwork  # imports TensorFlow
@@ -86,22 +88,48 @@ class Tops:
         return Graph(tuple(nodes), graph.output)
 
     def maps(
-        self, opened: NativeNetwork, request: Request, images: np.ndarray, heads: Mapping[str | None, np.ndarray], times_logit: bool = False
+        self,
+        opened: NativeNetwork,
+        request: Request,
+        images: np.ndarray,
+        heads: Mapping[str | None, np.ndarray],
+        times_logit: bool = False,
+        seed: int = 0,
     ) -> dict[str | None, np.ndarray]:
         """Maps of the trained network (None) and of its stages, (n, V, *input shape) float32, in one sweep.
 
         Args:
-            request: of a method with rules of its own.
+            request: of a method with rules of its own, or one that is `wel.studies.maps.AVERAGED`.
             heads: stage -> what begins at the output, (n, V, classes).
             times_logit: whether that is multiplied with the logits there.
+            seed: of SmoothGrad's noise.
         """
+        if request.method.name not in AVERAGED:
+            return self._swept(opened, request, images, heads, times_logit)
+        mean, found = averaged(request, images, seed), []
+        for index in range(len(images)):
+            points = mean.points(index)
+            repeated = {stage: np.repeat(array[index : index + 1], len(points), axis=0) for stage, array in heads.items()}
+            gradients = self._swept(opened, behind(request), points, repeated, times_logit, len(points) * (len(images) - index))
+            found.append([mean.of(index, several) for several in gradients.values()])
+        return {stage: np.stack(several).astype("float32") for stage, several in zip(heads, zip(*found))}
+
+    def _swept(
+        self,
+        opened: NativeNetwork,
+        request: Request,
+        images: np.ndarray,
+        heads: Mapping[str | None, np.ndarray],
+        times_logit: bool,
+        left: int | None = None,
+    ) -> dict[str | None, np.ndarray]:
         injections = [map_injection(self._net.graph, array.shape[1], stage, times_logit) for stage, array in heads.items()]
         rows = sum(injection.vectors for injection in injections)
         size, found = opened.images_at_once(rows, request), []
         for first in range(0, len(images), size):
             vectors = [array[first : first + size] for array in heads.values()]
             batch = images[first : first + size]
-            read = opened.inject(request, batch, injections, vectors, len(images) - first, self.graph)
+            read = opened.inject(request, batch, injections, vectors, (left or len(images)) - first, self.graph)
             found.append([maps[self._net.graph.input] for maps in read])
         return {stage: np.concatenate(several) for stage, several in zip(heads, zip(*found))}
 
