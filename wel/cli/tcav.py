@@ -101,6 +101,7 @@ def tcav(
             steps=steps,
         )
     from wel.figures.tcav import write_tcav_figure  # matplotlib takes a second
+    from wel.methods.registry import CITATIONS
 
     figures = write_tcav_figure(result.table, inputs.folder / "figures")
     trained = result.table[result.table["stage"] == study.ORIGINAL]
@@ -108,7 +109,7 @@ def tcav(
     if len(trained) < len(result.table):
         inputs.screen.print(_by_stage(result.table))
     tables = f"Table: {inputs.folder / 'tcav.csv'} (by counterpart: {inputs.folder / 'tcav_scores.csv'})"
-    inputs.screen.print(f"{tables}\nFigure: {figures[0]} (and {figures[1].name})", **PLAIN)
+    inputs.screen.print(f"{tables}\nFigure: {figures[0]} (and {figures[1].name})\nSource: {CITATIONS['kim2018']}", **PLAIN)
 
 
 class Pictures(NamedTuple):

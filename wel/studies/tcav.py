@@ -235,11 +235,11 @@ def _sets(net: Network, concepts: Mapping[str, np.ndarray], random: np.ndarray, 
         raise invalid("concept", list(concepts), f"one concept or more, none of them called '{CONTROL}', as the control is")
     found = [net.checked_images(array, "concept") for array in concepts.values()]
     pool = net.checked_images(random, "random")
+    if len(pool) < 2 * LEAST_PICTURES:
+        raise invalid("random", f"{len(pool)} pictures", f"{2 * LEAST_PICTURES} or more")
     for name, array in zip(concepts, found):
         if len(array) < LEAST_PICTURES:
             raise invalid("concept", name, f"{LEAST_PICTURES} pictures or more. Received {len(array)}")
-    if len(pool) < 2 * LEAST_PICTURES:
-        raise invalid("random", f"{len(pool)} pictures", f"{2 * LEAST_PICTURES} or more")
     size = min(pictures, len(pool) // 2, *map(len, found))
     draws = [_drawn(seed, CONTROL, number, len(pool)) for number in range(counterparts)]
     negative, control = (np.stack([draw[part] for draw in draws]) for part in (slice(size), slice(size, 2 * size)))
