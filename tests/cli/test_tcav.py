@@ -10,7 +10,7 @@ from PIL import Image
 
 import wel
 from wel.cli.app import main
-from wel.cli.tcav import finding
+from wel.cli.tcav import finding, named_concepts
 from wel.images.concepts import with_concept
 from wel.system.runs import read_exactly
 
@@ -73,6 +73,16 @@ def test_random_pictures_by_default(inputs, capsys, tmp_path):
     assert "concepts: red, dots; random: bundled CIFAR-10 test images" in capsys.readouterr().out
     table = read_exactly(tmp_path / "run" / "tcav.csv")
     assert table["pictures"].tolist() == [50, 50] and table["layer"].tolist() == ["conv2", "conv2"]
+
+
+def test_concepts_are_called_like_their_folders_and_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("v1.0", "stripes"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "fur.npy").touch()
+    named = named_concepts(["v1.0/", "fur.npy", "stripes", "."])
+    assert named == {"v1.0": Path("v1.0"), "fur": Path("fur.npy"), "stripes": None, tmp_path.name: Path(".")}
+    assert named_concepts(["./stripes"]) == {"stripes": Path("./stripes")}
 
 
 @pytest.mark.parametrize(

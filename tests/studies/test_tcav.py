@@ -182,9 +182,12 @@ def test_what_is_written_is_read_and_an_interrupted_run_goes_on(functional, give
     net, images = loaded(functional), pictures(12, 4)
     settings = {**given, "layers": ["conv2", "hidden"], "stages": ["dense"]}
     whole = wel.tcav(net, images, **settings)
+    # 66 pictures are drawn, at two layers and two stages: it ends at the third place
     with pytest.raises(KeyboardInterrupt):
-        wel.tcav(net, images, **settings, out=tmp_path / "run", steps=Interrupting(3))
-    again = wel.tcav(net, images, **settings, out=tmp_path / "run")
+        wel.tcav(net, images, **settings, out=tmp_path / "run", steps=Interrupting(2 * 66 + 1))
+    assert len(list((tmp_path / "run" / "parts").iterdir())) == 2
+    again = wel.tcav(net, images, **settings, out=tmp_path / "run", steps=(steps := Interrupting()))
+    assert steps.done == steps.total == 4 * 66
     read = wel.tcav(net, images, **settings, out=tmp_path / "run")
     for result in (again, read):
         assert result.scores.equals(whole.scores) and result.table.equals(whole.table)

@@ -134,7 +134,7 @@ def named_concepts(sources: List[str]) -> Dict[str, Optional[Path]]:
         path = None if source in MADE else Path(source)
         if path is not None and not path.exists():
             raise invalid("concept", source, f"a directory or file with pictures, or {one_of(MADE)}")
-        name = source if path is None else path.resolve().stem
+        name = source if path is None else path.resolve().name if path.is_dir() else path.stem
         if name in found:
             raise invalid("concept", source, f"concepts of different names: there are two called '{name}'")
         found[name] = path

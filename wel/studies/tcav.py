@@ -38,7 +38,7 @@ from wel.measures.significance import LEVEL, mean_interval, welch
 from wel.methods.layers import last_block, reached
 from wel.methods.options import arrays_sha256
 from wel.methods.registry import METHODS
-from wel.networks.network import Network
+from wel.networks.network import PREDICTED_AT_ONCE, Network
 from wel.studies.cascading import Fresh, fresh_from, randomized
 from wel.studies.map_study import Classes, true_classes
 from wel.studies.maps import one_hot
@@ -147,7 +147,7 @@ def tcav(
         seed: of what is drawn, which depends on it, the number of the counterpart and the concept's name only, and of the fresh weights.
         out: run directory; nothing is written without it.
         context: kept in `run.json` beside the settings.
-        steps: is told of progress, (stage × layer) steps in all.
+        steps: is told of progress, (stage × layer × picture) steps in all.
 
     Raises:
         WelError: for anything in the arguments that cannot be used, or layers whose values do not fit into memory.
@@ -285,12 +285,12 @@ def _measured(
             here = [place for place in missing if place.stage == stage]
             # its own weights are back before anything is handed out
             with nullcontext() if stage is None else randomized(net, stage, fresh):
-                found = _at_places(net, asked, sets, here, trained)
+                found = _at_places(net, asked, sets, here, trained, steps)
             for place, arrays in found.items():
-                yield Piece(names[place], arrays, (net.shown(place.layer), _shown_stage(net, stage)))
+                yield Piece(names[place], arrays, told=len(sets.pictures))
 
-    steps.start(len(places))
-    pieces = pieces_of(run, "tcav", compute, steps, ("TCAV",))
+    steps.start(len(places) * len(sets.pictures))
+    pieces = pieces_of(run, "tcav", compute, steps, (), lambda arrays: len(sets.pictures))
     return {place: pieces[name] for place, name in names.items()}
 
 
@@ -298,15 +298,18 @@ def _shown_stage(net: Network, stage: str | None) -> str:
     return ORIGINAL if stage is None else net.shown(stage)
 
 
-def _at_places(net: Network, asked: Asked, sets: Sets, places: Sequence[Place], trained: dict[str, Learned]) -> dict[Place, Arrays]:
+def _at_places(
+    net: Network, asked: Asked, sets: Sets, places: Sequence[Place], trained: dict[str, Learned], steps: Steps
+) -> dict[Place, Arrays]:
     """Scores and accuracies at the layers of one stage.
 
     Args:
         trained: layer -> what was learned in the trained network, which holds at all stages above the layer; is added to.
+        steps: is told of progress, of each place as many steps as there are pictures.
     """
     gradients, found = logit_gradients(net, asked.images, asked.index, [place.layer for place in places]), {}
     for place in places:
-        values = net.values(sets.pictures, place.layer).reshape(len(sets.pictures), -1)
+        values = _values(net, sets.pictures, place, steps)
         untouched = _is_untouched(net, place)
         learned = trained.get(place.layer) if untouched else None
         learned = _learned(values, sets) if learned is None else learned
@@ -314,6 +317,16 @@ def _at_places(net: Network, asked: Asked, sets: Sets, places: Sequence[Place], 
             trained[place.layer] = learned
         found[place] = _scored(asked, learned, inner_products(gradients.pop(place.layer), values))
     return found
+
+
+def _values(net: Network, pictures: np.ndarray, place: Place, steps: Steps) -> np.ndarray:
+    """A layer's values at pictures, (n, values)."""
+    found = []
+    for first in range(0, len(pictures), PREDICTED_AT_ONCE):
+        batch = net.values(pictures[first : first + PREDICTED_AT_ONCE], place.layer)
+        found.append(batch.reshape(len(batch), -1))
+        steps.advance(len(batch), net.shown(place.layer), _shown_stage(net, place.stage))
+    return np.concatenate(found)
 
 
 def _is_untouched(net: Network, place: Place) -> bool:
