@@ -40,7 +40,7 @@ def inputs(functional, images, tmp_path) -> list[object]:
 
 
 def test_the_tables_are_the_librarys(inputs, images, tmp_path, capsys):
-    concept, random = folder(tmp_path / "mine", 11, 0), folder(tmp_path / "anything", 24, 1)
+    concept, random = folder(tmp_path / "mine", 11, 0), folder(tmp_path / "anything", 44, 1)
     given = ["--concept", tmp_path / "mine", "--concept", "stripes", "--random", tmp_path / "anything", "--seed", 4]
     classes = wel.load(tmp_path / "tiny.h5").logits((255 * images).astype("uint8") / np.float32(255)).argmax(axis=1)
     assert run(*inputs, *given, "--layer", "conv2,hidden", "--stages", "dense,hidden", "--class", classes[0]) == 0
@@ -104,7 +104,7 @@ def test_findings(row, words):
         (["--concept", "zebras"], "Invalid value for `concept`: 'zebras'. Expected a directory or file with pictures, or one of stripes, "),
         (["--concept", "EMPTY"], "Invalid value for `concept`: 'EMPTY'. Expected a directory with images (.jpg, "),
         (["--concept", "FEW"], "Invalid value for `concept`: 'few'. Expected 10 pictures or more. Received 4."),
-        (["--concept", "stripes", "--random", "FEW"], "Invalid value for `random`: '4 pictures'. Expected 20 or more."),
+        (["--concept", "stripes", "--random", "FEW"], "Invalid value for `random`: '4 pictures'. Expected 40 or more."),
         (["--concept", "stripes", "--random", "FLOATS"], "Invalid value for `preprocess`: '0-1'. Expected none: an array of floats "),
         (
             ["--concept", "stripes", "--concept", "stripes"],
@@ -121,7 +121,7 @@ def test_findings(row, words):
 def test_a_mistake_is_one_sentence_exit_code_2_and_nothing_written(inputs, tmp_path, capsys, arguments, sentence):
     (tmp_path / "EMPTY").mkdir()
     folder(tmp_path / "few", 4, 0)
-    np.save(tmp_path / "floats.npy", np.zeros((30, 8, 8, 3), "float32"))
+    np.save(tmp_path / "floats.npy", np.zeros((40, 8, 8, 3), "float32"))
     paths = {"EMPTY": tmp_path / "EMPTY", "FEW": tmp_path / "few", "FLOATS": tmp_path / "floats.npy"}
     before = sorted(Path(tmp_path).rglob("*"))
     assert run(*inputs, *(paths.get(argument, argument) for argument in arguments)) == 2

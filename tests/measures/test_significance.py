@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from wel.measures.significance import mean_interval, welch
+from wel.measures.significance import larger_than_all, mean_interval, welch
 
 
 def test_welch_by_hand():
@@ -35,3 +35,24 @@ def test_interval_by_hand():
     # mean 2, s = 1, n = 3: 2 ± 4.3027 / √3
     assert mean_interval(np.array([1.0, 2.0, 3.0])) == pytest.approx((2 - 4.302653 / np.sqrt(3), 2 + 4.302653 / np.sqrt(3)), rel=1e-6)
     assert mean_interval(np.ones(4)) == (1, 1)
+
+
+def test_larger_than_all_by_hand():
+    # of 1, 2, 3: mean 2, s = 1; t = (5 − 2) / √(1 + 1/3) with 2 degrees of freedom
+    others = np.array([1.0, 2.0, 3.0])
+    assert larger_than_all(5, others) == pytest.approx(stats.t.sf(3 / np.sqrt(4 / 3), 2))
+    # each made from half of all there is: s² of independent ones is twice as large
+    assert larger_than_all(5, others, 0.5) == pytest.approx(stats.t.sf(3 / np.sqrt(8 / 3), 2))
+    assert larger_than_all(2, others) == 0.5
+    assert [larger_than_all(value, np.ones(4)) for value in (2, 1, 0)] == [0, 1, 1]
+
+
+def test_larger_than_all_is_as_rare_as_it_says():
+    """Of sets of 20 numbers, drawn from 40, means are compared with the mean of 20 others: p is uniform."""
+    found = []
+    for seed in range(1000):
+        rng = np.random.default_rng(seed)
+        pool = rng.standard_normal(40)
+        others = np.array([rng.permutation(pool)[:20].mean() for _ in range(200)]) - pool.mean()
+        found.append(larger_than_all(rng.standard_normal(20).mean(), others, 20 / 40))
+    assert [np.mean(np.array(found) < level) for level in (0.05, 0.5)] == pytest.approx([0.05, 0.5], abs=0.03)

@@ -12,9 +12,10 @@ from interruption import Interrupting
 import wel
 from wel.backends.native.backend import NativeNetwork
 from wel.errors import WelError
-from wel.measures.significance import mean_interval, welch
+from wel.measures.separation import inner_products, separated
+from wel.measures.significance import larger_than_all, mean_interval, welch
 from wel.studies.cascading import Fresh
-from wel.studies.tcav import _drawn, logit_gradients
+from wel.studies.tcav import _drawn, _sets, logit_gradients
 
 
 def pictures(count: int, seed: int, shape=(8, 8, 3)) -> np.ndarray:
@@ -79,6 +80,22 @@ def test_random_pictures_are_no_concept(planted):
     assert not row["separable"] and not row["significant"] and 0.3 < row["accuracy"] < 0.7
 
 
+def test_accuracy_is_held_against_sets_of_random_pictures(functional, given):
+    """Each set of the control against every counterpart; a concept that is such a set is not separable, however many counterparts agree."""
+    net, settings = loaded(functional), {**given, "layers": "hidden", "classes": [1] * 6}
+    found = wel.tcav(net, pictures(6, 4), **settings)
+    sets = _sets(net, given["concepts"], given["random"], 50, 4, 0)
+    assert sets.drawn == 0.5 and not set(sets.control.ravel()) & set(sets.negative.ravel())
+    values = net.values(sets.pictures, "hidden")
+    products = inner_products(values, values)
+    chance = [np.mean([separated(products, 7, one, other).accuracy for other in sets.negative]) for one in sets.control]
+    for row in found.table.to_dict("records"):
+        assert row["control_accuracy"] == pytest.approx(np.mean(chance))
+        # two concepts, one layer
+        assert row["p_separable"] == pytest.approx(min(1, 2 * larger_than_all(row["accuracy"], np.array(chance), 0.5)))
+        assert row["separable"] == (row["p_separable"] < 0.05)
+
+
 def taped(net, layer: str, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """∂(logit of each image's class)/∂(a layer's values) by TensorFlow's tape, (n, values) float64."""
     import tensorflow as tf
@@ -105,18 +122,17 @@ def replica(net, layer: str, images, chosen: int, given: dict, seed: int) -> dic
     from sklearn.linear_model import LogisticRegression
 
     derivatives = taped(net, layer, images, np.full(len(images), chosen))
-    size = min(len(given["random"]) // 2, *map(len, given["concepts"].values()))
+    size = min(len(given["random"]) // 4, *map(len, given["concepts"].values()))
+    control, others = np.array_split(_drawn(seed, "random", given["counterparts"], len(given["random"])), 2)
     seen = size - size // 3
     found = {}
     for name in (*given["concepts"], "random"):
         scores, accuracies = [], []
         for number in range(given["counterparts"]):
-            draw = _drawn(seed, "random", number, len(given["random"]))
-            if name == "random":
-                positive = given["random"][draw[size : 2 * size]]
-            else:
-                positive = given["concepts"][name][_drawn(seed, name, number, len(given["concepts"][name]))[:size]]
-            both = [net.values(one, layer).reshape(size, -1).astype("float64") for one in (positive, given["random"][draw[:size]])]
+            pool = given["random"][control] if name == "random" else given["concepts"][name]
+            positive = pool[_drawn(seed, name, number, len(pool))[:size]]
+            negative = given["random"][others][_drawn(seed, "counterpart", number, len(others))[:size]]
+            both = [net.values(one, layer).reshape(size, -1).astype("float64") for one in (positive, negative)]
             learned, held = (np.concatenate([one[part] for one in both]) for part in (slice(seen), slice(seen, None)))
             mean = learned.mean(axis=0)
             scale = np.sqrt(((learned - mean) ** 2).mean())
@@ -136,13 +152,13 @@ def test_scores_are_a_plain_replicas(functional, given, layer):
     for name, (scores, accuracies) in expected.items():
         rows = found.scores[found.scores["concept"] == name]
         assert rows["score"].tolist() == pytest.approx(scores) and rows["accuracy"].tolist() == pytest.approx(accuracies)
-    row, (one, _), (control, chance) = of_concept(found, "none"), expected["none"], expected["random"]
+    row, (one, _), (control, _) = of_concept(found, "none"), expected["none"], expected["random"]
     assert (row["t"], row["p"]) == pytest.approx(welch(np.array(one), np.array(control)))
     # two concepts, one layer, one class: two tests
     assert row["p_corrected"] == pytest.approx(min(1, 2 * row["p"]))
-    assert row["score"] == pytest.approx(np.mean(one)) and row["control_accuracy"] == pytest.approx(np.mean(chance))
+    assert row["score"] == pytest.approx(np.mean(one)) and row["control"] == pytest.approx(np.mean(control))
     assert (row["ci_low"], row["ci_high"]) == pytest.approx(mean_interval(np.array(one)))
-    assert (row["images"], row["pictures"], row["counterparts"]) == (11, 12, 4)
+    assert (row["images"], row["pictures"], row["counterparts"]) == (11, 10, 4)
 
 
 def test_the_same_numbers_whatever_the_batch(functional, given, monkeypatch):
@@ -182,17 +198,17 @@ def test_what_is_written_is_read_and_an_interrupted_run_goes_on(functional, give
     net, images = loaded(functional), pictures(12, 4)
     settings = {**given, "layers": ["conv2", "hidden"], "stages": ["dense"]}
     whole = wel.tcav(net, images, **settings)
-    # 66 pictures are drawn, at two layers and two stages: it ends at the third place
+    # 65 pictures are drawn, at two layers and two stages: it ends at the third place
     with pytest.raises(KeyboardInterrupt):
-        wel.tcav(net, images, **settings, out=tmp_path / "run", steps=Interrupting(2 * 66 + 1))
+        wel.tcav(net, images, **settings, out=tmp_path / "run", steps=Interrupting(2 * 65 + 1))
     assert len(list((tmp_path / "run" / "parts").iterdir())) == 2
     again = wel.tcav(net, images, **settings, out=tmp_path / "run", steps=(steps := Interrupting()))
-    assert steps.done == steps.total == 4 * 66
+    assert steps.done == steps.total == 4 * 65
     read = wel.tcav(net, images, **settings, out=tmp_path / "run")
     for result in (again, read):
         assert result.scores.equals(whole.scores) and result.table.equals(whole.table)
     record = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert record["finished"] and record["request"]["layers"] == ["conv2", "hidden"] and record["request"]["pictures"] == 12
+    assert record["finished"] and record["request"]["layers"] == ["conv2", "hidden"] and record["request"]["pictures"] == 10
     with pytest.raises(WelError, match="this one holds a run with other settings \\(concepts\\)"):
         wel.tcav(net, images, **{**settings, "concepts": {"red": pictures(15, 8), "none": pictures(12, 2)}}, out=tmp_path / "run")
 
@@ -216,7 +232,7 @@ def test_a_network_with_one_logit_has_class_0():
 
     stack = [layers.Input((6, 6, 1)), layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(1, activation="sigmoid")]
     found = wel.tcav(
-        wel.load(Sequential(stack)), pictures(4, 0, (6, 6, 1)), {"some": pictures(10, 1, (6, 6, 1))}, pictures(20, 2, (6, 6, 1))
+        wel.load(Sequential(stack)), pictures(4, 0, (6, 6, 1)), {"some": pictures(10, 1, (6, 6, 1))}, pictures(40, 2, (6, 6, 1))
     )
     assert found.table["class"].tolist() == [0] and found.table["images"].tolist() == [4]
 
@@ -228,8 +244,8 @@ def test_a_network_with_one_logit_has_class_0():
         ({"concepts": {}}, "^Invalid value for `concept`: \\[\\]. Expected one concept or more, none of them called 'random'"),
         ({"concepts": {"random": pictures(10, 0)}}, "^Invalid value for `concept`: \\['random'\\]. Expected one concept or more, none"),
         ({"concepts": {"small": pictures(10, 0, (4, 4, 3))}}, "^Invalid value for `concept`: an array of shape \\(10, 4, 4, 3\\)"),
-        ({"random": pictures(19, 0)}, "^Invalid value for `random`: '19 pictures'. Expected 20 or more.$"),
-        ({"random": np.full((20, 8, 8, 3), np.nan)}, "^Invalid value for `random`: values of float64 or not finite"),
+        ({"random": pictures(39, 0)}, "^Invalid value for `random`: '39 pictures'. Expected 40 or more.$"),
+        ({"random": np.full((40, 8, 8, 3), np.nan)}, "^Invalid value for `random`: values of float64 or not finite"),
         ({"layers": "conv9"}, "^Invalid value for `layer`: 'conv9'. Expected one of input, output, conv1, "),
         ({"layers": "output"}, "^Invalid value for `layer`: 'dense'. Expected a layer below the output that depends on the input.$"),
         ({"layers": []}, "^Invalid value for `layer`: \\[\\]. Expected one layer or more.$"),
@@ -261,6 +277,6 @@ def test_a_network_without_convolutions_needs_a_layer(given):
 def test_values_that_do_not_fit_into_memory(functional, given, monkeypatch):
     monkeypatch.setattr("psutil.virtual_memory", lambda: type("Memory", (), {"available": 10**5})())
     with pytest.raises(
-        WelError, match="^Invalid value for `layer`: 'conv2'. Expected layers whose values at 69 pictures and images fit into half of"
+        WelError, match="^Invalid value for `layer`: 'conv2'. Expected layers whose values at 68 pictures and images fit into half of"
     ):
         wel.tcav(loaded(functional), pictures(3, 0), **given)

@@ -18,6 +18,19 @@ def mean_interval(values: np.ndarray) -> tuple[float, float]:
     return float(mean - reach), float(mean + reach)
 
 
+def larger_than_all(value: float, others: np.ndarray, drawn: float = 0.0) -> float:
+    """The one-sided p that a number is no larger than others of its kind are, by t = (x − ȳ)/(s √(1 + 1/n)) with n − 1 degrees of freedom.
+
+    Args:
+        others: (n,), two or more; where they have no spread, p is 0 for a larger number, else 1.
+        drawn: the share of all there is that each of the others was made from: those overlap, and their s² is 1 − `drawn` of what it was.
+    """
+    spread = np.std(others, ddof=1) * np.sqrt((1 + 1 / len(others)) / (1 - drawn))
+    if not spread:
+        return float(value <= np.mean(others))
+    return float(stats.t.sf((value - np.mean(others)) / spread, len(others) - 1))
+
+
 def welch(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
     """t and the two-sided p of Welch's test, t = (x̄ − ȳ)/√(s²/n + r²/m), of two or more numbers each, whose spreads may differ.
 

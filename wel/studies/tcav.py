@@ -8,10 +8,14 @@ class and X the images of that class,
     score   |{x in X: S(x) > 0}| / |X|
 
 Each concept is held against several counterparts, which gives as many scores. The control is the same with random pictures in place of the
-concept's, and the same counterparts. Whether the concept's scores differ from the control's is asked by Welch's two-sided t-test (the
-authors compare means too, but take both spreads as one), and whether the classifier tells the concept from random pictures by the same
-test on accuracies: pictures that it has not seen, of the concept against the control's. Both p are multiplied with the number of tests,
-Bonferroni's correction: classes × concepts × layers, and concepts × layers.
+concept's, others for each counterpart. Whether the concept's scores differ from the control's is asked by Welch's two-sided t-test (the
+authors compare means too, but take both spreads as one).
+
+Any few pictures have something in common, by chance, which all counterparts agree on. So the concept has to be told from random
+pictures better than such a chance set is: its mean accuracy, on pictures that a classifier has not seen, is held against those of as many
+sets of random pictures as there are counterparts, each against all of these (`wel.measures.significance.larger_than_all`).
+
+Both p are multiplied with the number of tests, Bonferroni's correction: classes × concepts × layers, and concepts × layers.
 
 With stages all of it is repeated, classifiers included, in the network that is randomised from its last layer down.
 
@@ -34,7 +38,7 @@ from wel.backends import find_backend
 from wel.backends.request import Request, relevance_at
 from wel.errors import check_whole, invalid, one_of
 from wel.measures.separation import Separation, inner_products, separated
-from wel.measures.significance import LEVEL, mean_interval, welch
+from wel.measures.significance import LEVEL, larger_than_all, mean_interval, welch
 from wel.methods.layers import last_block, reached
 from wel.methods.options import arrays_sha256
 from wel.methods.registry import METHODS
@@ -51,6 +55,7 @@ from wel.system.runs import Run
 CONTROL = "random"
 PICTURES, COUNTERPARTS = 50, 20
 LEAST_PICTURES, LEAST_COUNTERPARTS = 10, 3
+QUARTERS = 4  # of random pictures: two halves, of each of which a set has at most half
 TEXT_COLUMNS = ("model", "stage", "concept", "layer")
 
 
@@ -62,7 +67,7 @@ class TcavResult:
         table: one row per stage ("original", the trained network, and those that it was randomised down to), class, concept and layer:
             how many images of the class there are, pictures of each set, and counterparts; the mean score over counterparts with its 95 %
             interval, and the control's; t, p and p_corrected of the difference, and whether it is significant at 5 %; the mean accuracy,
-            the control's, and whether the concept is separable from random pictures at 5 %.
+            that of sets of random pictures, p_separable, corrected, of its being larger, and whether the concept is separable at 5 %.
         scores: one row per stage, class, concept ("random" is the control), layer and counterpart: score and accuracy.
     """
 
@@ -74,16 +79,20 @@ class Sets(NamedTuple):
     """Which pictures stand against each other.
 
     Attributes:
-        names: of the concepts; the last is the control's.
+        names: of the concepts.
         pictures: (n, *input shape), all that were drawn.
         positive: (concepts, counterparts, size) rows of pictures.
-        negative: (counterparts, size) likewise.
+        control: (counterparts, size) of random pictures in place of a concept's.
+        negative: (counterparts, size) of the counterparts.
+        drawn: the share of the pictures that there are for it that a set of the control has.
     """
 
     names: tuple[str, ...]
     pictures: np.ndarray
     positive: np.ndarray
+    control: np.ndarray
     negative: np.ndarray
+    drawn: float
 
 
 class Asked(NamedTuple):
@@ -107,9 +116,9 @@ class Place(NamedTuple):
     layer: str
 
 
-# classifiers of each concept, the control last, and each counterpart
-Learned = list[list[Separation]]
-# a place -> scores (concepts, counterparts, classes) and accuracies (concepts, counterparts)
+# classifiers of each concept, the control last, and each counterpart; and the mean accuracy of each set of the control, against all of them
+Learned = tuple[list[list[Separation]], np.ndarray]
+# a place -> scores (concepts and control, counterparts, classes), accuracies (concepts and control, counterparts), chance (counterparts,)
 Found = Mapping[Place, Arrays]
 
 
@@ -137,12 +146,12 @@ def tcav(
         net: from `wel.load`; its output is one vector of logits.
         images: (n, *input shape), as the network takes them.
         concepts: name -> its pictures, (n, *input shape), 10 or more.
-        random: pictures of anything, (n, *input shape), 20 or more; counterparts and the control are drawn from them.
+        random: pictures of anything, (n, *input shape), 40 or more; counterparts are drawn from one half, the control from the other.
         layers: whose values are looked at; by default the end of the last convolutional block.
         classes: the class of each image; where it is None, or by default, the top-1 prediction.
         of: the classes that are asked about, each of which images have; by default the one that most have.
         stages: as of `wel.saliency`; by default the network is not randomised.
-        pictures: of each set, at most; all sets have as many: what the smallest concept has, and half of the random pictures.
+        pictures: of each set, at most; all sets have as many: what the smallest concept has, and a quarter of the random pictures.
         counterparts: how many times random pictures are drawn.
         seed: of what is drawn, which depends on it, the number of the counterpart and the concept's name only, and of the fresh weights.
         out: run directory; nothing is written without it.
@@ -235,25 +244,27 @@ def _sets(net: Network, concepts: Mapping[str, np.ndarray], random: np.ndarray, 
         raise invalid("concept", list(concepts), f"one concept or more, none of them called '{CONTROL}', as the control is")
     found = [net.checked_images(array, "concept") for array in concepts.values()]
     pool = net.checked_images(random, "random")
-    if len(pool) < 2 * LEAST_PICTURES:
-        raise invalid("random", f"{len(pool)} pictures", f"{2 * LEAST_PICTURES} or more")
+    if len(pool) < QUARTERS * LEAST_PICTURES:
+        raise invalid("random", f"{len(pool)} pictures", f"{QUARTERS * LEAST_PICTURES} or more")
     for name, array in zip(concepts, found):
         if len(array) < LEAST_PICTURES:
             raise invalid("concept", name, f"{LEAST_PICTURES} pictures or more. Received {len(array)}")
-    size = min(pictures, len(pool) // 2, *map(len, found))
-    draws = [_drawn(seed, CONTROL, number, len(pool)) for number in range(counterparts)]
-    negative, control = (np.stack([draw[part] for draw in draws]) for part in (slice(size), slice(size, 2 * size)))
-    positive, begin = [], len(pool)
-    for name, array in zip(concepts, found):
-        positive.append(np.stack([_drawn(seed, name, number, len(array))[:size] for number in range(counterparts)]) + begin)
-        begin += len(array)
-    used, rows = np.unique(np.stack([*positive, control, negative]), return_inverse=True)
-    rows = rows.reshape(-1, counterparts, size)
-    return Sets((*concepts, CONTROL), np.concatenate([pool, *found])[used], rows[:-1], rows[-1])
+    size = min(pictures, len(pool) // QUARTERS, *map(len, found))
+
+    def draws(name: str, rows: np.ndarray) -> np.ndarray:
+        return np.stack([rows[_drawn(seed, name, number, len(rows))[:size]] for number in range(counterparts)])
+
+    halves = np.array_split(_drawn(seed, CONTROL, counterparts, len(pool)), 2)
+    begins = len(pool) + np.cumsum([0, *map(len, found)])
+    of_concepts = [draws(name, np.arange(*ends)) for name, *ends in zip(concepts, begins, begins[1:])]
+    drawn = np.stack([*of_concepts, draws(CONTROL, halves[0]), draws("counterpart", halves[1])])
+    used, rows = np.unique(drawn, return_inverse=True)
+    rows = rows.reshape(drawn.shape)
+    return Sets((*concepts,), np.concatenate([pool, *found])[used], rows[:-2], rows[-2], rows[-1], size / len(halves[0]))
 
 
 def _drawn(seed: int, name: str, number: int, count: int) -> np.ndarray:
-    """So many pictures in the order in which a counterpart, by its number, takes them."""
+    """So many pictures in the order in which a set, by its name and number, takes them."""
     key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
     return np.random.default_rng(np.random.SeedSequence((seed, key, number))).permutation(count)
 
@@ -336,17 +347,21 @@ def _is_untouched(net: Network, place: Place) -> bool:
 
 def _learned(values: np.ndarray, sets: Sets) -> Learned:
     products = inner_products(values, values)
-    return [
-        [separated(products, values.shape[1], positive, negative) for positive, negative in zip(several, sets.negative)]
-        for several in sets.positive
-    ]
+
+    def against(several: np.ndarray, counterparts: np.ndarray) -> list[Separation]:
+        return [separated(products, values.shape[1], positive, negative) for positive, negative in zip(several, counterparts)]
+
+    learned = [against(several, sets.negative) for several in (*sets.positive, sets.control)]
+    chance = [against(np.broadcast_to(one, sets.negative.shape), sets.negative) for one in sets.control]
+    return learned, np.array([np.mean([one.accuracy for one in several]) for several in chance])
 
 
 def _scored(asked: Asked, learned: Learned, slopes: np.ndarray) -> dict[str, np.ndarray]:
-    """Scores and accuracies; slopes (images, pictures) are the inner products of derivatives and pictures' values."""
-    rising = np.array([[slopes[:, one.rows] @ one.weights > 0 for one in several] for several in learned])
+    """What is kept of a place; slopes (images, pictures) are the inner products of derivatives and pictures' values."""
+    classifiers, chance = learned
+    rising = np.array([[slopes[:, one.rows] @ one.weights > 0 for one in several] for several in classifiers])
     scores = np.stack([rising[..., asked.index == chosen].mean(axis=-1) for chosen in asked.classes], axis=-1)
-    return {"scores": scores, "accuracy": np.array([[one.accuracy for one in several] for several in learned])}
+    return {"scores": scores, "accuracy": np.array([[one.accuracy for one in several] for several in classifiers]), "chance": chance}
 
 
 def logit_gradients(net: Network, images: np.ndarray, classes: np.ndarray, layers: Sequence[str]) -> dict[str, np.ndarray]:
@@ -368,18 +383,17 @@ def _table(net: Network, asked: Asked, sets: Sets, found: Found) -> pd.DataFrame
 
 
 def _rows(net: Network, asked: Asked, sets: Sets, place: Place, found: Found) -> Iterator[dict[str, Any]]:
-    concepts = len(sets.names) - 1
-    separations = concepts * len({one.layer for one in found})
-    scores, accuracy = found[place]["scores"], found[place]["accuracy"]
+    separations = len(sets.names) * len({one.layer for one in found})
+    scores, accuracy, chance = (found[place][name] for name in ("scores", "accuracy", "chance"))
     for number, chosen in enumerate(asked.classes):
-        for concept in range(concepts):
+        for concept, name in enumerate(sets.names):
             one, control = scores[concept, :, number], scores[-1, :, number]
             t, p = welch(one, control)
             corrected = min(1.0, p * separations * len(asked.classes))
-            told, chance = welch(accuracy[concept], accuracy[-1])
+            told = min(1.0, larger_than_all(accuracy[concept].mean(), chance, sets.drawn) * separations)
             (low, high), (control_low, control_high) = mean_interval(one), mean_interval(control)
             yield {
-                **_key(net, place, chosen, sets.names[concept]),
+                **_key(net, place, chosen, name),
                 "layer_index": net.graph.index(place.layer),
                 "images": int((asked.index == chosen).sum()),
                 "pictures": sets.negative.shape[1],
@@ -395,8 +409,9 @@ def _rows(net: Network, asked: Asked, sets: Sets, place: Place, found: Found) ->
                 "p_corrected": corrected,
                 "significant": corrected < LEVEL,
                 "accuracy": accuracy[concept].mean(),
-                "control_accuracy": accuracy[-1].mean(),
-                "separable": told > 0 and chance * separations < LEVEL,
+                "control_accuracy": chance.mean(),
+                "p_separable": told,
+                "separable": told < LEVEL,
             }
 
 
@@ -410,5 +425,5 @@ def _scores(net: Network, asked: Asked, sets: Sets, found: Found) -> pd.DataFram
     for place, arrays in found.items():
         for number, concept, counterpart in np.ndindex(len(asked.classes), *arrays["accuracy"].shape):
             values = {"score": arrays["scores"][concept, counterpart, number], "accuracy": arrays["accuracy"][concept, counterpart]}
-            rows.append({**_key(net, place, asked.classes[number], sets.names[concept]), "counterpart": counterpart, **values})
+            rows.append({**_key(net, place, asked.classes[number], (*sets.names, CONTROL)[concept]), "counterpart": counterpart, **values})
     return pd.DataFrame(rows)
