@@ -646,7 +646,7 @@ def test_sensitive_concepts_are_those_whose_score_moves():
 def test_the_talks_methods_are_put_to_the_test(tmp_path):
     one, four = sheet.Sheet(tmp_path / "talk", "Appendix", "The talk", quick=True), subject.subject("cifar10", None, None, 4)
     one.sensitive(four, ("gradient", "edges"), seed=0)
-    one.concepts(four, 20, counterparts=3, seed=0)
+    one.concepts(four, 40, counterparts=3, seed=0)
     one.close()
     maps, concepts = (pd.read_csv(tmp_path / "talk" / f"{name}-cifar10-trained-4" / f"{name}.csv") for name in ("sensitive", "concepts"))
     # the last of six layers with weights, and the one in the middle
