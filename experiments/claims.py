@@ -50,6 +50,7 @@ SAME = Threshold(0.8, (0.6, 0.7, 0.9, 0.95))  # median SSIM from which on maps o
 SIMILAR = Threshold(0.5, (0.3, 0.4, 0.6, 0.7))  # median SSIM from which on a map is still similar to the untouched network's
 ALMOST_EQUAL = Threshold(0.05, (0.01, 0.02, 0.1))  # mean L1 distance of two classes' maps
 WITHIN_PRODUCTS = Threshold(8, (6, 7, 9, 10))  # "about 7" matrices
+FAR_SCORE = Threshold(0.2, (0.05, 0.1, 0.3, 0.5))  # how far a score moves, a share of images
 FAR = Threshold(2, (1, 1.5, 3, 5))  # how many times as large, geometric mean over layers
 
 
@@ -59,7 +60,7 @@ class Claim:
 
     Attributes:
         number: of the claim, and a letter for its part.
-        figure: of the paper; A for its appendix.
+        figure: of the paper; A for its appendix, "talk" for the talk on it.
         words: what the paper says.
         test: what we take for it, with {} where the threshold stands.
         study: whose table decides.
@@ -337,6 +338,24 @@ CLAIMS = (
         "saliency",
         judges.equal_for_two_classes,
         ALMOST_EQUAL,
+    ),
+    Claim(
+        "8a",
+        "talk",
+        "Gradient, SmoothGrad, integrated gradients, LRP-z, DeepLIFT, Occlusion and IBA are sensitive to deeper layers.",
+        "median SSIM < {} when the last layer is random",
+        "sensitive",
+        judges.sensitive_maps,
+        SIMILAR,
+    ),
+    Claim(
+        "8b",
+        "talk",
+        "TCAV is, too.",
+        "the score of stripes, checks and red moves by ≥ {} when the last layer is random",
+        "concepts",
+        judges.sensitive_concepts,
+        FAR_SCORE,
     ),
 )
 

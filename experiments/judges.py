@@ -38,6 +38,16 @@ CLASS_SENSITIVE = (
     "deeplift_rescale",
     "deeplift_reveal_cancel",
 )
+SENSITIVE = (
+    "gradient",
+    "smoothgrad",
+    "integrated_gradients",
+    "lrp_z",
+    "deeplift_rescale",
+    "deeplift_reveal_cancel",
+    "occlusion",
+    "iba",
+)
 UNCONVERGED = ("gradient", "lrp_z", "deeplift_rescale", "deeplift_reveal_cancel")
 FASTEST = ("lrp_alpha1_beta0", "deep_taylor")
 CMP = ("lrp_cmp_alpha1_beta0", "lrp_cmp_alpha2_beta1")
@@ -303,3 +313,16 @@ def details_stay(table: pd.DataFrame) -> Outcome | None:
         ends[name] = medians.iloc[0], medians.iloc[-1]
     words = ", ".join(f"{METHODS[name].label} {shown(coarse)} (coarse), {shown(fine)} (fine)" for name, (coarse, fine) in ends.items())
     return Outcome(sum(fine > coarse for coarse, fine in ends.values()), len(ends), f"{words}.") if ends else None
+
+
+def sensitive_maps(table: pd.DataFrame, at: float) -> Outcome | None:
+    """Claim 8, maps: when the last layer is random. `table`: of cascading randomisation."""
+    return per_method(_medians(table[table["stage_index"] == 1]), SENSITIVE, lambda ssim: ssim < at)
+
+
+def sensitive_concepts(table: pd.DataFrame, at: float) -> Outcome:
+    """Claim 8, TCAV: how far the mean score of each concept moves when the last layer is random. `table`: of TCAV."""
+    scores = table.set_index(["stage", "concept"])["score"].unstack("stage")[table["stage"].unique()]
+    moved = (scores.iloc[:, 1] - scores.iloc[:, 0]).abs()[table["concept"].unique()]
+    words = ", ".join(f"{name} {shown(before)} → {shown(after)}" for name, (before, after) in scores.loc[moved.index].iterrows())
+    return Outcome(int((moved >= at).sum()), len(moved), f"Score: {words}.")

@@ -34,6 +34,7 @@ SCRIPTS = {  # in the page's order -> the network whose ImageNet weights it take
     "appendix_maps": "vgg16",
     "appendix_singular_values": "vgg16",
     "appendix_quirks": "resnet50",
+    "appendix_sensitive": "vgg16",
     "appendix_images": None,
     "appendix_depth": None,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Iterator, Sequence
 
@@ -23,13 +24,18 @@ from wel.figures.saliency import Pictures, write_saliency_figures
 from wel.figures.sanity import write_cascading_figure, write_random_logit_figure
 from wel.figures.simulation import write_simulation_figures
 from wel.figures.spectrum import write_singular_values_figure
+from wel.figures.tcav import write_tcav_figure
+from wel.images.concepts import more_pictures, with_concept
+from wel.images.load import load_images, repainted
 from wel.methods.registry import METHODS
 from wel.studies.saliency import ORIGINAL, STAGE, SaliencyResult
+from wel.studies.tcav import CONTROL
 from wel.system.files import written_whole
 from wel.system.progress import bar_steps
 
 SALIENCY_FIGURES = ("stages", "classes", "maps")  # what their names begin with, in the order in which they are shown
-FEWER_SAMPLES = {"smoothgrad": {"samples": 10}}
+FEWER_SAMPLES = {"smoothgrad": {"samples": 10}, "integrated_gradients": {"steps": 16}}
+CONCEPTS = ("stripes", "checks", "red")
 SIZES = (5, 10, 20, 50, 100)  # of subsets of the images
 
 
@@ -101,6 +107,31 @@ class Sheet:
             result = wel.cascading_randomization(of.net, of.inputs, classes=of.labels, options=self._options(of), **settings, **kept)
         self.draw(write_cascading_figure(result.table, METHODS, self.folder / "figures"))
 
+    def sensitive(self, of: Subject, methods: Sequence[str], **settings: Any) -> None:
+        """`wel.cascading_randomization` down to the last of the network's stages, and down to the one in the middle."""
+        names = of.net.architecture.randomized_layers
+        layers = list(dict.fromkeys([names[-1], names[len(names) // 2]]))
+        with self._study("sensitive", of) as kept:
+            chosen = {"methods": methods, "layers": layers, "classes": of.labels, "options": self._options(of)}
+            result = wel.cascading_randomization(of.net, of.inputs, **chosen, **settings, **kept)
+        self.table("sensitive", result.table)
+        self.draw(write_cascading_figure(result.table, METHODS, self.folder / "figures"))
+
+    def concepts(self, of: Subject, pool: int, **settings: Any) -> None:
+        """`wel.tcav` of concepts that wel makes, in the trained network and in the one whose last stage is random."""
+        given = load_images(of.net)
+        made = {name: partial(with_concept, name, seed=0) for name in CONCEPTS}
+        drawn = {
+            name: repainted(of.net, given, lambda pixels, paint=paint: paint(more_pictures(pixels, pool, 0))[:pool])
+            for name, paint in {**made, CONTROL: lambda pixels: pixels}.items()
+        }
+        random = drawn.pop(CONTROL)
+        with self._study("concepts", of) as kept:
+            chosen = {"classes": of.labels, "stages": [of.net.architecture.randomized_layers[-1]]}
+            result = wel.tcav(of.net, of.inputs, drawn, random, **chosen, **settings, **kept)
+        self.table("concepts", result.table)
+        self.draw(write_tcav_figure(result.table, self.folder / "figures"))
+
     def saliency(self, of: Subject, **settings: Any) -> SaliencyResult:
         """`wel.saliency` and its maps; `correlations.csv` if the network was randomised."""
         with self._study("saliency", of) as kept:
@@ -126,7 +157,7 @@ class Sheet:
         self.draw(write_singular_values_figure(result.table, self.folder / "figures"))
 
     def _options(self, of: Subject) -> dict[str, dict]:
-        """Of studies with many maps of an image: SmoothGrad has fewer samples on a quick sheet, for it takes as long as all others."""
+        """Of studies with many maps of an image: some methods have fewer samples on a quick sheet, for they take as long as all others."""
         return {**of.options, **(FEWER_SAMPLES if self.record["quick"] else {})}
 
     @contextmanager

@@ -26,6 +26,7 @@ _PUBLIC = {
     "random_logit": "wel.studies.random_logit",
     "cascading_randomization": "wel.studies.cascading",
     "faithfulness": "wel.studies.faithfulness",
+    "tcav": "wel.studies.tcav",
     "saliency": "wel.studies.saliency",
     "simulate": "wel.studies.simulation",
     "singular_values": "wel.studies.singular_values",

@@ -630,6 +630,33 @@ def test_sheet_is_what_the_page_shows(tmp_path):
     assert f"As claimed: Deep Taylor {median:.3f}." in text
 
 
+def test_sensitive_maps_are_judged_at_the_last_layer():
+    rows = [("iba", 1, 0.49), ("iba", 2, 0.9), ("occlusion", 1, 0.5), ("edges", 1, 1.0)]  # edges are a control
+    table = pd.DataFrame(rows, columns=["method", "stage_index", "median"])
+    assert judges.sensitive_maps(table, 0.5) == outcome(1, 2, "As claimed: IBA 0.490. Not so: Occlusion 0.500.")
+
+
+def test_sensitive_concepts_are_those_whose_score_moves():
+    rows = [("original", "red", 0.9), ("original", "dots", 0.25), ("fc6", "red", 0.75), ("fc6", "dots", 0.5)]
+    table = pd.DataFrame(rows, columns=["stage", "concept", "score"])
+    assert judges.sensitive_concepts(table, 0.2) == outcome(1, 2, "Score: red 0.900 → 0.750, dots 0.250 → 0.500.")
+    assert judges.sensitive_concepts(table, 0.3).verdict == FAILS and judges.sensitive_concepts(table, 0.1).verdict == HOLDS
+
+
+def test_the_talks_methods_are_put_to_the_test(tmp_path):
+    one, four = sheet.Sheet(tmp_path / "talk", "Appendix", "The talk", quick=True), subject.subject("cifar10", None, None, 4)
+    one.sensitive(four, ("gradient", "edges"), seed=0)
+    one.concepts(four, 40, counterparts=3, seed=0)
+    one.close()
+    maps, concepts = (pd.read_csv(tmp_path / "talk" / f"{name}-cifar10-trained-4" / f"{name}.csv") for name in ("sensitive", "concepts"))
+    # the last of six layers with weights, and the one in the middle
+    assert maps["stage"].tolist() == ["fc6", "conv4"] * 2 and maps.query("method == 'edges'")["median"].tolist() == [1, 1]
+    assert concepts["stage"].unique().tolist() == ["original", "fc6"] and concepts["concept"].unique().tolist() == [*sheet.CONCEPTS]
+    assert set(concepts["pictures"]) == {10}
+    text = page.write_page(tmp_path, [tmp_path / "talk"]).read_text("utf-8")
+    assert "As claimed: Gradient" in text and "Score: stripes" in text
+
+
 def test_bad_weights_end_in_one_sentence(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["figure", "--weights", "nowhere.h5", "--out", str(tmp_path / "out")])
     with pytest.raises(SystemExit) as stopped:

@@ -76,6 +76,10 @@ Methods = Annotated[
 StartLayers = Annotated[
     Optional[str], typer.Option("--start-layers", help="Where vectors are injected, with commas; the paper's by default.")
 ]
+Stages = Annotated[
+    Optional[str],
+    typer.Option("--stages", help="Randomise the network too, down to these layers: 'paper', 'all' with weights, or names with commas."),
+]
 Backend = Annotated[str, typer.Option("--backend", help="Who computes: native, wrapped, innvestigate, deeplift or original.")]
 Labels = Annotated[Optional[Path], typer.Option("--labels", exists=True, dir_okay=False, help="CSV with the columns file and label.")]
 Limit = Annotated[Optional[int], typer.Option("--limit", min=1, help="Use at most so many images.")]

@@ -25,12 +25,7 @@ def saliency(
     preprocess: flags.Preprocess = None,
     methods: flags.Methods = "all",
     classes: Annotated[Optional[str], typer.Option("--classes", help="Two classes whose maps are compared, such as 283,156.")] = None,
-    stages: Annotated[
-        Optional[str],
-        typer.Option(
-            "--stages", help="Randomise the network too, down to these layers: 'paper', 'all' with weights, or names with commas."
-        ),
-    ] = None,
+    stages: flags.Stages = None,
     seed: flags.Seed = 0,
     semantics: flags.Semantics = "paper",
     backend: flags.Backend = "native",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from wel.images.labels import labels_from_csv
 from wel.images.preprocessing import Preprocessing, guess_preprocessing, parse_preprocessing
 from wel.images.sources import Source, classes_of, find_images, pixel_shape, takes_pictures
 from wel.networks.network import Network
+
+AS_GIVEN = "none (given as inputs)"
 
 
 @dataclass(frozen=True)
@@ -94,11 +96,27 @@ def load_images(
         classes = labels_from_csv(Path(labels), found.names, classes_of(net))
         left_out = {name: reason for name, reason in left_out.items() if name != Path(labels).name}
     if found.values.dtype == np.uint8:
-        inputs = chosen(found.values.reshape(-1, *pixel_shape(net))).reshape(found.values.shape)
+        inputs = _preprocessed(net, chosen, found.values)
     else:
         inputs, chosen = found.values, _as_given(preprocessing)
     words = f"{found.source}, preprocessing {chosen.spec}"
     return ImageSet(found.names, _shown(net, found.values), inputs, classes, words, chosen, left_out, found.sha256)
+
+
+def repainted(net: Network, images: ImageSet, paint: Callable[[np.ndarray], np.ndarray], argument: str = "images") -> np.ndarray:
+    """Inputs (m, *input_shape) for what a function makes of the pictures' pixels, (n, height, width, 3) uint8 to (m, height, width, 3).
+
+    Raises:
+        WelError: for images that are no pictures, or were given as inputs; it names the argument.
+    """
+    if images.preprocessing.formula == AS_GIVEN or not takes_pictures(net):
+        raise invalid(argument, images.source, "pictures, for something to be drawn on them")
+    channels = pixel_shape(net)[-1]
+    return _preprocessed(net, images.preprocessing, paint(images.pixels)[..., :channels])
+
+
+def _preprocessed(net: Network, preprocessing: Preprocessing, pixels: np.ndarray) -> np.ndarray:
+    return preprocessing(pixels.reshape(-1, *pixel_shape(net))).reshape(-1, *net.input_shape)
 
 
 def _chosen(net: Network, preprocessing: Preprocessing | str | None) -> Preprocessing:
@@ -111,7 +129,7 @@ def _as_given(preprocessing: Preprocessing | str | None) -> Preprocessing:
     spec = getattr(preprocessing, "spec", preprocessing)
     if spec not in (None, "none"):
         raise invalid("preprocess", spec, "none: an array of floats holds inputs as the network takes them; pixels are uint8")
-    return Preprocessing("none", "none (given as inputs)")
+    return Preprocessing("none", AS_GIVEN)
 
 
 def _shown(net: Network, values: np.ndarray) -> np.ndarray:

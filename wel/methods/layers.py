@@ -51,10 +51,10 @@ def with_layer(net: Network, method: Method, given: dict[str, Any]) -> dict[str,
 
 def _fits(method: Method, graph: Graph, name: str) -> bool:
     passed_by = method.layer == BOTTLENECK and _is_passed_by(graph, name)
-    return _has_places(graph, graph[name]) and name in _reached(graph) and name != graph.output and not passed_by
+    return _has_places(graph, graph[name]) and name in reached(graph) and name != graph.output and not passed_by
 
 
-def _reached(graph: Graph, past: str | None = None) -> set[str]:
+def reached(graph: Graph, past: str | None = None) -> set[str]:
     """The nodes that depend on the input, those that do so by `past` alone left out."""
     found = {graph.input} - {past}
     for node in graph.nodes:
@@ -64,7 +64,7 @@ def _reached(graph: Graph, past: str | None = None) -> set[str]:
 
 
 def _is_passed_by(graph: Graph, name: str) -> bool:
-    return graph.output in _reached(graph, past=name)
+    return graph.output in reached(graph, past=name)
 
 
 def _has_places(graph: Graph, node: Node) -> bool:
@@ -75,14 +75,14 @@ def _is_convolution(graph: Graph, node: Node) -> bool:
     return node.kind in CONVOLUTIONS and _has_places(graph, node) and max(places(node.shape)) > 1
 
 
-def _last_convolution(graph: Graph) -> str | None:
+def last_block(graph: Graph) -> str | None:
     """The end of the block of the last convolution of what varies that has more than one place.
 
     To the block belong normalisation, activation and the sum or concatenation with other branches: what has the convolution's places
     and is no pooling.
     """
-    reached = _reached(graph)
-    last = next((node for node in reversed(graph.nodes) if node.name in reached and _is_convolution(graph, node)), None)
+    varying = reached(graph)
+    last = next((node for node in reversed(graph.nodes) if node.name in varying and _is_convolution(graph, node)), None)
     if last is None:
         return None
     above = graph.nodes[graph.index(last.name) + 1 :]
@@ -92,7 +92,7 @@ def _last_convolution(graph: Graph) -> str | None:
 
 def _bottleneck(graph: Graph) -> str | None:
     """The end of the last block, unless something leads past it."""
-    name = _last_convolution(graph)
+    name = last_block(graph)
     return None if name is None or _is_passed_by(graph, name) else name
 
 
@@ -116,7 +116,7 @@ def _is_of_all(graph: Graph, pooling: Node) -> bool:
     return _has_places(graph, below) and tuple(np.ravel(pooled)) == places(below.shape)
 
 
-_FOUND = {CONVOLUTION: _last_convolution, BOTTLENECK: _bottleneck, POOLED: _pooled}
+_FOUND = {CONVOLUTION: last_block, BOTTLENECK: _bottleneck, POOLED: _pooled}
 _NEEDED = {
     CONVOLUTION: "a convolution with more than one place",
     BOTTLENECK: "a convolution with more than one place, past which nothing leads",

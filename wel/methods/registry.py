@@ -21,6 +21,7 @@ CITATIONS = {
     "chattopadhay2018": "Chattopadhay, Sarkar, Howlader & Balasubramanian 2018, Grad-CAM++, WACV",
     "gu2018": "Gu, Yang & Tresp 2018, Understanding individual decisions of CNNs via contrastive backpropagation, ACCV",
     "jiang2021": "Jiang, Zhang, Hou, Cheng & Wei 2021, LayerCAM, IEEE Transactions on Image Processing 30",
+    "kim2018": "Kim, Wattenberg, Gilmer, Cai, Wexler, Viégas & Sayres 2018, Interpretability beyond feature attribution (TCAV), ICML",
     "kim2019": "Kim, Seo, Jeon, Koo, Choe & Jeon 2019, Why are saliency maps noisy?, ICCV workshops",
     "kindermans2018": "Kindermans, Schütt, Alber, Müller, Erhan, Kim & Dähne 2018, Learning how to explain neural networks, ICLR",
     "lapuschkin2017": "Lapuschkin, Binder, Müller & Samek 2017, Age and gender classification (CMP), ICCV workshops",

@@ -211,13 +211,13 @@ class Network:
                 raise invalid("at", name, f"a layer below '{self.shown(start)}'")
         return names
 
-    def checked_images(self, images: np.ndarray) -> np.ndarray:
-        """The images as float32.
+    def checked_images(self, images: np.ndarray, argument: str = "images") -> np.ndarray:
+        """The images as float32; the message of an error names the argument that they were given as.
 
         Raises:
             WelError: when they are not (n, *input shape), or not finite.
         """
-        return _checked("images", np.asarray(images), (None, *self.input_shape))
+        return _checked(argument, np.asarray(images), (None, *self.input_shape))
 
     def checked_vectors(self, vectors: np.ndarray | None, start: str, count: int) -> np.ndarray:
         """The vectors as float32.

@@ -149,11 +149,16 @@ def _views(study: MapStudy, compare, stages) -> list[View]:
         for one in check_compared(compare, net.output_shape[0]):
             views.append(View(f"{CLASS}{one}", np.full_like(true, one)))
     if stages is not None:
-        views += [View(f"{STAGE}{net.shown(stage)}", true, stage) for stage in _stages(net, stages)]
+        views += [View(f"{STAGE}{net.shown(stage)}", true, stage) for stage in named_stages(net, stages)]
     return views
 
 
-def _stages(net: Network, names: Sequence[str] | str) -> list[str]:
+def named_stages(net: Network, names: Sequence[str] | str) -> list[str]:
+    """Nodes at which the network is randomised, from the last one down, for names, "all" with weights, or "paper", the zoo's.
+
+    Raises:
+        WelError: for an unknown layer, or one at and after which there are no weights.
+    """
     if names in ("paper", "all"):
         return choose_stages(net, None if names == "paper" else names)
     return choose_stages(net, [net.find(name, "stages") for name in ([names] if isinstance(names, str) else names)])

@@ -43,11 +43,13 @@ class Piece(NamedTuple):
         name: its own within the cell.
         arrays: what was computed.
         words: of what, for the progress bar.
+        told: how many of its steps the bar knows of already.
     """
 
     name: str
     arrays: Arrays
     words: tuple[str, ...] = ()
+    told: int = 0
 
 
 # from the pieces that are there, by name, those that are missing
@@ -100,7 +102,7 @@ def pieces_of(
     for piece in compute(dict(found)):
         run.save_part(f"{key}-{piece.name}", piece.arrays)
         found[piece.name] = piece.arrays
-        steps.advance(weigh(piece.arrays), *words, *piece.words)
+        steps.advance(weigh(piece.arrays) - piece.told, *words, *piece.words)
     return found
 
 

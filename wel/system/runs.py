@@ -20,7 +20,7 @@ from wel.system.arithmetic import arithmetic
 from wel.system.devices import used_device
 from wel.system.files import written_whole
 
-PACKAGES = ("wel", "python", "tensorflow", "keras", "tf_keras", "innvestigate", "deeplift", "numpy", "scipy", "pandas")
+PACKAGES = ("wel", "python", "tensorflow", "keras", "tf_keras", "innvestigate", "deeplift", "numpy", "scipy", "scikit-learn", "pandas")
 
 
 def read_exactly(path: Path, **settings: Any) -> pd.DataFrame:
