@@ -33,7 +33,7 @@ from wel.measures.intervals import summary
 from wel.measures.places import places
 from wel.measures.similarity import reduce_channels
 from wel.methods.options import Patch
-from wel.methods.registry import CONTROL, METHODS, choose_map_methods
+from wel.methods.registry import choose_map_methods
 from wel.networks.network import Network
 from wel.studies.map_study import TEXT_COLUMNS, MapStudy
 from wel.studies.study import Arrays, Cell, Piece, Settings, run_study
@@ -41,7 +41,6 @@ from wel.system.progress import Steps
 from wel.system.runs import Run
 
 MOST, LEAST, SHARE = "most", "least", "share"  # relevant first, and what is hidden
-CONTROLS = tuple(method for method in METHODS.values() if method.family == CONTROL)
 PARTS = 16  # by default: of an image so many hidden ones, twice, are one batch
 MEASURES = ("deletion", "insertion", "gain")
 
@@ -147,8 +146,7 @@ def faithfulness(
     Raises:
         WelError: for anything in the arguments that cannot be used.
     """
-    chosen = choose_map_methods(methods)
-    settings = Settings(net, images, list(dict.fromkeys([*chosen, *CONTROLS])), methods == "all", semantics, "native", options, seed)
+    settings = Settings(net, images, choose_map_methods(methods), methods == "all", semantics, "native", options, seed)
     study = MapStudy(settings, classes)
     hiding = _hiding(study, patch, regions, parts, baseline)
     asked = {"patch": hiding.side, "regions": regions, "parts": hiding.parts, "baseline": baseline}
