@@ -357,13 +357,17 @@ def test_bottom_up_a_layer_that_cannot_be_made_random_is_in_the_way_from_there_o
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_activations_are_correlated_by_a_plain_loop(functional, images, order):
+@pytest.mark.parametrize("model", ["functional", "residual", "shared_layer"])
+def test_activations_are_correlated_by_a_plain_loop(request, images, model, order):
     from tensorflow import keras
 
-    net, fresh = wel.load(functional), Fresh(wel.load(functional), 6)
+    keras_model = request.getfixturevalue(model)
+    net = wel.load(keras_model)
+    fresh = Fresh(net, 6)
     table = wel.cascading_randomization(net, images, "gradient", seed=6, order=order).table
     for stage in choose_stages(net, None, order):
-        values = keras.Model(functional.input, functional.get_layer(stage).output)
+        name, _, call = stage.partition("#")
+        values = keras.Model(keras_model.input, keras_model.get_layer(name).get_output_at(int(call or 1) - 1))
         untouched = values.predict(images, verbose=0)
         with randomized(net, stage, fresh, order):
             now = values.predict(images, verbose=0)
@@ -373,9 +377,11 @@ def test_activations_are_correlated_by_a_plain_loop(functional, images, order):
 
 
 def test_activations_of_batches_are_those_of_all(net, images, monkeypatch):
-    whole = activation_correlations(net, images, "conv2", Fresh(net, 0))
-    monkeypatch.setattr("wel.studies.cascading.VALUES_AT_ONCE", 1)
-    np.testing.assert_allclose(activation_correlations(net, images, "conv2", Fresh(net, 0)), whole, rtol=0, atol=1e-6)
+    whole = activation_correlations(net, images, ["dense", "conv2"], Fresh(net, 0))
+    monkeypatch.setattr("wel.studies.cascading.images_within", lambda *settings: 2)
+    found = activation_correlations(net, images, ["conv2", "dense"], Fresh(net, 0))
+    for stage in ("conv2", "dense"):
+        np.testing.assert_allclose(found[stage], whole[stage], rtol=0, atol=1e-6)
 
 
 def test_activations_that_are_all_the_same_have_no_correlation(images):
@@ -383,7 +389,7 @@ def test_activations_that_are_all_the_same_have_no_correlation(images):
 
     hidden = layers.Dense(5, activation="relu", bias_initializer=initializers.Constant(-100.0), name="hidden")
     net = wel.load(seeded(Sequential([layers.Input((8, 8, 3)), layers.Flatten(), hidden, layers.Dense(3)])))
-    assert np.isnan(activation_correlations(net, images, "hidden", Fresh(net, 0))).all()
+    assert np.isnan(activation_correlations(net, images, ["hidden"], Fresh(net, 0))["hidden"]).all()
     assert wel.cascading_randomization(net, images, "gradient", "hidden").table["activation_correlation"].isna().all()
 
 

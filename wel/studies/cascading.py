@@ -12,6 +12,7 @@ from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from wel.backends.native.memory import images_within
 from wel.errors import UnsupportedError, invalid, one_of
 from wel.measures.likeness import likeness
 from wel.measures.similarity import correlations, is_picture
@@ -26,7 +27,6 @@ from wel.studies.tops import Tops, Weights, first_calls, is_random
 from wel.system.progress import Steps
 
 STAGES_AT_ONCE = 8  # in one sweep: an interruption loses no more
-VALUES_AT_ONCE = 2**26  # of a layer, 256 MB
 TOP_DOWN, BOTTOM_UP, INDEPENDENT = ORDERS = ("top-down", "bottom-up", "independent")
 
 
@@ -116,7 +116,7 @@ def cascading_randomization(
 
     def tables(found: Found) -> tuple[pd.DataFrame, pd.DataFrame]:
         rows, of_images = [], []
-        left = {stage: pd.Series(activation_correlations(net, study.images, stage, fresh, order)).mean() for stage in stages}
+        left = pd.DataFrame(activation_correlations(net, study.images, stages, fresh, order)).mean()
         for (cell, parts), (number, stage) in product(found.items(), enumerate(stages, start=1)):
             place = {"stage": shown[stage], "stage_index": number, "layer_index": net.graph.index(stage)}
             summaries = study.summaries({**study.row(cell), **place}, parts[stage])
@@ -129,20 +129,32 @@ def cascading_randomization(
     return study.result("cascading", shown, compute, tables, asked, Kept(out, context, steps))
 
 
-def activation_correlations(net: Network, images: np.ndarray, stage: str, fresh: Weights, order: str = TOP_DOWN) -> np.ndarray:
-    """Pearson's correlation (n,) of all values of a stage's layer in the untouched and in the randomised network, image by image.
+def activation_correlations(
+    net: Network, images: np.ndarray, stages: Sequence[str], fresh: Weights, order: str = TOP_DOWN
+) -> dict[str, np.ndarray]:
+    """Stage -> Pearson's correlation (n,) of all values of its layer in the untouched and in the randomised network, image by image.
 
     NaN where the layer gives one value everywhere.
     Source: Binder et al. (2023), who find that random layers hand on what is large and what is small.
     """
-    size, found = max(1, VALUES_AT_ONCE // int(np.prod(net.graph[stage].shape))), []
+    graph, found = net.graph, {stage: [] for stage in stages}
+    size = images_within(None, graph, 1, "float32")
     for first in range(0, len(images), size):
-        batch = images[first : first + size]
-        untouched = net.values(batch, stage)
-        with randomized(net, stage, fresh, order):
-            now = net.values(batch, stage)
-        found += [correlations(one[None], other[None])[0] for one, other in zip(now, untouched)]
-    return np.array(found)
+        known = {graph.input: images[first : first + size]}
+        for stage in sorted(stages, key=graph.index):  # from the input up, so that there is one forward pass
+            known.update({name: graph.run(known, name) for name in graph[stage].inputs})
+            untouched = np.asarray(graph.run(known, stage))
+            with randomized(net, stage, fresh, order):
+                now = np.asarray(graph.run({name: known[name] for name in _untouched(graph, stage, order)}, stage))
+            found[stage] += [correlations(one[None], other[None])[0] for one, other in zip(now, untouched)]
+    return {stage: np.array(values) for stage, values in found.items()}
+
+
+def _untouched(graph: Graph, stage: str, order: str) -> tuple[str, ...]:
+    """From what a stage's values are computed anew: from what its layer is given, or from the image, where layers below are random too."""
+    made = {id(node.layer) for node in _randomised(graph, stage, order)}
+    random_below = any(id(graph[name].layer) in made for name in graph.below(stage))
+    return (graph.input,) if random_below else graph[stage].inputs
 
 
 def _swept(study: MapStudy, cell: Cell, compare: Comparison, stages: Sequence[str], tops: Tops) -> Iterator[tuple[str, Alike]]:
