@@ -189,7 +189,7 @@ def test_every_measure_has_a_row_of_panels():
 def test_the_title_and_the_axis_say_what_was_done():
     table = stage_table().assign(order="bottom-up", samples=50, noise_scale=0.1, maps="absolute")
     figure = figures.cascading_figure(table, METHODS)
-    assert "bottom-up randomisation · mean of 50 noisy maps, σ = 0.1 of the range · absolute maps" in figure.get_label()
+    assert "bottom-up randomisation · maps of 50 noisy images, σ = 0.1 of the range · absolute maps" in figure.get_label()
     assert figure._supxlabel.get_text() == "randomised from the first layer up to this one"
 
 

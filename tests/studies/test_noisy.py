@@ -98,6 +98,14 @@ def test_an_image_does_not_depend_on_the_others(functional, images):
     np.testing.assert_allclose(whole[whole["image"] < 2]["ssim"], part["ssim"], rtol=1e-6)
 
 
+def test_noise_that_is_given_for_each_image_is_refused(functional, images):
+    options = {"smoothgrad": {"noise": np.zeros((3, 2, 8, 8, 3))}}
+    with pytest.raises(
+        WelError, match="^Invalid value for `samples`: 2. Expected none where the option `noise` gives noise for each image.$"
+    ):
+        wel.cascading_randomization(loaded(functional), images, "smoothgrad", options=options, samples=2)
+
+
 def test_settings():
     assert noise(None, None, 3) is None and noise(7, None, 3) == Noise(7, 0.1, 3)
     for samples, scale, sentence in (

@@ -29,6 +29,15 @@ def faithfulness(
     regions: Annotated[str, typer.Option("--regions", help="squares, or superpixels, about as many.")] = "squares",
     parts: Annotated[Optional[int], typer.Option("--parts", min=2, help="In how many parts the regions are hidden; 16 by default.")] = None,
     baseline: Annotated[str, typer.Option("--baseline", help="What hides a region: mean, blur or linear.")] = "mean",
+    sufficiency: Annotated[
+        Optional[int],
+        typer.Option(
+            "--sufficiency",
+            min=1,
+            help="Keep the most relevant regions only: is the class still predicted? For so many classes, the image's and the most likely "
+            "others, each with its own map.",
+        ),
+    ] = None,
     seed: flags.Seed = 0,
     semantics: flags.Semantics = "paper",
     weights: flags.Weights = None,
@@ -40,15 +49,6 @@ def faithfulness(
     device: flags.Device = "auto",
     allow_tf32: flags.AllowTf32 = False,
     arithmetic: flags.Arithmetic = None,
-    sufficiency: Annotated[
-        Optional[int],
-        typer.Option(
-            "--sufficiency",
-            min=1,
-            help="Keep the most relevant regions only: is the class still predicted? For so many classes, the image's and the most likely "
-            "others, each with its own map.",
-        ),
-    ] = None,
 ) -> None:
     """Hide what maps call relevant and see whether the class's score falls, beside two controls: tables and curves.
 

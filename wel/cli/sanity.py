@@ -97,18 +97,6 @@ def cascading(
     layers: Annotated[
         Optional[str], typer.Option("--layers", help="'all' with weights, or names with commas; the paper's by default.")
     ] = None,
-    seed: flags.Seed = 0,
-    semantics: flags.Semantics = "paper",
-    backend: flags.Backend = "native",
-    weights: flags.Weights = None,
-    input_shape: flags.InputShape = None,
-    output_index: flags.OutputIndex = None,
-    input_name: flags.InputName = None,
-    fixed: flags.Fixed = None,
-    out: Annotated[Optional[Path], typer.Option("--out", help="Run directory; runs/cascading-<model> by default.")] = None,
-    device: flags.Device = "auto",
-    allow_tf32: flags.AllowTf32 = False,
-    arithmetic: flags.Arithmetic = None,
     order: Annotated[
         str, typer.Option("--order", help="top-down, bottom-up (from the first layer up), or independent (one layer at a time).")
     ] = "top-down",
@@ -131,6 +119,18 @@ def cascading(
         Optional[float],
         typer.Option("--noise-scale", min=0, help="Standard deviation of that noise, in ranges (max − min) of the image; 0.1 by default."),
     ] = None,
+    seed: flags.Seed = 0,
+    semantics: flags.Semantics = "paper",
+    backend: flags.Backend = "native",
+    weights: flags.Weights = None,
+    input_shape: flags.InputShape = None,
+    output_index: flags.OutputIndex = None,
+    input_name: flags.InputName = None,
+    fixed: flags.Fixed = None,
+    out: Annotated[Optional[Path], typer.Option("--out", help="Run directory; runs/cascading-<model> by default.")] = None,
+    device: flags.Device = "auto",
+    allow_tf32: flags.AllowTf32 = False,
+    arithmetic: flags.Arithmetic = None,
 ) -> None:
     """Randomise the network from the last layer down and compare its maps with the untouched network's: tables and curves.
 

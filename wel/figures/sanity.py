@@ -126,7 +126,7 @@ def _study(table: pd.DataFrame) -> str:
     """What was made random and how maps were made and compared, in words."""
     row = table.iloc[0]
     order = "cascading randomisation" if row["order"] == "top-down" else f"{row['order']} randomisation"
-    noisy = f" · mean of {row['samples']:g} noisy maps, σ = {row['noise_scale']:g} of the range" if row["samples"] > 1 else ""
+    noisy = f" · maps of {row['samples']:g} noisy images, σ = {row['noise_scale']:g} of the range" if row["noise_scale"] > 0 else ""
     return order + noisy + (" · absolute maps" if row["maps"] == "absolute" else "")
 
 

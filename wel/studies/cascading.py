@@ -93,6 +93,8 @@ def cascading_randomization(
     settings = Settings(net, images, choose_map_methods(methods), methods == "all", semantics, backend, options, seed)
     study = MapStudy(settings, classes, likeness(is_picture(net.input_shape), measures, absolute, bins))
     noisy = noise(samples, noise_scale, seed)
+    if noisy and not all(isinstance(request.options.get("noise", ""), str) for request in study.requests.values()):
+        raise invalid("samples", samples, "none where the option `noise` gives noise for each image")
     stages = choose_stages(net, layers, order)
     fresh = Fresh(net, seed)
     for stage in stages:
