@@ -19,8 +19,12 @@ if TYPE_CHECKING:
     from wel.studies.map_study import SanityResult
 
 MOST_STAGES = 8  # in a printed table
-# what is said before the stages of an order
-REACHING = {"top-down": "randomised down to", "bottom-up": "randomised up to", "independent": "randomised alone:"}
+# order -> what is said before its stages, and of any of them
+REACHING = {
+    "top-down": ("randomised down to", "randomised down to a layer"),
+    "bottom-up": ("randomised up to", "randomised up to a layer"),
+    "independent": ("randomised one at a time:", "one layer randomised"),
+}
 
 
 def random_logit(
@@ -158,7 +162,7 @@ def cascading(
     from wel.studies import cascading as study  # imports TensorFlow
 
     stages = study.choose_stages(inputs.net, listed(layers), order)
-    inputs.announce(known_classes(inputs.pictures), f"; {REACHING[order]} {_in_words(list(map(inputs.net.shown, stages)))}")
+    inputs.announce(known_classes(inputs.pictures), f"; {REACHING[order][0]} {_in_words(list(map(inputs.net.shown, stages)))}")
     with bar_steps("cascading") as steps:
         result = study.cascading_randomization(
             inputs.net,
@@ -200,7 +204,7 @@ def _stage_medians(table: pd.DataFrame) -> Table:
     rows = [(name, *(number(value, ".3f") for value in group)) for name, group in few.groupby("name", sort=False)["median"]]
     rows.append(("(correlation of activations)", *(number(value, ".3f") for value in kept["activation_correlation"])))
     part = "" if len(kept) == len(stages) else f"; {len(kept)} of {len(stages)} stages"
-    title = f"Median {_measured(table)} to the untouched network's map, {REACHING[table['order'].iloc[0]].rstrip(':')} a layer{part}"
+    title = f"Median {_measured(table)} to the untouched network's map, {REACHING[table['order'].iloc[0]][1]}{part}"
     return printable(("method", *kept["stage"]), rows, title)
 
 
