@@ -378,7 +378,7 @@ def test_activations_are_correlated_by_a_plain_loop(request, images, model, orde
 
 def test_activations_of_batches_are_those_of_all(net, images, monkeypatch):
     whole = activation_correlations(net, images, ["dense", "conv2"], Fresh(net, 0))
-    monkeypatch.setattr("wel.studies.cascading.images_within", lambda *settings: 2)
+    monkeypatch.setattr("wel.backends.native.memory.images_within", lambda *settings: 2)
     found = activation_correlations(net, images, ["conv2", "dense"], Fresh(net, 0))
     for stage in ("conv2", "dense"):
         np.testing.assert_allclose(found[stage], whole[stage], rtol=0, atol=1e-6)

@@ -12,7 +12,6 @@ from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from wel.backends.native.memory import images_within
 from wel.errors import UnsupportedError, invalid, one_of
 from wel.measures.likeness import likeness
 from wel.measures.similarity import correlations, is_picture
@@ -139,6 +138,8 @@ def activation_correlations(
     NaN where the layer gives one value everywhere.
     Source: Binder et al. (2023), who find that random layers hand on what is large and what is small.
     """
+    from wel.backends.native.memory import images_within  # imports TensorFlow
+
     graph, found = net.graph, {stage: [] for stage in stages}
     size = images_within(None, graph, 1, "float32")
     for first in range(0, len(images), size):
