@@ -101,6 +101,11 @@ def loaded(model):
     return wel.load(model)
 
 
+def of_methods(table):
+    """The rows of a study's table that are of the methods that were asked for, without the controls behind them."""
+    return table[~table["method"].isin(["random", "edges"])].reset_index(drop=True)
+
+
 @pytest.fixture(scope="session")
 def images() -> np.ndarray:
     """Three inputs (3, 8, 8, 3) in [0, 1]."""

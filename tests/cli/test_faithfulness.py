@@ -44,12 +44,23 @@ def test_the_tables_are_the_librarys(inputs, images, tmp_path, capsys):
     assert rows == ["gradient", "layer_cam", "random", "edges"] and f"Table: {out / 'faithfulness.csv'}" in printed
 
 
+def test_sufficiency_is_the_librarys(inputs, images, tmp_path, capsys):
+    assert run(*inputs, "--patch", 2, "--parts", 8, "--sufficiency", 3) == 0
+    printed, out = capsys.readouterr().out, tmp_path / "run"
+    library = wel.faithfulness(wel.load(tmp_path / "tiny.h5"), images, ["gradient", "layer_cam"], 2, parts=8, sufficiency=3)
+    found = read_exactly(out / "faithfulness_sufficiency.csv")
+    np.testing.assert_array_equal(found.select_dtypes("number"), library.sufficiency.select_dtypes("number"))
+    assert "from the 25% that its own map calls most relevant" in " ".join(printed.split()) and "other class 2" in printed
+    assert {"sufficiency.png", "sufficiency.svg"} <= {path.name for path in (out / "figures").iterdir()}
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (["--patch", 9], "Invalid value for `patch`: 9. Expected at most 8, the shortest side of an image."),
         (["--patch", 4, "--parts", 5], "Invalid value for `parts`: 5. Expected at most 4, the regions of an image."),
         (["--regions", "hexagons"], "Invalid value for `regions`: 'hexagons'. Expected one of squares, superpixels."),
+        (["--sufficiency", 5], "Invalid value for `sufficiency`: 5. Expected at most 4, the classes of the network."),
         (["--baseline", "grey"], "Invalid value for `baseline`: 'grey'. Expected one of mean, blur, linear."),
         (["--methods", "cam"], "Method 'cam' needs a global average pooling that goes into one dense layer, and that into the output."),
     ],

@@ -87,11 +87,26 @@ def test_cascading_of_a_model_file(model, pictures, tmp_path, capsys):
     assert sorted(path.name for path in (out / "figures").iterdir()) == ["cascading.png", "cascading.svg"]
 
 
+def test_cascading_in_another_order_by_other_measures(model, pictures, tmp_path, capsys):
+    out = tmp_path / "run"
+    compared = ["--measures", "rank_correlation,hog,complexity_rise", "--absolute", "--bins", 30, "--order", "bottom-up"]
+    options = ["--methods", "gradient", "--layers", "conv1,dense", *compared, "--samples", 2, "--noise-scale", 0.2]
+    assert run("cascading", "--model", model, "--images", pictures, *options, "--out", out) == 0
+    printed = capsys.readouterr().out
+    assert "randomised up to conv1, dense" in printed and "gradient, rank correlation" in printed and "edges, complexity rise" in printed
+    given = {"measures": ["rank_correlation", "hog", "complexity_rise"], "absolute": True, "bins": 30, "samples": 2, "noise_scale": 0.2}
+    library = wel.cascading_randomization(wel.load(model), inputs(pictures), ["gradient"], ["conv1", "dense"], order="bottom-up", **given)
+    for mine, theirs in zip(tables(out, "cascading"), (library.table, library.images)):
+        pd.testing.assert_frame_equal(mine, theirs, check_exact=True)
+    assert set(library.table["maps"]) == {"absolute"} and set(library.table["order"]) == {"bottom-up"}
+
+
 def test_of_many_stages_the_table_shows_some(capsys):
     """Of 50 stages, eight from the first to the last, evenly: 1 + 49·k/7 = 1, 8, …, 50."""
     numbers = range(1, 51)
     place = {"method": "gradient", "semantics": "paper", "stage_index": numbers, "stage": [f"layer{k}" for k in numbers]}
-    console().print(sanity._stage_medians(pd.DataFrame({**place, "median": [k / 100 for k in numbers]})))
+    stated = {"measure": "ssim", "baseline": np.nan, "order": "top-down", "activation_correlation": 2.0}
+    console().print(sanity._stage_medians(pd.DataFrame({**place, **stated, "median": [k / 100 for k in numbers]})))
     printed = capsys.readouterr().out
     assert "8 of 50 stages" in printed and re.findall(r"layer(\d+)", printed) == ["1", "8", "15", "22", "29", "36", "43", "50"]
     assert re.findall(r"0\.\d{3}", printed) == [f"{k / 100:.3f}" for k in range(1, 51, 7)]
@@ -107,7 +122,7 @@ def test_class_named_folders_are_the_true_classes(model, pictures, tmp_path, cap
     assert run("random-logit", "--model", model, "--images", pictures, "--methods", "gradient", "--out", out) == 0
     assert "class: the true label of 3" in capsys.readouterr().out
     images = tables(out, "random_logit")[1]
-    assert images["true_class"].tolist() == [0, 1, 2] and set(images["class_from"]) == {"label"}
+    assert images["true_class"].tolist() == [0, 1, 2] * 3 and set(images["class_from"]) == {"label"}
 
 
 @pytest.mark.parametrize("command", STUDIES)
@@ -146,6 +161,17 @@ def assert_one_sentence(stderr: str, sentence: str) -> None:
         ("cascading", ["--layers", "input"], "Invalid value for `layers`: ['input']. Expected 'all', or one or more layers above"),
         ("cascading", ["--layers", ","], "Invalid value for `layers`: []. Expected 'all', or one or more layers above"),
         ("cascading", ["--model", "nope"], "Invalid value for `model`: 'nope'. Expected "),
+        ("cascading", ["--order", "sideways"], "Invalid value for `order`: 'sideways'. Expected one of top-down, bottom-up, independent."),
+        ("cascading", ["--measures", "ssim,mse"], "Invalid value for `measures`: 'mse'. Expected one of ssim, cosine, "),
+        ("cascading", ["--measures", ","], "Invalid value for `measures`: []. Expected one or more measures."),
+        ("cascading", ["--bins", 20], "Invalid value for `bins`: 20. Expected none without the measure 'complexity_rise'."),
+        ("cascading", ["--noise-scale", 0.2], "Invalid value for `noise_scale`: 0.2. Expected none without `samples`."),
+        ("cascading", ["--samples", 0], "Invalid value for '--samples'"),
+        (
+            "cascading",
+            ["--order", "independent", "--layers", "pool"],
+            "Expected 'all', or one or more layers above the input with weights.",
+        ),
         ("random-logit", ["--out", "JUNK"], "Invalid value for `out`: "),
         ("random-logit", ["--labels", "JUNK"], "Expected the columns file and label"),
     ],
@@ -153,7 +179,7 @@ def assert_one_sentence(stderr: str, sentence: str) -> None:
 def test_a_mistake_is_one_sentence_exit_code_2_and_nothing_written(model, pictures, tmp_path, capsys, command, arguments, sentence):
     (tmp_path / "junk").write_text("junk")
     before = sorted(tmp_path.rglob("*"))
-    arguments = [value.replace("JUNK", str(tmp_path / "junk")) for value in arguments]
+    arguments = [str(value).replace("JUNK", str(tmp_path / "junk")) for value in arguments]
     assert run(command, "--model", model, "--images", pictures, "--methods", "gradient", "--out", tmp_path / "run", *arguments) == 2
     assert_one_sentence(capsys.readouterr().err, sentence)
     assert sorted(tmp_path.rglob("*")) == before

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from wel.errors import WelError
-from wel.figures.faithfulness import faithfulness_figure, write_faithfulness_figure
+from wel.figures.faithfulness import faithfulness_figure, sufficiency_figure, write_faithfulness_figure, write_sufficiency_figure
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -69,3 +69,38 @@ def test_bad_tables_are_one_clear_sentence():
         faithfulness_figure(table.assign(method="magic"), curves, METHODS)
     with pytest.raises(WelError, match="^Invalid value for `semantics`: 'mine'. Expected one of paper, corrected.$"):
         faithfulness_figure(table.assign(semantics="mine"), curves, METHODS)
+
+
+def kept_table(semantics="paper") -> pd.DataFrame:
+    rows = [
+        {
+            "model": "small",
+            "semantics": semantics,
+            "images": 7,
+            "method": name,
+            "class_rank": rank,
+            "kept": 1 - share,
+            "predicted": value / rank,
+        }
+        for name, values in {"grad_cam": [1.0, 0.5, 0.1], "random": [1.0, 0.2, 0.1]}.items()
+        for rank in (1, 2)
+        for share, value in zip(SHARES, values)
+    ]
+    return pd.DataFrame(rows).sample(frac=1, random_state=3)
+
+
+def test_every_class_has_a_panel():
+    own, other = sufficiency_figure(kept_table(), METHODS).axes
+    drawn = {to_hex(line.get_color()): (line.get_xdata().tolist(), line.get_ydata().tolist()) for line in other.lines}
+    assert drawn == {"#56b4e9": ([0, 0.5, 1], [0.05, 0.25, 0.5]), "#949494": ([0, 0.5, 1], [0.05, 0.1, 0.5])}
+    assert [axes.get_title() for axes in (own, other)] == ["the image's class", "other class 1"] and own.get_ylim() == other.get_ylim()
+    both = sufficiency_figure(pd.concat([kept_table("corrected"), kept_table()]), METHODS)
+    assert [axes.get_ylabel() for axes in both.axes[::2]] == ["predicted, share of images, paper", "predicted, share of images, corrected"]
+    assert both.get_label() == "small · sufficiency · 7 images · paper and corrected semantics"
+
+
+def test_the_figure_of_sufficiency_is_written(tmp_path):
+    first = write_sufficiency_figure(kept_table(), METHODS, tmp_path / "new" / "first")
+    second = write_sufficiency_figure(kept_table()[::-1], METHODS, tmp_path / "second")
+    assert [path.name for path in first] == ["sufficiency.png", "sufficiency.svg"]
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]

@@ -14,6 +14,7 @@ from matplotlib.colors import to_hex
 
 from wel.errors import WelError
 from wel.figures import sanity as figures
+from wel.measures.likeness import MEASURES
 from wel.methods.registry import METHODS as REGISTRY
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -29,7 +30,7 @@ STAGES = ["fc2", "fc1", "conv1"]
 
 
 def logit_tables(values=VALUES, semantics="paper", model="small"):
-    columns = {"semantics": semantics, "model": model}
+    columns = {"semantics": semantics, "model": model, "measure": "ssim"}
     table = pd.DataFrame([{"method": name, "images": len(ssim), **columns} for name, ssim in values.items()])
     images = pd.DataFrame([{"method": name, "ssim": one, **columns} for name, ssim in values.items() for one in ssim])
     return table.sample(frac=1, random_state=3), images.sample(frac=1, random_state=3)
@@ -43,7 +44,13 @@ def stage_table(medians=MEDIANS, stages=STAGES, semantics="paper", model="small"
             "semantics": semantics,
             "stage": stage,
             "stage_index": index,
+            "measure": "ssim",
             "images": 7,
+            "order": "top-down",
+            "maps": "signed",
+            "samples": 1,
+            "noise_scale": 0.0,
+            "activation_correlation": 0.25 + 0.01 * index,
             "median": median,
             "ci_low": median - band,
             "ci_high": min(median + band, 1),
@@ -116,11 +123,12 @@ def test_values_below_zero_are_in_sight_and_undefined_ones_left_out():
 
 def test_lines_are_the_medians_from_the_last_layer_down():
     (axes,) = figures.cascading_figure(stage_table(), METHODS).axes
-    gradient, alpha = (line.get_ydata() for line in axes.lines)
+    gradient, alpha, activations = (line.get_ydata() for line in axes.lines)
     np.testing.assert_array_equal(gradient, [0.4, 0.3, 0.1])
     np.testing.assert_array_equal(alpha, [1.0, 0.9, np.nan])
+    np.testing.assert_allclose(activations, [0.26, 0.27, 0.28])
     assert names(axes.get_xticklabels()) == STAGES
-    assert [line.get_color() for line in axes.lines] == ["#000000", "#029e73"]
+    assert [line.get_color() for line in axes.lines] == ["#000000", "#029e73", "#555555"]
 
 
 def test_bands_are_the_intervals_and_marks_lie_on_the_line():
@@ -153,10 +161,36 @@ def test_two_semantics_have_a_panel_each():
     paper, other = figure.axes
     assert [axes.get_title() for axes in figure.axes] == ["paper semantics", "corrected semantics"]
     np.testing.assert_array_equal(paper.lines[0].get_ydata(), [0.4, 0.3, 0.1])
-    (line,) = other.lines
+    line, _ = other.lines
     np.testing.assert_array_equal(line.get_ydata(), [0.2, 0.1, 0.05])
     assert names(other.get_xticklabels()) == STAGES and paper.get_ylim() == other.get_ylim()
-    assert names(figure.legends[0].get_texts()) == ["Gradient", "LRP α1β0"]
+    assert names(figure.legends[0].get_texts()) == ["Gradient", "LRP α1β0", "activations"]
+
+
+def several_measures(values, **settings):
+    """A table of several measures: names -> medians of each method."""
+    return pd.concat([stage_table(medians, **settings).assign(measure=name) for name, medians in values.items()])
+
+
+def test_every_measure_has_a_row_of_panels():
+    values = {"complexity_rise": {"gradient": [0.5, 3.0, -0.5]}, "cosine": {"gradient": [0.4, 0.3, 0.1]}}
+    figure = figures.cascading_figure(several_measures(values), METHODS)
+    cosine, rise = figure.axes
+    assert [axes.get_ylabel() for axes in figure.axes] == ["|cos|", "rise of complexity"]
+    np.testing.assert_array_equal(cosine.lines[0].get_ydata(), [0.4, 0.3, 0.1])
+    (line,) = rise.lines  # a rise is no correlation, which activations have
+    np.testing.assert_array_equal(line.get_ydata(), [0.5, 3.0, -0.5])
+    assert cosine.get_ylim() == (-0.02, 1.02) and rise.get_ylim()[1] > 3
+    # of |cos| and rank correlation, which maps that are no pictures are compared by, |cos| is drawn
+    both = {name: {"gradient": [0.1, 0.2, 0.3]} for name in ("cosine", "rank_correlation")}
+    assert len(figures.cascading_figure(several_measures(both), METHODS).axes) == 1
+
+
+def test_the_title_and_the_axis_say_what_was_done():
+    table = stage_table().assign(order="bottom-up", samples=50, noise_scale=0.1, maps="absolute")
+    figure = figures.cascading_figure(table, METHODS)
+    assert "bottom-up randomisation · maps of 50 noisy images, σ = 0.1 of the range · absolute maps" in figure.get_label()
+    assert figure._supxlabel.get_text() == "randomised from the first layer up to this one"
 
 
 # --- both
@@ -174,6 +208,9 @@ FIGURES = {
     "logit, both": lambda: figures.random_logit_figure(*both(logit_tables, values=all_methods(9)), REGISTRY),
     "stages": lambda: figures.cascading_figure(stage_table(all_methods(40), LONG, model="m" * 200), REGISTRY),
     "stages, one": lambda: figures.cascading_figure(stage_table({"gradient": [0.5]}, ["a"]), REGISTRY),
+    "stages, measures": lambda: figures.cascading_figure(
+        both(several_measures, values=dict.fromkeys(MEASURES, all_methods(9)), stages=LONG[:9]), REGISTRY
+    ),
     "stages, both": lambda: figures.cascading_figure(both(stage_table, medians=all_methods(3)), REGISTRY),
 }
 

@@ -13,18 +13,24 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import of_methods
 from conftest import randomized as seeded
 from interruption import Interrupting
 
 import wel
 from wel.errors import UnsupportedError, WelError
+from wel.measures.cosine import chance_level
+from wel.measures.likeness import MEASURES
 from wel.measures.similarity import similarity, ssim
 from wel.networks.initialization import initialize
-from wel.studies.cascading import Fresh, cascade, choose_stages, randomized
+from wel.studies.cascading import ORDERS, Fresh, activation_correlations, cascade, choose_stages, randomized
 from wel.studies.maps import attribution
 
 ROOT = Path(__file__).parents[2]
-COLUMNS = ("model method semantics backend stage stage_index layer_index images values nan_fraction median mean ci_low ci_high").split()
+COLUMNS = (
+    "model method semantics backend stage stage_index layer_index measure images values nan_fraction median mean ci_low ci_high baseline "
+    "order maps samples noise_scale activation_correlation"
+).split()
 IMAGE_COLUMNS = "method semantics stage image true_class class_from ssim".split()
 FIXTURES = ["sequential", "functional", "nested", "shared_layer", "residual"]
 
@@ -218,7 +224,7 @@ def test_a_layer_without_initialisers_is_refused_before_anything_is_written(imag
         wel.cascading_randomization(net, images, "gradient", out=tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
     # below the stage it is in nobody's way
-    assert len(wel.cascading_randomization(net, images, "gradient", layers=net.layers[-1]).table) == 1
+    assert len(of_methods(wel.cascading_randomization(net, images, "gradient", layers=net.layers[-1]).table)) == 1
 
 
 def test_statistics_of_data_stay_as_they_are(images):
@@ -233,8 +239,187 @@ def test_statistics_of_data_stay_as_they_are(images):
         for one, other in zip(normal.get_weights(), before):
             np.testing.assert_array_equal(one, other)
         assert (net.model.get_layer("conv").get_weights()[0] != kernel).all()
-    table = wel.cascading_randomization(net, images, "gradient").table
+    table = of_methods(wel.cascading_randomization(net, images, "gradient").table)
     assert table["stage"].tolist() == [net.layers[-1], "conv"] and table["values"].tolist() == [3, 3]
+
+
+# --- orders
+
+
+STAGES_OF = {
+    # from the first layer up; a layer that is called more than once counts where it is called first
+    "bottom-up": {"functional": "conv1 conv2 hidden dense", "nested": "block/conv dense", "shared_layer": "conv dense"},
+    "independent": {"functional": "dense hidden conv2 conv1", "nested": "dense block/conv#2", "shared_layer": "dense conv#2"},
+}
+
+
+@pytest.mark.parametrize("order", STAGES_OF)
+@pytest.mark.parametrize("model", ["functional", "nested", "shared_layer"])
+def test_stages_of_other_orders(request, model, order):
+    assert choose_stages(wel.load(request.getfixturevalue(model)), None, order) == STAGES_OF[order][model].split()
+
+
+def test_what_is_fresh_in_other_orders(residual):
+    net = wel.load(residual)
+    before, fresh = weights_of(net), Fresh(net, 1)
+    for stage in net.layers[1:]:
+        place = net.graph.index(stage)
+        for order, wanted in (("bottom-up", range(1, place + 1)), ("independent", [place])):
+            with randomized(net, stage, fresh, order):
+                now = weights_of(net)
+            for name in before:
+                assert all((a != b).any() for a, b in zip(now[name], before[name])) == (net.graph.index(name) in wanted), (order, stage)
+                assert all((a == b).all() for a, b in zip(now[name], before[name])) != (net.graph.index(name) in wanted), (order, stage)
+            assert_same(weights_of(net), before)
+
+
+def test_a_layer_called_twice_is_fresh_as_a_whole_in_every_order(shared_layer):
+    net = wel.load(shared_layer)
+    before, fresh = weights_of(net), Fresh(net, 1)
+    for stage, order in (("conv", "bottom-up"), ("conv", "independent"), ("conv#2", "independent")):
+        with randomized(net, stage, fresh, order):
+            changed = {name for name, arrays in weights_of(net).items() if (arrays[0] != before[name][0]).any()}
+        assert changed == {"conv", "conv#2"}, (stage, order)
+
+
+@pytest.mark.parametrize("method", ["gradient", "lrp_alpha1_beta0", "grad_cam"])
+def test_orders_meet_where_the_same_is_fresh(net, images, method):
+    settings = {"methods": method, "classes": [0, 1, 3], "seed": 4}
+    down, up, alone = (wel.cascading_randomization(net, images, order=order, **settings).images for order in ORDERS)
+
+    def of(found: pd.DataFrame, stage: str) -> np.ndarray:
+        return found.loc[(found["method"] == method) & (found["stage"] == stage), "ssim"].to_numpy()
+
+    # all is random; the last layer alone is; the first layer alone is
+    for one, other in (
+        (of(down, "conv1"), of(up, "dense")),
+        (of(down, "dense"), of(alone, "dense")),
+        (of(up, "conv1"), of(alone, "conv1")),
+    ):
+        assert np.isfinite(one).any()
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-4)
+    assert (of(up, "conv2") != of(alone, "conv2")).all() and (of(down, "conv2") != of(alone, "conv2")).all()
+
+
+@pytest.mark.parametrize("order", ["bottom-up", "independent"])
+def test_a_naive_replica_of_other_orders(functional, images, order):
+    from tensorflow import keras
+
+    net = wel.load(functional)
+    result = wel.cascading_randomization(net, images, "gradient", classes=[0, 1, 3], seed=6, order=order)
+    assert set(result.table["order"]) == {order}
+    fresh, copy = Fresh(net, 6), keras.models.clone_model(functional)
+    copy.set_weights(functional.get_weights())
+    for stage in STAGES_OF[order]["functional"].split():
+        if order == "independent":
+            copy.set_weights(functional.get_weights())
+        copy.get_layer(stage).set_weights(fresh[stage])
+        one, other = (np.abs(attribution(wel.load(model), "gradient", images, [0, 1, 3])).max(-1) for model in (functional, copy))
+        rows = result.images[(result.images["method"] == "gradient") & (result.images["stage"] == stage)]
+        np.testing.assert_array_equal(rows["ssim"], [ssim(b, a, "paper", 99.5) for a, b in zip(one, other)])
+
+
+def test_of_the_zoo_single_layers_are_its_stages_where_all_of_them_have_weights():
+    plain = wel.load("vgg16", weights="random", input_shape=(32, 32, 3), classes=3)
+    assert choose_stages(plain, None, "independent") == choose_stages(plain, None)
+    assert choose_stages(plain, None, "bottom-up") == choose_stages(plain, None)[::-1]
+    residual = wel.load("resnet50", weights="random", input_shape=(32, 32, 3), classes=3)
+    assert choose_stages(residual, None, "independent") == choose_stages(residual, "all")  # the paper's end in ReLUs
+    assert choose_stages(residual, None, "bottom-up") == choose_stages(residual, None)[::-1]
+
+
+@pytest.mark.parametrize(
+    ("order", "layers", "sentence"),
+    [
+        ("sideways", None, "^Invalid value for `order`: 'sideways'. Expected one of top-down, bottom-up, independent.$"),
+        ("independent", ["dense", "pool"], r"^Invalid value for `layers`: \['dense', 'pool'\]. Expected 'all', or .* input with weights.$"),
+        ("bottom-up", ["input"], r"^Invalid value for `layers`: \['input'\]. Expected 'all', or one or more .*, from 'conv1' on.$"),
+    ],
+)
+def test_orders_that_cannot_be(net, images, tmp_path, order, layers, sentence):
+    with pytest.raises(WelError, match=sentence):
+        wel.cascading_randomization(net, images, "gradient", layers, order=order, out=tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bottom_up_a_layer_that_cannot_be_made_random_is_in_the_way_from_there_on(images):
+    from tensorflow.keras import Sequential, layers
+
+    net = wel.load(Sequential([layers.Input((8, 8, 3)), layers.Conv2D(3, 3, name="conv"), own_layer(), layers.Flatten(), layers.Dense(3)]))
+    assert len(of_methods(wel.cascading_randomization(net, images, "gradient", "conv", order="bottom-up").table)) == 1
+    assert len(of_methods(wel.cascading_randomization(net, images, "gradient", ["conv", net.layers[-1]], order="independent").table)) == 2
+    for order in ("bottom-up", "top-down", "independent"):
+        with pytest.raises(UnsupportedError, match=r"^Layer 'own' \(Scaled\) has weights without an initialiser of its own"):
+            wel.cascading_randomization(net, images, "gradient", order=order)
+
+
+# --- activations
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("model", ["functional", "residual", "shared_layer"])
+def test_activations_are_correlated_by_a_plain_loop(request, images, model, order):
+    from tensorflow import keras
+
+    keras_model = request.getfixturevalue(model)
+    net = wel.load(keras_model)
+    fresh = Fresh(net, 6)
+    table = wel.cascading_randomization(net, images, "gradient", seed=6, order=order).table
+    for stage in choose_stages(net, None, order):
+        name, _, call = stage.partition("#")
+        values = keras.Model(keras_model.input, keras_model.get_layer(name).get_output_at(int(call or 1) - 1))
+        untouched = values.predict(images, verbose=0)
+        with randomized(net, stage, fresh, order):
+            now = values.predict(images, verbose=0)
+        expected = np.mean([np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(now, untouched)])
+        found = table.loc[table["stage"] == stage, "activation_correlation"]
+        assert len(set(found)) == 1 and found.iloc[0] == pytest.approx(expected, abs=1e-6)
+
+
+def test_activations_of_batches_are_those_of_all(net, images, monkeypatch):
+    whole = activation_correlations(net, images, ["dense", "conv2"], Fresh(net, 0))
+    monkeypatch.setattr("wel.backends.native.memory.images_within", lambda *settings: 2)
+    found = activation_correlations(net, images, ["conv2", "dense"], Fresh(net, 0))
+    for stage in ("conv2", "dense"):
+        np.testing.assert_allclose(found[stage], whole[stage], rtol=0, atol=1e-6)
+
+
+def test_activations_that_are_all_the_same_have_no_correlation(images):
+    from tensorflow.keras import Sequential, initializers, layers
+
+    hidden = layers.Dense(5, activation="relu", bias_initializer=initializers.Constant(-100.0), name="hidden")
+    net = wel.load(seeded(Sequential([layers.Input((8, 8, 3)), layers.Flatten(), hidden, layers.Dense(3)])))
+    assert np.isnan(activation_correlations(net, images, ["hidden"], Fresh(net, 0))["hidden"]).all()
+    assert wel.cascading_randomization(net, images, "gradient", "hidden").table["activation_correlation"].isna().all()
+
+
+# --- measures
+
+
+def test_measures_are_told_apart(net, images):
+    given = {"methods": "lrp_z", "layers": ["dense", "conv1"], "classes": [0, 1, 3]}
+    several = wel.cascading_randomization(net, images, measures=MEASURES, absolute=True, bins=20, **given)
+    rows = of_methods(several.table)
+    assert rows["measure"].tolist() == [*MEASURES] * 2 and set(rows["maps"]) == {"absolute"} and rows["baseline"].isna().all()
+    assert list(several.images.columns) == [*IMAGE_COLUMNS, *list(MEASURES)[1:]]
+    for measure in MEASURES:
+        values = several.images.query("method == 'lrp_z' and stage == 'conv1'")[measure]
+        row = rows.query("measure == @measure and stage == 'conv1'").iloc[0]
+        assert row["median"] == pytest.approx(np.median(values)) and row["values"] == 3
+    alone = wel.cascading_randomization(net, images, measures="cosine", **given)
+    assert alone.table["baseline"].iloc[0] == chance_level(192) and list(alone.images.columns)[-1] == "cosine"
+
+
+def test_edges_fail_and_random_passes_by_every_measure(net, images):
+    found = wel.cascading_randomization(net, images, "gradient", measures=list(MEASURES), order="independent").table
+    medians = {name: group.set_index(["stage", "measure"])["median"].unstack() for name, group in found.groupby("method")}
+    same = {"ssim": 1, "cosine": 1, "rank_correlation": 1, "hog": 1, "complexity_rise": 0}
+    for measure, value in same.items():
+        np.testing.assert_allclose(medians["edges"][measure], value, rtol=0, atol=1e-9)
+    # 192 values: chance is 0.05 for |cos|; the entropy of noise stays what it is
+    assert (medians["random"][["cosine", "rank_correlation"]] < 0.2).all(axis=None) and medians["random"][
+        "complexity_rise"
+    ].abs().max() < 0.1
 
 
 # --- the network comes back
@@ -347,7 +532,7 @@ def test_a_naive_replica_gives_the_same(functional, images, semantics, backend):
     copy = keras.models.clone_model(functional)
     copy.set_weights(functional.get_weights())
     order = ["dense", "hidden", "conv2", "conv1"]
-    assert result.table["stage"].tolist() == order * 3 and result.table["stage_index"].tolist() == [1, 2, 3, 4] * 3
+    assert result.table["stage"].tolist() == order * 5 and result.table["stage_index"].tolist() == [1, 2, 3, 4] * 5
     for stage in order:
         copy.get_layer(stage).set_weights(fresh[stage])  # one more layer each time, none put back
         for name in methods:
@@ -359,15 +544,15 @@ def test_a_naive_replica_gives_the_same(functional, images, semantics, backend):
             row = result.table[(result.table["method"] == name) & (result.table["stage"] == stage)].iloc[0]
             assert row["values"] == np.isfinite(expected).sum()
             np.testing.assert_array_equal(row["median"], np.median([value for value in expected if value == value] or [np.nan]))
-    assert result.table["values"].sum() > 18
+    assert of_methods(result.table)["values"].sum() > 18
 
 
 def test_the_class_is_the_untouched_networks(net, functional, images):
     predicted = functional.predict(images, verbose=0).argmax(axis=1)
     free = wel.cascading_randomization(net, images, "gradient", "conv1")
     given = wel.cascading_randomization(net, images, "gradient", "conv1", classes=predicted.tolist())
-    np.testing.assert_array_equal(free.images["true_class"], predicted)
-    np.testing.assert_array_equal(free.images["ssim"], given.images["ssim"])
+    np.testing.assert_array_equal(free.images["true_class"], [*predicted] * 3)
+    np.testing.assert_array_equal(of_methods(free.images)["ssim"], of_methods(given.images)["ssim"])
     assert set(free.images["class_from"]) == {"prediction"} and set(given.images["class_from"]) == {"label"}
 
 
@@ -377,7 +562,8 @@ def test_every_kind_of_network(request, images, model):
     before = net.weights_hash()
     result = wel.cascading_randomization(net, images, ["gradient", "lrp_alpha1_beta0", "deeplift_rescale"])
     assert net.weights_hash() == before
-    assert result.table["values"].sum() > 0 and (result.table["median"].dropna() < 1).all()
+    found = of_methods(result.table)
+    assert found["values"].sum() > 0 and (found["median"].dropna() < 1).all()
     assert result.table["stage"].unique().tolist() == [net.shown(stage) for stage in choose_stages(net, "all")]
 
 
@@ -394,6 +580,7 @@ def test_maps_that_vanish_are_counted_and_not_measured(images):
     hidden = layers.Dense(5, activation="relu", bias_initializer=dead, name="hidden")
     stack = [layers.Input((8, 8, 3)), layers.Conv2D(3, 3, name="conv"), layers.Flatten(), hidden, layers.Dense(3)]
     table = wel.cascading_randomization(wel.load(seeded(Sequential(stack))), images, "gradient", layers=["hidden", "conv"]).table
+    table = of_methods(table)
     assert (table["nan_fraction"] == 1).all() and table["median"].isna().all()
 
 
@@ -407,15 +594,15 @@ FILES = ("cascading.csv", "cascading_images.csv")
 def test_an_interrupted_run_goes_on_and_ends_in_the_same_files(net, images, tmp_path):
     whole, before = Interrupting(), net.weights_hash()
     wel.cascading_randomization(net, images, **ARGUMENTS, out=tmp_path / "whole", steps=whole)
-    assert (whole.total, whole.done) == (12, 12)  # 2 methods × 2 semantics × 3 stages
-    for after in (1, 5, 6, 12):
+    assert (whole.total, whole.done) == (24, 24)  # 2 methods and 2 controls × 2 semantics × 3 stages
+    for after in (1, 5, 6, 24):
         with pytest.raises(KeyboardInterrupt):
             wel.cascading_randomization(net, images, **ARGUMENTS, out=tmp_path / "parts", steps=Interrupting(after))
         assert net.weights_hash() == before
         assert not any((tmp_path / "parts" / file).exists() for file in FILES)
     steps = Interrupting()
     wel.cascading_randomization(net, images, **ARGUMENTS, out=tmp_path / "parts", steps=steps)
-    assert steps.done == 12
+    assert steps.done == 24
     for file in FILES:
         assert (tmp_path / "parts" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
     assert sorted(path.name for path in (tmp_path / "parts").iterdir()) == sorted([*FILES, "run.json"])
@@ -453,7 +640,7 @@ def test_a_run_that_was_killed_goes_on_and_ends_in_the_same_files(functional, im
     steps = Interrupting()
     wel.cascading_randomization(net, images, **ARGUMENTS, out=tmp_path / "killed", steps=steps)
     wel.cascading_randomization(net, images, **ARGUMENTS, out=tmp_path / "whole")
-    assert steps.done == 12
+    assert steps.done == 24
     for file in FILES:
         assert (tmp_path / "killed" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
 
@@ -465,7 +652,19 @@ def test_a_finished_run_is_read_again(net, images, tmp_path):
     pd.testing.assert_frame_equal(again.images, first.images, check_exact=True)
 
 
-@pytest.mark.parametrize("change", [{"seed": 2}, {"layers": "all"}, {"layers": ["dense"]}, {"classes": [0, 0, 0]}])
+CHANGES = [
+    {"seed": 2},
+    {"layers": "all"},
+    {"layers": ["dense"]},
+    {"classes": [0, 0, 0]},
+    {"order": "independent"},
+    {"measures": "hog"},
+    {"absolute": True},
+    {"samples": 2},
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
 def test_a_run_with_other_settings_is_kept(net, images, tmp_path, change):
     wel.cascading_randomization(net, images, **ARGUMENTS, out=tmp_path / "run")
     kept = (tmp_path / "run" / FILES[0]).read_bytes()

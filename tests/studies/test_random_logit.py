@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import loaded
+from conftest import loaded, of_methods
 from interruption import Interrupting
 from scipy import stats
 
@@ -17,7 +17,7 @@ from wel.measures.similarity import ssim
 from wel.studies.maps import attribution
 from wel.studies.random_logit import other_classes
 
-COLUMNS = "model method semantics backend images values nan_fraction median mean ci_low ci_high".split()
+COLUMNS = "model method semantics backend measure images values nan_fraction median mean ci_low ci_high baseline".split()
 IMAGE_COLUMNS = "method semantics image true_class class_from other_class ssim".split()
 
 
@@ -102,7 +102,7 @@ def test_a_network_whose_logits_are_one_number_has_one_map(images):
     kernel, bias, last = (rng.standard_normal(array.shape) for array in model.get_weights())
     model.set_weights([kernel, bias, np.outer(last[:, 0], [1, 2, 4])])  # powers of two scale float32 exactly
     methods = ["gradient", "lrp_z", "lrp_alpha1_beta0", "deeplift_rescale"]
-    insensitive = wel.random_logit(wel.load(model), images, methods).table
+    insensitive = of_methods(wel.random_logit(wel.load(model), images, methods).table)
     np.testing.assert_allclose(insensitive["median"], 1, rtol=0, atol=1e-6)
     model.set_weights([kernel, bias, last])
     sensitive = wel.random_logit(wel.load(model), images, methods).table.set_index("method")["median"]
@@ -111,7 +111,7 @@ def test_a_network_whose_logits_are_one_number_has_one_map(images):
 
 def test_classes_from_labels_and_predictions_are_told_apart(net, functional, images):
     predicted = functional.predict(images, verbose=0).argmax(axis=1)
-    rows = wel.random_logit(net, images, "gradient", [None, 2, None]).images
+    rows = of_methods(wel.random_logit(net, images, "gradient", [None, 2, None]).images)
     assert rows["true_class"].tolist() == [predicted[0], 2, predicted[2]]
     assert rows["class_from"].tolist() == ["prediction", "label", "prediction"]
     assert (rows["true_class"] != rows["other_class"]).all()
@@ -127,7 +127,7 @@ def test_both_semantics_are_each_alone(residual, images):
     net, methods = loaded(residual), ["gradient", "lrp_alpha1_beta0"]
     both = wel.random_logit(net, images, methods, semantics="both")
     order = both.table[["method", "semantics"]].to_numpy().tolist()
-    assert order == [[method, one] for method in methods for one in ("paper", "corrected")]
+    assert order == [[method, one] for method in [*methods, "random", "edges"] for one in ("paper", "corrected")]
     for one in ("paper", "corrected"):
         alone = wel.random_logit(net, images, methods, semantics=one)
         for mine, theirs in ((both.table, alone.table), (both.images, alone.images)):
@@ -144,14 +144,14 @@ FILES = ("random_logit.csv", "random_logit_images.csv")
 def test_an_interrupted_run_goes_on_and_ends_in_the_same_files(net, images, tmp_path):
     whole = Interrupting()
     wel.random_logit(net, images, **ARGUMENTS, out=tmp_path / "whole", steps=whole)
-    assert (whole.total, whole.done) == (3, 3)
-    for after in (1, 2, 3):
+    assert (whole.total, whole.done) == (5, 5)
+    for after in (1, 2, 5):
         with pytest.raises(KeyboardInterrupt):
             wel.random_logit(net, images, **ARGUMENTS, out=tmp_path / "parts", steps=Interrupting(after))
         assert not any((tmp_path / "parts" / file).exists() for file in FILES)
     steps = Interrupting()
     wel.random_logit(net, images, **ARGUMENTS, out=tmp_path / "parts", steps=steps)
-    assert steps.done == 3
+    assert steps.done == 5
     for file in FILES:
         assert (tmp_path / "parts" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
     assert sorted(path.name for path in (tmp_path / "parts").iterdir()) == sorted([*FILES, "run.json"])

@@ -53,8 +53,9 @@ def test_csc_settles_builds_and_hashes_once_and_draws_no_vectors_to_count_them(r
 
 def test_random_logit_settles_builds_and_hashes_once(functional, images, calls):
     wel.random_logit(wel.load(functional), images, TWO, seed=1)
-    # the maps of the true class and of another come down in one sweep, for each of two methods
-    assert calls == {"settle_options": 2, "_build": 2, "weights_hash": 1, "check": 2, "open": 1}
+    # the maps of the true class and of another come down in one sweep, for each of two methods; two controls are settled too, and the
+    # random one draws its two maps from the weights
+    assert calls == {"settle_options": 4, "_build": 2, "weights_hash": 3, "check": 4, "open": 1}
 
 
 def test_an_audit_settles_builds_and_hashes_once(functional, calls, tmp_path):

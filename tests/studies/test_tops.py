@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import of_methods
 from replicas import relative
 
 import wel
@@ -89,5 +90,5 @@ def test_a_layer_that_cannot_be_copied_is_left_to_the_network_itself(images):
     both = ["last", net.layers[2]]
     assert Tops(net, both, Fresh(net, 0)).stages == ["last"]
     assert Tops(net, both[1:], Fresh(net, 0)).stages == []
-    table = wel.cascading_randomization(net, images, "gradient", both).table
+    table = of_methods(wel.cascading_randomization(net, images, "gradient", both).table)
     assert len(table) == 2 and table["median"].notna().all()

@@ -29,6 +29,15 @@ def faithfulness(
     regions: Annotated[str, typer.Option("--regions", help="squares, or superpixels, about as many.")] = "squares",
     parts: Annotated[Optional[int], typer.Option("--parts", min=2, help="In how many parts the regions are hidden; 16 by default.")] = None,
     baseline: Annotated[str, typer.Option("--baseline", help="What hides a region: mean, blur or linear.")] = "mean",
+    sufficiency: Annotated[
+        Optional[int],
+        typer.Option(
+            "--sufficiency",
+            min=1,
+            help="Keep the most relevant regions only: is the class still predicted? For so many classes, the image's and the most likely "
+            "others, each with its own map.",
+        ),
+    ] = None,
     seed: flags.Seed = 0,
     semantics: flags.Semantics = "paper",
     weights: flags.Weights = None,
@@ -78,13 +87,18 @@ def faithfulness(
             out=inputs.folder,
             context=inputs.context,
             steps=steps,
+            sufficiency=sufficiency,
         )
-    from wel.figures.faithfulness import write_faithfulness_figure  # matplotlib takes a second
+    from wel.figures.faithfulness import write_faithfulness_figure, write_sufficiency_figure  # matplotlib takes a second
     from wel.methods.registry import METHODS
 
     figures = write_faithfulness_figure(result.table, result.curves, METHODS, inputs.folder / "figures")
     print_left_out(inputs.screen, result.skipped)
     inputs.screen.print(_medians(result.table))
+    if sufficiency:
+        figures += write_sufficiency_figure(result.sufficiency, METHODS, inputs.folder / "figures")
+        inputs.screen.print(_predicted(result.sufficiency))
+        inputs.screen.print(f"Sufficiency: {inputs.folder / 'faithfulness_sufficiency.csv'} and {figures[2]}", **PLAIN)
     tables = f"Table: {inputs.folder / 'faithfulness.csv'} (curves: faithfulness_curves.csv, by image: faithfulness_images.csv)"
     inputs.screen.print(f"{tables}\nFigure: {figures[0]} (and {figures[1].name})", **PLAIN)
 
@@ -97,6 +111,19 @@ def _medians(table: pd.DataFrame) -> Table:
         interval = " – ".join(number(found.loc["gain", end], ".3g") for end in ("ci_low", "ci_high"))
         rows[name] = [*(number(found.loc[measure, "median"], ".3g") for measure in ("deletion", "insertion", "gain")), interval]
     return numeric_table("Medians: area under the score while regions are hidden", ("deletion", "insertion", "gain", "99 % interval"), rows)
+
+
+def _predicted(table: pd.DataFrame) -> Table:
+    """In what share of the images a class is predicted from the quarter that its map calls most relevant, or the part next to it."""
+    kept = min(set(table["kept"]), key=lambda share: (abs(share - 0.25), share))
+    table = table.assign(name=method_names(table))
+    rows = {
+        name: [number(value, ".2f") for value in group.sort_values("class_rank")["predicted"]]
+        for name, group in table[table["kept"] == kept].groupby("name", sort=False)
+    }
+    others = [f"other class {rank - 1}" for rank in sorted(set(table["class_rank"])) if rank > 1]
+    title = f"Share of images in which a class is predicted from the {kept:.0%} that its own map calls most relevant"
+    return numeric_table(title, ("the image's class", *others), rows)
 
 
 COMMANDS = (faithfulness,)

@@ -9,6 +9,7 @@ import typer
 
 from wel.cli import flags
 from wel.cli.console import PLAIN, listed, method_names, number, print_left_out, printable
+from wel.errors import invalid, one_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
     from wel.studies.map_study import SanityResult
 
 MOST_STAGES = 8  # in a printed table
+# order -> what is said before its stages, and of any of them
+REACHING = {
+    "top-down": ("randomised down to", "randomised down to a layer"),
+    "bottom-up": ("randomised up to", "randomised up to a layer"),
+    "independent": ("randomised one at a time:", "one layer randomised"),
+}
 
 
 def random_logit(
@@ -94,6 +101,28 @@ def cascading(
     layers: Annotated[
         Optional[str], typer.Option("--layers", help="'all' with weights, or names with commas; the paper's by default.")
     ] = None,
+    order: Annotated[
+        str, typer.Option("--order", help="top-down, bottom-up (from the first layer up), or independent (one layer at a time).")
+    ] = "top-down",
+    measures: Annotated[
+        Optional[str],
+        typer.Option(
+            "--measures",
+            help="How maps are compared, with commas: ssim, cosine, rank_correlation, hog, complexity_rise (eMPRT); ssim by default, "
+            "cosine,rank_correlation where maps are no pictures.",
+        ),
+    ] = None,
+    absolute: Annotated[bool, typer.Option("--absolute", help="Compare maps without their signs.")] = False,
+    bins: Annotated[
+        Optional[int], typer.Option("--bins", min=2, help="Of the histograms behind complexity_rise; by Freedman and Diaconis by default.")
+    ] = None,
+    samples: Annotated[
+        Optional[int], typer.Option("--samples", min=1, help="Average maps over so many noisy versions of an image (sMPRT).")
+    ] = None,
+    noise_scale: Annotated[
+        Optional[float],
+        typer.Option("--noise-scale", min=0, help="Standard deviation of that noise, in ranges (max − min) of the image; 0.1 by default."),
+    ] = None,
     seed: flags.Seed = 0,
     semantics: flags.Semantics = "paper",
     backend: flags.Backend = "native",
@@ -112,9 +141,13 @@ def cascading(
     A run that was interrupted goes on where it stopped when the same command is given again.
     """
     from wel.cli.inputs import chosen, known_classes, opened
+    from wel.measures.likeness import chosen_measures
     from wel.system.progress import bar_steps
 
     names = chosen(methods, semantics, backend, maps=True)
+    compared = None if measures is None else chosen_measures(listed(measures) or [])
+    if order not in REACHING:
+        raise invalid("order", order, one_of(REACHING))
     given = {
         "images": images,
         "labels": labels,
@@ -128,8 +161,8 @@ def cascading(
     inputs = opened(study="cascading", model=model, weights=weights, seed=seed, out=out, **given)
     from wel.studies import cascading as study  # imports TensorFlow
 
-    stages = study.choose_stages(inputs.net, listed(layers))
-    inputs.announce(known_classes(inputs.pictures), f"; randomised down to {_in_words(list(map(inputs.net.shown, stages)))}")
+    stages = study.choose_stages(inputs.net, listed(layers), order)
+    inputs.announce(known_classes(inputs.pictures), f"; {REACHING[order][0]} {_in_words(list(map(inputs.net.shown, stages)))}")
     with bar_steps("cascading") as steps:
         result = study.cascading_randomization(
             inputs.net,
@@ -143,6 +176,12 @@ def cascading(
             out=inputs.folder,
             context=inputs.context,
             steps=steps,
+            order=order,
+            measures=compared,
+            absolute=absolute,
+            bins=bins,
+            samples=samples,
+            noise_scale=noise_scale,
         )
     from wel.figures.sanity import write_cascading_figure  # matplotlib takes a second
     from wel.methods.registry import METHODS
@@ -163,8 +202,9 @@ def _stage_medians(table: pd.DataFrame) -> Table:
     kept = stages.iloc[[round(place * (len(stages) - 1) / max(last, 1)) for place in range(last + 1)]]
     few = table.assign(name=_names(table))[table["stage_index"].isin(kept["stage_index"])]
     rows = [(name, *(number(value, ".3f") for value in group)) for name, group in few.groupby("name", sort=False)["median"]]
+    rows.append(("(correlation of activations)", *(number(value, ".3f") for value in kept["activation_correlation"])))
     part = "" if len(kept) == len(stages) else f"; {len(kept)} of {len(stages)} stages"
-    title = f"Median {_measured(table)} to the untouched network's map, randomised down to a layer{part}"
+    title = f"Median {_measured(table)} to the untouched network's map, {REACHING[table['order'].iloc[0]][1]}{part}"
     return printable(("method", *kept["stage"]), rows, title)
 
 
@@ -174,15 +214,20 @@ def _in_words(stages: list[str]) -> str:
 
 
 def _names(table: pd.DataFrame) -> list[str]:
-    """The methods of rows, and by what maps were compared where they are no pictures."""
-    measures = [f", {measure.replace('_', ' ')}" for measure in table["measure"]] if "measure" in table else [""] * len(table)
+    """The methods of rows, and by what maps were compared where that is not one for all."""
+    several = table["measure"].nunique() > 1
+    measures = [f", {measure.replace('_', ' ')}" if several else "" for measure in table["measure"]]
     return [name + measure for name, measure in zip(method_names(table), measures)]
 
 
 def _measured(table: pd.DataFrame) -> str:
-    if "measure" not in table:
-        return "SSIM"
-    return f"|cos| (by chance {table['baseline'].iloc[0]:.2f}) and rank correlation"
+    """By what maps were compared, in words."""
+    from wel.measures.likeness import MEASURES  # scipy takes a second
+
+    rows = table.drop_duplicates("measure")
+    chances = [f" (by chance {chance:.2f})" if chance == chance else "" for chance in rows["baseline"]]
+    words = [MEASURES[name].label + chance for name, chance in zip(rows["measure"], chances)]
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def _report(inputs: Inputs, result: SanityResult, medians: Table, name: str, figures: list[Path]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from wel.errors import invalid, one_of
 from wel.figures.style import BASELINE_COLOR, HALO, marker, new_figure, shown, style, write_figure
@@ -43,12 +44,48 @@ def faithfulness_figure(table: pd.DataFrame, curves: pd.DataFrame, methods: Mapp
         for one, (*panels, gains) in zip(semantics, rows):
             chosen = curves[curves["semantics"] == one]
             for axes, order in zip(panels, ORDERS):
-                _draw_curves(axes, chosen[chosen["order"] == order], methods, names)
+                _draw_lines(axes, chosen[chosen["order"] == order], methods, names, "share", "median")
                 axes.set(title=ORDERS[order], xlabel="share hidden")
             panels[0].set_ylabel(f"median score{f', {one}' if len(semantics) > 1 else ''}")
             panels[1].sharey(panels[0])
             _draw_gains(gains, table[(table["semantics"] == one) & (table["measure"] == "gain")], methods, names)
     return figure
+
+
+def sufficiency_figure(table: pd.DataFrame, methods: Mapping[str, Any]) -> Figure:
+    """
+    Draws in what share of the images a class is predicted while less and less is left of them: of its own map what is most relevant.
+
+    One row per semantics, one panel per class: the image's own, and the most likely others.
+
+    Args:
+        table: `wel.studies.faithfulness.FaithfulnessResult.sufficiency`, of one network.
+        methods: as for `faithfulness_figure`.
+    """
+    semantics = [name for name in SEMANTICS if name in set(table["semantics"])]
+    names, ranks = [name for name in methods if name in set(table["method"])], sorted(set(table["class_rank"]))
+    with style():
+        size = (2.6 + 3.2 * len(ranks), max(3.4, 1.0 + 0.21 * len(names)) * len(semantics) + 0.6)
+        figure = new_figure(size, _title(table, semantics, "sufficiency"))
+        rows = figure.subplots(len(semantics), len(ranks), squeeze=False, sharey=True)
+        for one, panels in zip(semantics, rows):
+            for axes, rank in zip(panels, ranks):
+                chosen = table[(table["semantics"] == one) & (table["class_rank"] == rank)]
+                _draw_lines(axes, chosen, methods, names, "kept", "predicted")
+                axes.set(title="the image's class" if rank == 1 else f"other class {rank - 1}", xlabel="share kept", ylim=(-0.03, 1.03))
+            panels[0].set_ylabel(f"predicted, share of images{f', {one}' if len(semantics) > 1 else ''}")
+        lines = [
+            Line2D([], [], color=methods[name].color, marker=marker(methods[name].mark), label=shown(methods[name].label, 28))
+            for name in names
+        ]
+        figure.legend(handles=lines, loc="outside right center", frameon=False, handlelength=3)
+    return figure
+
+
+def write_sufficiency_figure(table: pd.DataFrame, methods: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Writes `sufficiency.png` and `.svg` into a folder, made if need be; gives their paths. The same data give the same bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return write_figure(sufficiency_figure(table, methods), folder / "sufficiency")
 
 
 def write_faithfulness_figure(table: pd.DataFrame, curves: pd.DataFrame, methods: Mapping[str, Any], folder: Path) -> list[Path]:
@@ -57,19 +94,20 @@ def write_faithfulness_figure(table: pd.DataFrame, curves: pd.DataFrame, methods
     return write_figure(faithfulness_figure(table, curves, methods), folder / "faithfulness")
 
 
-def _title(table: pd.DataFrame, semantics: Sequence[str]) -> str:
+def _title(table: pd.DataFrame, semantics: Sequence[str], study: str = "faithfulness") -> str:
     count = table["images"].iloc[0]
     images = "1 image" if count == 1 else f"{count} images"
-    return f"{shown(table['model'].iloc[0], 40)} · faithfulness · {images}\n{' and '.join(semantics)} semantics"
+    return f"{shown(table['model'].iloc[0], 40)} · {study} · {images}\n{' and '.join(semantics)} semantics"
 
 
-def _draw_curves(axes: Axes, curves: pd.DataFrame, methods: Mapping[str, Any], names: Sequence[str]) -> None:
+def _draw_lines(axes: Axes, table: pd.DataFrame, methods: Mapping[str, Any], names: Sequence[str], across: str, up: str) -> None:
+    """A line for every method, of a column of numbers over another one."""
     for number, name in enumerate(names):
-        rows = curves[curves["method"] == name].sort_values("share")
+        rows = table[table["method"] == name].sort_values(across)
         first = int(number / len(names) * 4)  # shifted from line to line, for lines that coincide
         axes.plot(
-            rows["share"],
-            rows["median"],
+            rows[across],
+            rows[up],
             color=methods[name].color,
             marker=marker(methods[name].mark),
             markevery=(first, 4),

@@ -15,13 +15,20 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from wel.errors import invalid, one_of
-from wel.figures.style import HALO, marker, new_figure, shown, style, write_figure
+from wel.figures.style import BASELINE_COLOR, HALO, marker, new_figure, shown, style, write_figure
+from wel.measures.likeness import MEASURES, OTHERS
 
 SEMANTICS = ("paper", "corrected")
 SHADES = (0.45, 0.9)  # share of white in the boxes of the first and of the second semantics in a figure
 MOST_TICK_LABELS = 25
 MOST_MARKS = 12  # on a line
-MEASURES = {"ssim": "SSIM", "cosine": "|cos|"}  # of maps that are pictures, and of others
+ACTIVATIONS = {"color": BASELINE_COLOR, "linewidth": 1, "linestyle": "--"}
+# what stands below the stages of an order
+RANDOMISED = {
+    "top-down": "randomised from the last layer down to this one",
+    "bottom-up": "randomised from the first layer up to this one",
+    "independent": "this layer alone randomised",
+}
 
 
 def random_logit_figure(table: pd.DataFrame, images: pd.DataFrame, methods: Mapping[str, Any]) -> Figure:
@@ -39,7 +46,7 @@ def random_logit_figure(table: pd.DataFrame, images: pd.DataFrame, methods: Mapp
         WelError: a method or a semantics is unknown.
     """
     semantics, names = _checked(table, methods)
-    measure = _measure(table)
+    measure = _measures(table)[0]
     groups = {key: group[measure].dropna().to_numpy() for key, group in images.groupby(["method", "semantics"])}
     height = 0.8 / len(semantics)
     with style():
@@ -51,7 +58,9 @@ def random_logit_figure(table: pd.DataFrame, images: pd.DataFrame, methods: Mapp
                 offset = (number - (len(semantics) - 1) / 2) * height
                 _draw_box(axes, groups.get((name, one), np.array([])), place + offset, 0.75 * height, methods[name].color, SHADES[number])
         axes.set_yticks(range(len(names)), [shown(methods[name].label, 28) for name in names])
-        axes.set(ylim=(len(names) - 0.5, -0.5), xlabel=f"{MEASURES[measure]} of the maps of the true class and of a random other class")
+        axes.set(
+            ylim=(len(names) - 0.5, -0.5), xlabel=f"{MEASURES[measure].label} of the maps of the true class and of a random other class"
+        )
         _label_scale(axes.set_xlim, images[measure])
         axes.grid(axis="x")
         axes.grid(False, axis="y")
@@ -64,9 +73,10 @@ def random_logit_figure(table: pd.DataFrame, images: pd.DataFrame, methods: Mapp
 
 def cascading_figure(table: pd.DataFrame, methods: Mapping[str, Any]) -> Figure:
     """
-    Draws the median SSIM to the untouched network's map, stage by stage from the last layer down (the paper's figure 2b).
+    Draws how alike maps are to the untouched network's, the median, stage by stage from the last layer down (the paper's figure 2b).
 
-    One panel per semantics, one line per method, the bootstrap interval as a band. An undefined median breaks its line.
+    One row of panels per measure, one panel per semantics, one line per method, the bootstrap interval as a band. An undefined median
+    breaks its line. A dashed line is the correlation of the stages' own activations.
 
     Args:
         table: `wel.studies.map_study.SanityResult.table`, of one network.
@@ -76,25 +86,48 @@ def cascading_figure(table: pd.DataFrame, methods: Mapping[str, Any]) -> Figure:
         WelError: a method or a semantics is unknown.
     """
     semantics, names = _checked(table, methods)
-    measure = _measure(table)
-    table = table.query("measure == @measure") if "measure" in table else table
-    stages = table.drop_duplicates("stage_index").set_index("stage_index")["stage"].sort_index()
-    groups = {key: group.set_index("stage_index").reindex(stages.index) for key, group in table.groupby(["semantics", "method"])}
+    measures = _measures(table)
+    stages = table.drop_duplicates("stage_index").set_index("stage_index").sort_index()
     with style():
-        size = (2.4 + len(semantics) * min(9.0, 3.8 + 0.3 * len(stages)), max(4.6, 1.4 + 0.24 * len(names)))
-        figure = new_figure(size, _title(table, "cascading randomisation", semantics))
-        panels = figure.subplots(1, len(semantics), sharey=True, squeeze=False)[0]
-        for axes, one in zip(panels, semantics):
-            for number, name in enumerate(names):
-                if (one, name) in groups:
-                    _draw_line(axes, groups[one, name], methods[name], number / len(names))
-            _label_stages(axes, stages)
+        height = max(4.6, 1.4 + 0.24 * len(names)) if len(measures) == 1 else max(1.2 + 2.7 * len(measures), 1.4 + 0.24 * len(names))
+        figure = new_figure((2.4 + len(semantics) * min(9.0, 3.8 + 0.3 * len(stages)), height), _title(table, _study(table), semantics))
+        rows = figure.subplots(len(measures), len(semantics), sharex="col", sharey="row", squeeze=False)
+        for panels, measure in zip(rows, measures):
+            _draw_measure(panels, table[table["measure"] == measure], stages, semantics, {name: methods[name] for name in names})
+            median = "median " if len(measures) == 1 else ""
+            panels[0].set_ylabel(f"{median}{MEASURES[measure].label}" + (" to the untouched network's map" if len(measures) == 1 else ""))
+        for axes, one in zip(rows[0], semantics):
             axes.set_title(f"{one} semantics" if len(semantics) > 1 else "")
-        _label_scale(panels[0].set_ylim, table[["median", "ci_low"]].stack())
-        panels[0].set_ylabel(f"median {MEASURES[measure]} to the untouched network's map")
-        figure.supxlabel("randomised from the last layer down to this one", fontsize=9)
-        figure.legend(handles=_legend(map(methods.get, names)), loc="outside right center", frameon=False, handlelength=3)
+        for axes in rows[-1]:
+            _label_stages(axes, stages["stage"])
+        figure.supxlabel(RANDOMISED[table["order"].iloc[0]], fontsize=9)
+        lines = [*_legend(map(methods.get, names)), Line2D([], [], label="activations", **ACTIVATIONS)]
+        figure.legend(handles=lines, loc="outside right center", frameon=False, handlelength=3)
     return figure
+
+
+def _draw_measure(
+    panels: Sequence[Axes], table: pd.DataFrame, stages: pd.DataFrame, semantics: Sequence[str], methods: Mapping[str, Any]
+) -> None:
+    """The panels of a measure, one per semantics."""
+    groups = {key: group.set_index("stage_index").reindex(stages.index) for key, group in table.groupby(["semantics", "method"])}
+    likeness = table["measure"].iloc[0] != "complexity_rise"
+    for axes, one in zip(panels, semantics):
+        for number, (name, method) in enumerate(methods.items()):
+            if (one, name) in groups:
+                _draw_line(axes, groups[one, name], method, number / len(methods))
+        if likeness:
+            axes.plot(np.arange(len(stages)), stages["activation_correlation"], **ACTIVATIONS)
+    if likeness:
+        _label_scale(panels[0].set_ylim, pd.concat([table[["median", "ci_low"]].stack(), stages["activation_correlation"]]))
+
+
+def _study(table: pd.DataFrame) -> str:
+    """What was made random and how maps were made and compared, in words."""
+    row = table.iloc[0]
+    order = "cascading randomisation" if row["order"] == "top-down" else f"{row['order']} randomisation"
+    noisy = f" · maps of {row['samples']:g} noisy images, σ = {row['noise_scale']:g} of the range" if row["noise_scale"] > 0 else ""
+    return order + noisy + (" · absolute maps" if row["maps"] == "absolute" else "")
 
 
 def write_random_logit_figure(table: pd.DataFrame, images: pd.DataFrame, methods: Mapping[str, Any], folder: Path) -> list[Path]:
@@ -121,9 +154,10 @@ def _checked(table: pd.DataFrame, methods: Mapping[str, Any]) -> tuple[list[str]
     return [name for name in SEMANTICS if name in set(table["semantics"])], [name for name in methods if name in set(table["method"])]
 
 
-def _measure(table: pd.DataFrame) -> str:
-    """By what maps are compared in a figure."""
-    return "cosine" if "measure" in table else "ssim"
+def _measures(table: pd.DataFrame) -> list[str]:
+    """By what maps are compared in a figure: of |cos| and rank correlation, which maps that are no pictures have, by |cos|."""
+    found = [name for name in MEASURES if name in set(table["measure"])]
+    return [OTHERS[0]] if tuple(found) == OTHERS else found
 
 
 def _title(table: pd.DataFrame, study: str, semantics: Sequence[str]) -> str:

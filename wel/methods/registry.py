@@ -19,7 +19,10 @@ CITATIONS = {
     "adebayo2018": "Adebayo, Gilmer, Muelly, Goodfellow, Hardt & Kim 2018, Sanity checks for saliency maps, NeurIPS",
     "binder2023": "Binder, Weber, Lapuschkin, Montavon et al. 2023, Shortcomings of top-down randomization-based sanity checks, CVPR",
     "chattopadhay2018": "Chattopadhay, Sarkar, Howlader & Balasubramanian 2018, Grad-CAM++, WACV",
+    "dalal2005": "Dalal & Triggs 2005, Histograms of oriented gradients for human detection, CVPR",
+    "freedman1981": "Freedman & Diaconis 1981, On the histogram as a density estimator, Zeitschrift für Wahrscheinlichkeitstheorie 57",
     "gu2018": "Gu, Yang & Tresp 2018, Understanding individual decisions of CNNs via contrastive backpropagation, ACCV",
+    "hedstrom2024": "Hedström, Weber, Lapuschkin & Höhne 2024, A fresh look at sanity checks for saliency maps (sMPRT, eMPRT), xAI",
     "jiang2021": "Jiang, Zhang, Hou, Cheng & Wei 2021, LayerCAM, IEEE Transactions on Image Processing 30",
     "kim2018": "Kim, Wattenberg, Gilmer, Cai, Wexler, Viégas & Sayres 2018, Interpretability beyond feature attribution (TCAV), ICML",
     "kim2019": "Kim, Seo, Jeon, Koo, Choe & Jeon 2019, Why are saliency maps noisy?, ICCV workshops",
@@ -313,6 +316,8 @@ CSC_METHODS = tuple(method.name for method in CSC)
 # what "all" means
 PAPER_METHODS = tuple(method.name for method in CSC if method.paper)
 PAPER_MAPS = tuple(method.name for method in METHODS.values() if method.paper)
+# what stands beside all methods in studies of maps
+CONTROLS = tuple(method for method in METHODS.values() if method.family == CONTROL)
 
 
 def find_method(name: str, maps: bool = False) -> Method:

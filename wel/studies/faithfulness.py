@@ -31,19 +31,20 @@ from wel.errors import check_whole, invalid, one_of
 from wel.measures.hiding import WAYS, hidden
 from wel.measures.intervals import summary
 from wel.measures.places import places
-from wel.measures.similarity import reduce_channels
 from wel.methods.options import Patch
-from wel.methods.registry import CONTROL, METHODS, choose_map_methods
+from wel.methods.registry import choose_map_methods
 from wel.networks.network import Network
 from wel.studies.map_study import TEXT_COLUMNS, MapStudy
 from wel.studies.study import Arrays, Cell, Piece, Settings, run_study
+from wel.studies.sufficiency import likely_classes, scores, sufficiency_rows
+from wel.studies.sufficiency import sufficiency as sufficient
 from wel.system.progress import Steps
 from wel.system.runs import Run
 
 MOST, LEAST, SHARE = "most", "least", "share"  # relevant first, and what is hidden
-CONTROLS = tuple(method for method in METHODS.values() if method.family == CONTROL)
 PARTS = 16  # by default: of an image so many hidden ones, twice, are one batch
 MEASURES = ("deletion", "insertion", "gain")
+CURVES, SUFFICIENCY = "curves", "sufficiency"  # pieces of a cell's work
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,16 @@ class FaithfulnessResult:
             median score over images.
         images: one row per method, semantics and image: its class and the three measures.
         skipped: methods of "all" that do not apply to the network, and why.
+        sufficiency: one row per method, semantics, class ("class_rank" 1 is the image's own, 2 the most likely other one) and share of
+            regions that is kept, the most relevant ones of the class's own map: the median score of the class, and in what share of
+            the images it is predicted. Empty unless asked for.
     """
 
     table: pd.DataFrame
     curves: pd.DataFrame
     images: pd.DataFrame
     skipped: dict[str, str] = field(default_factory=dict)
+    sufficiency: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 @dataclass(frozen=True)
@@ -84,19 +89,33 @@ class Hiding:
 
     def curves(self, net: Network, index: int, image: np.ndarray, heat: np.ndarray, chosen: int) -> dict[str, np.ndarray]:
         """The score of a class, most and least relevant regions first, and the share of regions that is hidden, (parts + 1) each."""
-        regions = self.cut(image)
-        counts = np.round(np.arange(self.parts + 1) * (regions.max() + 1) / self.parts)
-        scores = _scores(net, self.images(index, image, heat, regions, counts), chosen)
-        whole, most, least, none = np.split(scores, [1, self.parts, 2 * self.parts - 1])
+        regions, counts = self._regions(image)
+        found = scores(net, net.logits(self.images(index, image, heat, regions, counts)), chosen)
+        whole, most, least, none = np.split(found, [1, self.parts, 2 * self.parts - 1])
         return {
             MOST: np.concatenate([whole, most, none]),
             LEAST: np.concatenate([whole, least, none]),
             SHARE: counts / counts[-1],
         }
 
+    def kept(self, net: Network, index: int, image: np.ndarray, heat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """All logits, (parts + 1, classes), the least relevant regions being hidden first, and the share of regions that is left."""
+        regions, counts = self._regions(image)
+        rng = self._generator(index)
+        masks = counts[-1] - 1 - _ranks(heat, regions, rng) < counts[:, None]
+        return net.logits(hidden(image, masks[:, regions], self.way, self.side, rng)), 1 - counts / counts[-1]
+
+    def _regions(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The number of the region of every place, and how many regions are hidden after each part."""
+        regions = self.cut(image)
+        return regions, np.round(np.arange(self.parts + 1) * (regions.max() + 1) / self.parts)
+
+    def _generator(self, index: int) -> np.random.Generator:
+        return np.random.default_rng(np.random.SeedSequence((self.seed, index)))
+
     def images(self, index: int, image: np.ndarray, heat: np.ndarray, regions: np.ndarray, counts: np.ndarray) -> np.ndarray:
         """The image, hidden part by part, 2 × parts of them: as it is, the most relevant regions first, the least, and all hidden."""
-        rng = np.random.default_rng(np.random.SeedSequence((self.seed, index)))
+        rng = self._generator(index)
         rank = _ranks(heat, regions, rng)
         count = len(rank)
         most, least = (order < counts[1:-1, None] for order in (rank, count - 1 - rank))
@@ -127,6 +146,7 @@ def faithfulness(
     out: Path | None = None,
     context: dict[str, Any] | None = None,
     steps: Steps | None = None,
+    sufficiency: int | None = None,
 ) -> FaithfulnessResult:
     """Measures whether maps find what the network's score of a class depends on, beside the controls `random` and `edges`.
 
@@ -142,29 +162,35 @@ def faithfulness(
         classes: the class of each image; where it is None, or by default, the top-1 prediction.
         seed: of ties, of the noise of "linear", of methods and of the bootstrap.
         semantics, options, out, context: as of `wel.random_logit`.
-        steps: is told of progress, one step for each method and semantics.
+        steps: is told of progress, one step for each method and semantics, two with `sufficiency`.
+        sufficiency: for how many classes of each image, its own and the most likely others, it is measured too whether the class is still
+            predicted when the most relevant regions of the class's own map are left alone (`wel.studies.sufficiency`).
 
     Raises:
         WelError: for anything in the arguments that cannot be used.
     """
-    chosen = choose_map_methods(methods)
-    settings = Settings(net, images, list(dict.fromkeys([*chosen, *CONTROLS])), methods == "all", semantics, "native", options, seed)
+    settings = Settings(net, images, choose_map_methods(methods), methods == "all", semantics, "native", options, seed)
     study = MapStudy(settings, classes)
     hiding = _hiding(study, patch, regions, parts, baseline)
-    asked = {"patch": hiding.side, "regions": regions, "parts": hiding.parts, "baseline": baseline}
+    likely = None if sufficiency is None else likely_classes(net, study.images, study.classes.index, sufficiency)
+    asked = {"patch": hiding.side, "regions": regions, "parts": hiding.parts, "baseline": baseline, "sufficiency": sufficiency}
 
     def make(run: Run) -> FaithfulnessResult:
         def pieces(cell: Cell, there: Mapping[str, Arrays]) -> Iterator[Piece]:
-            if not there:
-                yield Piece("curves", _curves(study, cell, hiding))
+            if CURVES not in there:
+                yield Piece(CURVES, _curves(study, cell, hiding))
+            if likely is not None and SUFFICIENCY not in there:
+                yield Piece(SUFFICIENCY, sufficient(study, cell, hiding, likely))
 
-        measured = study.measured(run, steps or Steps(), 1, pieces)
-        found = {cell: several["curves"] for cell, several in measured.items()}
-        tables = [pd.DataFrame([row for cell in found for row in rows(study, cell, found[cell])]) for rows in ROWS.values()]
-        for name, table in zip(ROWS, tables):
-            run.write_table(name, table)
+        measured = study.measured(run, steps or Steps(), 1 if likely is None else 2, pieces)
+        tables = {}
+        for name, (piece, rows) in ROWS.items():
+            found = {cell: several[piece] for cell, several in measured.items() if piece in several}
+            tables[name] = pd.DataFrame([row for cell in found for row in rows(study, cell, found[cell])])
+            if found:
+                run.write_table(name, tables[name])
         run.finish(skipped=study.skipped)
-        return FaithfulnessResult(*tables, study.skipped)
+        return _result(tables, study.skipped)
 
     return run_study(out, {"study": "faithfulness", **study.record(), **asked}, context, make, _read)
 
@@ -205,20 +231,13 @@ def _superpixels(count: int, image: np.ndarray) -> np.ndarray:
 
 def _curves(study: MapStudy, cell: Cell, hiding: Hiding) -> dict[str, np.ndarray]:
     """`Hiding.curves` of every image's class, (n, parts + 1) each; scores are NaN where a map is not finite."""
-    maps = study.explainer(cell)(study.net, study.images, study.classes.index)
-    heats = maps if maps.ndim == 2 else reduce_channels(maps, cell.method.reduction)
+    heats = study.heats(cell, study.explainer(cell)(study.net, study.images, study.classes.index))
     found = []
     for index, (image, heat, chosen) in enumerate(zip(study.images, heats, study.classes.index)):
         curves = hiding.curves(study.net, index, image, np.nan_to_num(heat), chosen)
         lost = np.nan if not np.isfinite(heat).all() else 0.0
         found.append({**curves, MOST: curves[MOST] + lost, LEAST: curves[LEAST] + lost})
     return {name: np.stack([curves[name] for curves in found]) for name in (MOST, LEAST, SHARE)}
-
-
-def _scores(net: Network, images: np.ndarray, chosen: int) -> np.ndarray:
-    logits = net.logits(images)
-    probabilities = net.probabilities(logits)
-    return (logits if probabilities is None else probabilities)[:, chosen].astype("float64")
 
 
 def _measured(curves: Arrays) -> dict[str, np.ndarray]:
@@ -245,10 +264,20 @@ def _image_rows(study: MapStudy, cell: Cell, curves: Arrays) -> Iterator[dict[st
     yield from study.rows_of_images(key, _measured(curves)).to_dict("records")
 
 
-# file -> function that gives the rows of its table for a cell
-ROWS = {"faithfulness.csv": _measure_rows, "faithfulness_curves.csv": _curve_rows, "faithfulness_images.csv": _image_rows}
+# file -> the piece of a cell's work that its table is made of, and the function that gives its rows
+ROWS = {
+    "faithfulness.csv": (CURVES, _measure_rows),
+    "faithfulness_curves.csv": (CURVES, _curve_rows),
+    "faithfulness_images.csv": (CURVES, _image_rows),
+    "faithfulness_sufficiency.csv": (SUFFICIENCY, sufficiency_rows),
+}
 
 
 def _read(run: Run) -> FaithfulnessResult:
-    tables = [run.read_table(file, (*TEXT_COLUMNS, "order")) for file in ROWS]
-    return FaithfulnessResult(*tables, run.record["context"]["skipped"])
+    files = [file for file, (piece, _) in ROWS.items() if piece == CURVES or run.record["request"]["sufficiency"]]
+    return _result({file: run.read_table(file, (*TEXT_COLUMNS, "order")) for file in files}, run.record["context"]["skipped"])
+
+
+def _result(tables: Mapping[str, pd.DataFrame], skipped: dict[str, str]) -> FaithfulnessResult:
+    table, curves, images, *more = tables.values()
+    return FaithfulnessResult(table, curves, images, skipped, *more)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from numbers import Integral
 from pathlib import Path
@@ -12,10 +12,12 @@ import numpy as np
 import pandas as pd
 
 from wel.backends.request import relevance_at
-from wel.errors import invalid
+from wel.errors import UnsupportedError, invalid
 from wel.measures.cosine import chance_level
 from wel.measures.intervals import summary
-from wel.measures.similarity import is_picture, rank_correlations, similarity, whole_cosines
+from wel.measures.likeness import Likeness, Look, likeness
+from wel.measures.similarity import is_picture, reduce_channels
+from wel.methods.registry import CONTROLS
 from wel.networks.network import Network, classes_told
 from wel.studies.maps import AVERAGED, class_vectors, maps_of, one_hot
 from wel.studies.study import Arrays, Cell, Piece, Settings, Study, run_study
@@ -38,8 +40,8 @@ class SanityResult:
     """What a study of maps found.
 
     Attributes:
-        table: one row per method and semantics (and stage); statistics of the SSIM over images as columns. Where maps are no
-            pictures, one per measure too, |cos| and rank correlation, with what |cos| is by chance as `baseline`.
+        table: one row per method and semantics (and stage) and measure (`wel.measures.likeness`); statistics over images as columns,
+            and as `baseline` what |cos| of maps with signs is by chance. Behind the methods come the controls `random` and `edges`.
         images: one row per method and semantics (and stage) and image: classes, and how alike its maps are.
         skipped: methods of "all" that do not apply to the network, and why.
     """
@@ -85,20 +87,28 @@ def true_classes(net: Network, images: np.ndarray, given: Sequence[int | None] |
 
 
 class MapStudy(Study):
-    """A study of maps.
+    """A study of maps, of the methods that were asked for and of the controls.
 
     Attributes:
         classes: the class of every image.
-        drawn: whether maps are pictures, which are compared by SSIM; others are by |cos| and by rank correlation.
+        drawn: whether maps are pictures.
+        likeness: what maps are compared by: pictures by SSIM, others by |cos| and by rank correlation, unless it was given.
     """
 
-    def __init__(self, settings: Settings, classes: Sequence[int | None] | None):
+    def __init__(self, settings: Settings, classes: Sequence[int | None] | None, compared_by: Likeness | None = None):
         self.drawn = is_picture(settings.net.input_shape)
+        self.likeness = compared_by or likeness(self.drawn)
+        self._asked = settings.methods
         if not self.drawn and np.prod(settings.net.input_shape) < 2:
             raise invalid("model", settings.net.name, "a network whose inputs hold two values or more, so that maps can be compared")
-        super().__init__(settings)
+        super().__init__(replace(settings, methods=list(dict.fromkeys([*settings.methods, *CONTROLS]))))
         self.check_any()
         self.classes = true_classes(self.net, self.images, classes)
+
+    def check_any(self) -> None:
+        """Raises UnsupportedError, with the first reason, when no method that was asked for is left to compute."""
+        if not any(cell.method in self._asked for cell in self.requests):
+            raise UnsupportedError(next(iter(self.refused.values())))
 
     def record(self) -> dict[str, Any]:
         of_classes = {"classes": self.classes.index.tolist(), "classes_from": self.classes.known_from.tolist()}
@@ -106,10 +116,10 @@ class MapStudy(Study):
 
     def explainer(self, cell: Cell) -> Explainer:
         """The method as a function; what it takes from the images or as patterns is settled once, for all images and all weights."""
-        request = self.requests[cell]
+        request, backend = self.requests[cell], self.computed_by(cell.method)
 
         def explain(net: Network, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
-            return maps_of(net, request, images, class_vectors(net, cell.method, images, classes), self.backend, self.seed)
+            return maps_of(net, request, images, class_vectors(net, cell.method, images, classes), backend, self.seed)
 
         return explain
 
@@ -126,26 +136,22 @@ class MapStudy(Study):
         found = relevance_at(self.opened(cell), self.requests[cell], self.images, ends[0], heads.astype("float32"), [ends[1]])
         return list(np.moveaxis(found[ends[1]], 1, 0))
 
+    def heats(self, cell: Cell, maps: np.ndarray) -> np.ndarray:
+        """One value for every place of maps, (n, *places)."""
+        return maps if maps.ndim == 2 else reduce_channels(maps, cell.method.reduction)
+
     def head(self, cell: Cell, classes: np.ndarray) -> tuple[np.ndarray, bool]:
         """What maps of classes begin with at the output, (n, classes), and whether that is multiplied with the logits there."""
         return one_hot(classes, *self.net.output_shape), cell.method.head == "logit"
 
     def comparison(self, cell: Cell) -> Comparison:
-        """How alike maps are: pictures by SSIM as the paper takes it for the method's maps, others by |cos| and rank correlation."""
-        method = cell.method
-
-        def compare(one: np.ndarray, other: np.ndarray) -> Alike:
-            if self.drawn:
-                return {"ssim": similarity(one, other, method.reduction, method.map_percentile, cell.semantics)}
-            return {"cosine": whole_cosines(one, other), "rank_correlation": rank_correlations(one, other)}
-
-        return compare
+        """How alike a method's maps are by each measure."""
+        look = Look(cell.method.reduction, cell.method.map_percentile, cell.semantics)
+        return partial(self.likeness.of, look=look)
 
     def summaries(self, place: dict[str, Any], alike: Alike) -> list[dict[str, Any]]:
-        """Rows of a table: `place`, and the statistics over images; of maps that are no pictures one for each measure."""
-        if self.drawn:
-            return [{**place, **summary(alike["ssim"], self.seed)}]
-        chance = chance_level(int(np.prod(self.net.input_shape)))
+        """Rows of a table, one for each measure: `place`, and the statistics over images."""
+        chance = np.nan if self.likeness.absolute else chance_level(int(np.prod(self.net.input_shape)))
         rows = [{**place, "measure": name, **summary(values, self.seed)} for name, values in alike.items()]
         return [{**row, "baseline": chance if row["measure"] == "cosine" else np.nan} for row in rows]
 

@@ -15,7 +15,7 @@ from wel.errors import UnsupportedError, check_whole, invalid
 from wel.methods.layers import with_layer
 from wel.methods.options import described, settle_options
 from wel.methods.patterns import with_patterns
-from wel.methods.registry import Method, chosen_semantics, find_method
+from wel.methods.registry import CONTROL, Method, chosen_semantics, find_method
 from wel.networks.network import Network
 from wel.system.progress import Steps
 from wel.system.runs import Run
@@ -173,12 +173,16 @@ class Study:
         """What is to be computed."""
         return list(self.requests)
 
+    def computed_by(self, method: Method) -> str:
+        """The backend that a method is asked of: controls need none, and stand beside what any backend computes."""
+        return "native" if method.family == CONTROL else self.backend
+
     def _settle(self, method: Method, semantics: Sequence[str], given: Mapping[str, Any]) -> None:
         options: dict[str, Any] | None = None
         for one in semantics:
             cell = Cell(method, one)
             try:
-                find_backend(self.backend, method).check(method, one, self.net.graph)
+                find_backend(self.computed_by(method), method).check(method, one, self.net.graph)
                 options = settled_options(self.net, method, given, self.images) if options is None else options
                 self.requests[cell] = Request(method, one, options)
             except UnsupportedError as error:
@@ -210,7 +214,7 @@ class Study:
 
     def opened(self, cell: Cell) -> Opened:
         """The network in the hands of the cell's backend, with the weights that it had when the study first asked."""
-        backend = find_backend(self.backend, cell.method)
+        backend = find_backend(self.computed_by(cell.method), cell.method)
         if backend.name not in self._opened:
             self._opened[backend.name] = backend.open(self.net, self._precision)
         return self._opened[backend.name]
@@ -276,7 +280,7 @@ class Study:
 
     def row(self, cell: Cell) -> dict[str, str]:
         """The columns that say what a row is of."""
-        backend = find_backend(self.backend, cell.method).name
+        backend = find_backend(self.computed_by(cell.method), cell.method).name
         return {"model": self.net.name, "method": cell.method.name, "semantics": cell.semantics, "backend": backend}
 
 
