@@ -15,7 +15,7 @@ The rule, whose first line that applies counts:
        for Occlusion's map holds nothing but what hiding does to the score; then of a method that gains on both controls it cannot be told.
     3. A method that gains less than one of the controls, by its whole interval, is not to be used.
     4. A method that is sensitive and gains more than both controls, by its whole intervals, is to be used.
-    5. Of all others it cannot be told; so too with fewer than `FEWEST` images.
+    5. Of all others it cannot be told; so too with fewer than `FEWEST` images whose score hiding changes at all.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ USE, CANNOT_TELL, DO_NOT_USE = "use", "cannot_tell", "do_not_use"
 ADVICE = (USE, CANNOT_TELL, DO_NOT_USE)  # the order of the ranking
 MORE, LESS, NEITHER, UNKNOWN = "more", "less", "neither", "unknown"  # than the controls
 YARDSTICK = "occlusion"
+ROUNDING = 1e-5  # of a score, in float32 through a deep network
 NONE = "None of the methods measured can be recommended."
 
 
@@ -121,12 +122,18 @@ def faithfulness_of(curves: Arrays, controls: dict[str, Arrays], seed: int) -> F
     """
     if not curves:
         return None
-    of_images = measured(curves)
-    gains = of_images["gain"]
+    of_images, gains = measured(curves), _gains(curves)
     known = np.isfinite(gains)
-    over = {name: _interval(gains - measured(others)["gain"], seed) for name, others in controls.items()}
+    over = {name: _interval(gains - _gains(others), seed) for name, others in controls.items()}
     deletion, insertion = (float(np.median(of_images[name][known])) if known.any() else math.nan for name in ("deletion", "insertion"))
     return Faithfulness(_interval(gains, seed), deletion, insertion, int(known.sum()), over, _curve(curves))
+
+
+def _gains(curves: Arrays) -> np.ndarray:
+    """The gain of every image, (n,); NaN where what hiding does to its score cannot be told from rounding."""
+    scores = np.concatenate([curves[MOST], curves[LEAST]], axis=1)
+    flat = np.ptp(scores, axis=1) <= ROUNDING * np.abs(scores).max(axis=1)
+    return np.where(flat, np.nan, measured(curves)["gain"])
 
 
 def _interval(values: np.ndarray, seed: int) -> Interval:
@@ -180,8 +187,10 @@ def _similar(one: Measured) -> str:
 def _gained(one: Measured) -> str:
     """What a method gains on the control that decides, in a clause."""
     found = one.faithfulness
-    if found is None or not found.images:
+    if found is None or not found.curve:
         return "what it gains cannot be measured"
+    if not found.images:
+        return "hiding changes the score no more than rounding does"
     if found.images < FEWEST:
         return "one image is too few" if found.images == 1 else f"{found.images} images are too few"
     if found.standing == UNKNOWN:

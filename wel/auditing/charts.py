@@ -288,10 +288,11 @@ def _ends(interval: dict[str, Any]) -> tuple[float, float]:
 def _ticks(values: Sequence[float]) -> list[float]:
     """Round numbers, evenly spaced, from below the smallest value to above the largest, 0 among them."""
     low, high = min(0.0, *values), max(0.0, *values)
-    rough = (high - low or 1.0) / 5
+    high = high if high > low else 1.0
+    rough = (high - low) / 5
     power = 10.0 ** np.floor(np.log10(rough))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
-    return [round(float(step * number), 12) for number in range(int(np.floor(low / step)), int(np.ceil(high / step)) + 1)]
+    return [float(f"{step * number:.6g}") for number in range(int(np.floor(low / step)), int(np.ceil(high / step)) + 1)]
 
 
 def _beside(label: str, x: float, y: float, taken: Sequence[Point], marks: Sequence[tuple[float, float]]) -> Point:
