@@ -175,7 +175,7 @@ def advised_record():
     record["advice"] = {"sentence": sentence(advice), "use": [], "cannot_tell": [], "do_not_use": []}
     for one in advice:
         record["advice"][one.advice].append({name: text for name, text in vars(one).items() if name != "advice"})
-    record["settings"]["parts"] = 2
+    record["settings"].update(parts=2, images_hidden=24)
     return record
 
 
@@ -311,7 +311,7 @@ def test_every_key_is_required():
     assert missed == []
 
 
-NEW = ("advice", "controls", "parts", "options", "dependence", "faithfulness")  # older records are without them
+NEW = ("advice", "controls", "parts", "images_hidden", "options", "dependence", "faithfulness")  # older records are without them
 
 
 def test_what_was_added_follows_the_schema_and_may_be_missing():
@@ -547,8 +547,15 @@ def test_the_figure_the_ranking_and_a_curve_for_every_method(advised_page):
     wanted = [attributes["href"][1:] for attributes in advised_page.all("a") if attributes["href"].startswith("#")]
     assert [name for name in wanted if name not in names] == [] and advised_page.open == []
     text = " ".join(advised_page.text.split())
-    assert f"With layer {HOSTILE}." in text and "each image was hidden in 2 parts" in text
+    assert f"With layer {HOSTILE}." in text and "24 images were hidden in 2 parts" in text
     assert HOSTILE not in render(advised_record(), None)
+
+
+def test_few_hidden_images_have_ranges():
+    record = advised_record()
+    record["settings"]["images_hidden"] = 4
+    text = " ".join(Page(render(record, None)).text.split())
+    assert text.count("99 % intervals, of gains the range over 4 images") == 2
 
 
 def test_a_control_that_does_not_fail_is_a_doubt():

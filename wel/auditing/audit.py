@@ -124,6 +124,7 @@ class _Course:
             vectors=mode.vectors,
             seed=seed,
             parts=mode.parts,
+            hidden_images=min(mode.hidden_for(net), len(self.study.images)),
             patch=options["occlusion"]["patch"],
         )
         self.missing = self._refused()
@@ -159,7 +160,7 @@ class _Course:
         record, classes = self.study.record(), self.plan.classes.index.tolist()
         same = {name: record[name] for name in ("model", "weights_sha256", "methods", "images_sha256", "seed")}
         how = {"study": "audit", "mode": self.mode.name, "semantics": list(self.semantics), "minutes": self._minutes}
-        how["parts"] = self.plan.parts
+        how |= {"parts": self.plan.parts, "hidden_images": self.plan.hidden_images}
         return {**how, **same, "images": self.pictures.names, "classes": classes, "expect_sha256": self.expect and file_sha256(self.expect)}
 
     def _cells(self) -> list[Cell]:

@@ -8,7 +8,7 @@ from typing import Any, Mapping, NamedTuple, Sequence
 
 import numpy as np
 
-from wel.auditing.plan import Plan, has_others
+from wel.auditing.plan import Plan, depths_for, has_others
 from wel.auditing.verdicts import UNDEFINED, Measurement, alike, converged
 from wel.backends import find_backend
 from wel.backends.native.memory import images_in_common
@@ -94,7 +94,7 @@ class Examiner:
         self._reference = Passes().of_reference
         several = (graph.nodes, *(graph.nodes[graph.index(stage) :] for stage in self._stages.values()))
         self._kept = images_in_common(several)
-        self._hiding = default_hiding(plan.images, plan.parts, plan.seed) if plan.parts else None
+        self._hiding = default_hiding(plan.images, plan.parts, plan.seed) if plan.hidden_images else None
         self._tops = Tops(net, [stage for depth, stage in self._stages.items() if not self._why[depth]], self._fresh)
 
     def examine(self, request: Request) -> Evidence:
@@ -116,7 +116,8 @@ class Examiner:
     def _hidden(self, request: Request, maps: np.ndarray) -> dict[str, np.ndarray]:
         if self._hiding is None:
             return {}
-        return curves_of(self.net, self.plan.images, self.plan.classes.index, maps, request.method.reduction, self._hiding)
+        several = (array[: self.plan.hidden_images] for array in (self.plan.images, self.plan.classes.index, maps))
+        return curves_of(self.net, *several, request.method.reduction, self._hiding)
 
     def _why_not(self, stage: str) -> str:
         """Why layers from a stage on cannot be made random, in a sentence; a layer of somebody's own may be without initialisers."""
@@ -168,7 +169,7 @@ class Examiner:
         """Maps of a method that is made of another one."""
         true = self._maps(request, self.plan.classes.index)
         other = None if self.others is None else self._maps(request, self.others)
-        return Maps(true, other, {depth: self._random_maps(request, depth) for depth in self.plan.depths})
+        return Maps(true, other, {depth: self._random_maps(request, depth) for depth in depths_for(self.plan, request.method)})
 
     def _maps(self, request: Request, classes: np.ndarray) -> np.ndarray:
         plan, net = self.plan, self.net

@@ -151,6 +151,7 @@ def _settings(about: Circumstances) -> dict[str, Any]:
         "images_maps": len(plan.images),
         "thresholds": asdict(plan.thresholds),
         "parts": plan.parts,
+        "images_hidden": plan.hidden_images,
     }
 
 
