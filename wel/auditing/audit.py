@@ -108,6 +108,7 @@ class _Course:
     def __init__(self, net: Network, pictures: ImageSet, mode: Mode, methods, semantics: str, seed: int, first, expect, minutes):
         self.net, self.pictures, self.mode, self.semantics = net, pictures, mode, chosen_semantics(semantics)
         self.expect, self._minutes = expect, minutes
+        net.count_logits()
         chosen = by_priority(choose_map_methods(mode.methods if methods == "all" else methods), first)
         options = mode.options(net)
         self.study = Study(Settings(net, pictures.inputs, chosen, True, semantics, "native", options, seed))

@@ -55,7 +55,8 @@ class Mode:
 
     def hidden_for(self, net: Network) -> int:
         """How many of these are hidden."""
-        return int(min(self.images_for(net), max(FEWEST, self.hidden_products / (2 * self.parts * _Counted.of(net.graph.nodes).products))))
+        products = max(1, _Counted.of(net.graph.nodes).products)
+        return int(min(self.images_for(net), max(FEWEST, self.hidden_products / (2 * self.parts * products))))
 
     def options(self, net: Network) -> dict[str, dict[str, int]]:
         """Options of methods that an audit takes otherwise than by default: the patches of Occlusion."""

@@ -211,49 +211,49 @@ CSC = (
     ),
     _rectified(
         "guided_backprop", "Guided BP", "G", "springenberg2015", "R_in = [x > 0] max(R, 0) at ReLUs, else the gradient",
-        composite=composite("rectified", rule="guided"), audit_rank=5, same_semantics=True,
+        composite=composite("rectified", rule="guided"), audit_rank=3, same_semantics=True,
     ),
     _rectified(
         "deconvnet", "Deconvnet", "V", "zeiler2014", "R_in = max(R, 0) at ReLUs, else the gradient",
-        composite=composite("rectified", rule="deconvolved"), audit_rank=8, same_semantics=True,
+        composite=composite("rectified", rule="deconvolved"), audit_rank=6, same_semantics=True,
     ),
     _rectified(
         "rectgrad", "RectGrad", "R", "kim2019", "R_in = [x > 0] R where y ⊙ R is above its percentile at ReLUs, else 0",
         composite=composite("rectified", rule="percentile"), options={"percentile": Number(98.0, 0, 100)},
-        tolerance=TWO_TERM, cost=1.5, audit_rank=9, same_semantics=True, map_percentile=100.0,
+        tolerance=TWO_TERM, cost=1.5, audit_rank=7, same_semantics=True, map_percentile=100.0,
     ),
     Method(
         "deep_taylor", "Deep Taylor", "T", RED, TAYLOR, "montavon2017", "R_in = x·W⁺ᵀ(R/W⁺x), zᴮ at the input", composite("deep_taylor"),
         options={"low": Number(of_images=np.min), "high": Number(of_images=np.max), **STABILIZED},
-        relu_only=True, two_kernels=False, audit_rank=6,
+        relu_only=True, two_kernels=False, audit_rank=4,
     ),
     Method(
-        "lrp_z", "LRP-z", "Z", GREEN, LRP, "bach2015", "R_in = x·Wᵀ(R/(Wx + b))", composite("z"), tolerance=NEAR_ZERO, audit_rank=7,
+        "lrp_z", "LRP-z", "Z", GREEN, LRP, "bach2015", "R_in = x·Wᵀ(R/(Wx + b))", composite("z"), tolerance=NEAR_ZERO, audit_rank=5,
     ),
     Method(
         "lrp_epsilon", "LRP-ε", "E", GREEN, LRP, "bach2015", "R_in = x·Wᵀ(R/(z + ε sign z)), z = Wx + b", composite("epsilon"),
-        options={"epsilon": Number(1e-7, above=0)}, tolerance=NEAR_ZERO, paper=False, audit_rank=11, full_audit=True,
+        options={"epsilon": Number(1e-7, above=0)}, tolerance=NEAR_ZERO, paper=False, audit_rank=9, full_audit=True,
     ),
     Method(
         "lrp_gamma", "LRP-γ", "Y", GREEN, LRP, "montavon2019", "R_in = x·Ŵᵀ(R/(Ŵx + b̂)), Ŵ = W + γW⁺", composite("gamma"), wrapped=None,
         options={"gamma": Number(0.25, 0), "bias": Choice("scaled", ("scaled", "unscaled")), **STABILIZED},
         tolerance=NEAR_ZERO, paper=False, two_kernels=False,
     ),
-    _alpha_beta(1, 0, "1", cost=1.2, audit_rank=2),
-    _alpha_beta(2, 1, "2", tolerance=TWO_TERM, cost=2, audit_rank=10),
-    _alpha_beta(5, 4, "5", tolerance=TWO_TERM, cost=2, audit_rank=14),
-    _cmp(1, 0, "^", cost=1.2, audit_rank=12),
-    _cmp(2, 1, "P", cost=2, audit_rank=15),
+    _alpha_beta(1, 0, "1", cost=1.2, audit_rank=1),
+    _alpha_beta(2, 1, "2", tolerance=TWO_TERM, cost=2, audit_rank=8),
+    _alpha_beta(5, 4, "5", tolerance=TWO_TERM, cost=2, audit_rank=12),
+    _cmp(1, 0, "^", cost=1.2, audit_rank=10),
+    _cmp(2, 1, "P", cost=2, audit_rank=13),
     _pattern("pattern_net", "PatternNet", "N", "the gradient with patterns A in place of W: R_in = Aᵀ(f′ ⊙ R)", attribution=False),
     _pattern("pattern_attribution", "PatternAttr.", "$P$", "the gradient with A ⊙ W: R_in = (A ⊙ W)ᵀ(f′ ⊙ R)", attribution=True),
     _deeplift(
         "deeplift_reveal_cancel", "DeepLIFT RevealCancel", "L", "shrikumar2017", "m±_in = m± Δy±/Δx± at activations, Δ⁺ and Δ⁻ apart",
-        split=True, tolerance=TWO_TERM, cost=2.8, audit_rank=13,
+        split=True, tolerance=TWO_TERM, cost=2.8, audit_rank=11,
     ),
-    _deeplift("deeplift_rescale", "DeepLIFT Rescale", "D", "shrikumar2017", "m_in = m Δy/Δx at activations", split=False, audit_rank=3),
+    _deeplift("deeplift_rescale", "DeepLIFT Rescale", "D", "shrikumar2017", "m_in = m Δy/Δx at activations", split=False, audit_rank=2),
     _deeplift(
         "deeplift_ablation", "DeepLIFT ablation", "A", "sixt2020", "Rescale with W⁺ in place of W: no contribution changes its sign",
-        split=False, crossing=False, audit_rank=16,
+        split=False, crossing=False, audit_rank=14,
     ),
 )  # fmt: skip
 MAPS = (
@@ -285,10 +285,10 @@ MAPS = (
     _of_places(
         "occlusion", "Occlusion", "O", BROWN, PERTURBATION, "zeiler2014",
         "mean of y(x) − y(x with a patch hidden) over the patches that a place lies in",
-        audit_rank=4, options={"patch": Patch(), "stride": Stride(), "baseline": Reference()},
+        audit_rank=2, options={"patch": Patch(), "stride": Stride(), "baseline": Reference()},
     ),
     _activation_map(
-        "grad_cam", "Grad-CAM", "M", "selvaraju2017", "max(0, Σ_k w_k A_k), w_k the mean of ∂y/∂A_k over places", audit_rank=1,
+        "grad_cam", "Grad-CAM", "M", "selvaraju2017", "max(0, Σ_k w_k A_k), w_k the mean of ∂y/∂A_k over places", audit_rank=0,
     ),
     _activation_map(
         "grad_cam_plus_plus", "Grad-CAM++", "P", "chattopadhay2018",
