@@ -218,7 +218,7 @@ def _across(value: float) -> float:
     return _short(16 + (RIGHT - 24) * min(max(value, 0.0), 1.0))
 
 
-SIDE, LETTER = 280.0, 6.8  # height of the plane, width of a letter in it
+SIDE, LETTER = 280.0, 7.2  # height of the plane, width of a letter in it
 
 
 @dataclass(frozen=True)
@@ -304,7 +304,9 @@ def _beside(label: str, x: float, y: float, taken: Sequence[Point], marks: Seque
 
     def is_free(left: float, base: float) -> bool:
         crossed = any(left - 3 < across < left + wide + 3 and base - 11 < up < base + 3 for across, up in marks)
-        return not crossed and all(left + wide < one.x or one.x + LETTER * len(one.label) < left or abs(base - one.y) > 9 for one in taken)
+        return not crossed and all(
+            left + wide + 2 < one.x or one.x + LETTER * len(one.label) + 2 < left or abs(base - one.y) > 9 for one in taken
+        )
 
     left, base = next((place for place in inside if is_free(*place)), places[0])
     return Point(_short(left), _short(base), label)

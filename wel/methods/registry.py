@@ -108,7 +108,8 @@ class Method:
         two_kernels: whether it is the same for two kernels one after the other as for their product.
         same_semantics: whether `paper` and `corrected` are the same for every network; else rules are compared.
         cost: how long it takes, gradient 1.
-        audit_rank: its place in the order of an audit, whose end `--minutes` drops: what people use first, of every family one; None: last.
+        audit_rank: its place in the order of an audit, whose end `--minutes` drops: what people use first, of every family one; where two
+            have the same, the paper's comes first; None: last.
         full_audit: whether a full audit takes it although it is not one of the paper's.
         head: what a map begins with at the output: "logit", the class's logit, or "one", 1.
         reduction: how a map's channels become one, "sum", "mean", or "max_abs", the largest absolute value.
