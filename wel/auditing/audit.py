@@ -20,9 +20,9 @@ from wel.auditing.verdicts import VERDICTS, Measurement
 from wel.errors import UnsupportedError, check_whole, invalid, one_of
 from wel.images.load import ImageSet
 from wel.methods.composites import flow_of, rules_for
-from wel.methods.registry import Method, choose_map_methods, chosen_semantics
+from wel.methods.registry import CONTROLS, Method, choose_map_methods, chosen_semantics
 from wel.networks.network import Network
-from wel.studies.faithfulness import CONTROLS, LEAST, MOST, SHARE
+from wel.studies.faithfulness import LEAST, MOST, SHARE
 from wel.studies.map_study import true_classes
 from wel.studies.study import Arrays, Cell, Piece, Settings, Study, pieces_of
 from wel.system.files import file_sha256

@@ -116,8 +116,9 @@ class Examiner:
     def _hidden(self, request: Request, maps: np.ndarray) -> dict[str, np.ndarray]:
         if self._hiding is None:
             return {}
-        several = (array[: self.plan.hidden_images] for array in (self.plan.images, self.plan.classes.index, maps))
-        return curves_of(self.net, *several, request.method.reduction, self._hiding)
+        heats = maps if maps.ndim == 2 else reduce_channels(maps, request.method.reduction)
+        several = (array[: self.plan.hidden_images] for array in (self.plan.images, self.plan.classes.index, heats))
+        return curves_of(self.net, *several, self._hiding)
 
     def _why_not(self, stage: str) -> str:
         """Why layers from a stage on cannot be made random, in a sentence; a layer of somebody's own may be without initialisers."""
