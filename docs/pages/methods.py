@@ -135,7 +135,7 @@ def _found(method: Method) -> str:
         if entry["method"] == method.name
     ]
     if not lines:
-        return "## What its audit says\n\nNothing: an audit leaves it out."
+        return "## What its audit says\n\nNothing: the audits of the bundled networks that these pages are made of left it out."
     version, images = (audited()[0][key] for key in ("version", "images"))
     text = f"## What its audit says\n\n`wel audit NETWORK --full` with wel {version}, {images} bundled images:\n\n"
     return text + table(("network", "semantics", "verdict", "because", "directions left", "|cos| at the input"), lines)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import loaded
 from interruption import Interrupting
+from jsonschema import Draft202012Validator
 
 import wel
 from wel.auditing import plan as planning
@@ -22,6 +24,8 @@ from wel.errors import UnsupportedError, WelError
 from wel.methods.registry import METHODS
 
 layers = tf.keras.layers
+SCHEMA = Path(planning.__file__).with_name("audit.schema.json")
+VALIDATOR = Draft202012Validator(json.loads(SCHEMA.read_text("utf-8")))
 TWO = "gradient,lrp_alpha1_beta0"
 
 
@@ -51,13 +55,20 @@ def without_times(record):
 @pytest.mark.parametrize("name", ["cifar10", "resnet20"])
 def test_verdicts_on_the_bundled_networks(name, tmp_path):
     net = wel.load(name)
-    methods = ["gradient", "deeplift_rescale", "lrp_alpha1_beta0"]
-    result = wel.audit(net, wel.load_images(net), tmp_path / "run", methods=methods, semantics="paper", limit=12)
+    methods = ["gradient", "deeplift_rescale", "lrp_alpha1_beta0", "grad_cam"]
+    result = wel.audit(net, wel.load_images(net), tmp_path / "run", methods=methods, semantics="paper")
     assert {method: result.verdict(method) for method in methods} == {
         "gradient": "sensitive",
         "deeplift_rescale": "sensitive",
         "lrp_alpha1_beta0": "insensitive",
+        "grad_cam": "sensitive",
     }
+    advice = result.record["advice"]
+    assert [item["method"] for item in advice["use"]] == ["grad_cam"]
+    assert [item["method"] for item in advice["do_not_use"]] == ["lrp_alpha1_beta0"]
+    random, edges = result.record["controls"]
+    assert (random["verdict"], edges["verdict"]) == ("sensitive", "insensitive")
+    assert random["faithfulness"]["gain"]["low"] < 0 < random["faithfulness"]["gain"]["high"]
     assert result.record["checks"][0]["passed"] and result.record["checks"][0]["value"] < 1e-6
 
 
@@ -116,7 +127,7 @@ def test_minutes_drop_methods_from_the_end_before_anything_is_measured(net, pict
 def test_minutes_are_of_what_is_predicted(net, pictures, tmp_path):
     # of two methods that cost the same
     course = partial(_Course, net, pictures, QUICK, ["gradient", "guided_backprop"], "paper", 0, (), None)
-    (one, two), whole = course(None).cells, course(None)._expected
+    (one, two), whole = course(None).cells, course(None)._expected  # with the controls, which are measured in any case
     for share, kept in ((0.99, [one]), (1.01, [one, two])):
         assert course(share * whole / 60).cells == kept
 
@@ -215,6 +226,92 @@ def test_the_time_that_a_method_will_take(monkeypatch):
     assert expected_seconds(net, plan, METHODS["lrp_alpha2_beta1"]) == pytest.approx(2 * once)
 
 
+def test_hidden_images_and_patches_take_time_too(monkeypatch):
+    # the network of the test above: 3 layers and the input, 483 values, 4320 products
+    net = wel.load(tf.keras.Sequential([layers.Input((8, 8, 3)), layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(3)]))
+    monkeypatch.setattr(planning, "HIDDEN", Speed(1.0, 10.0, 100.0))
+    monkeypatch.setattr(planning, "CORES", 2.0)
+    settings = {"vector_images": 2, "vectors": 6, "seed": 0}
+    plain = Plan(np.zeros((5, 8, 8, 3)), None, [net.layers[1]], [net.graph.output], [], **settings)
+    plan = Plan(np.zeros((5, 8, 8, 3)), None, [net.layers[1]], [net.graph.output], [], **settings, parts=4, hidden_images=5, patch=2)
+    one = (4320 + 483 / 10 + 4 / 100) / 2
+    # five images, hidden in four parts in two orders
+    assert expected_seconds(net, plan, METHODS["random"]) == pytest.approx(40 * one)
+    assert expected_seconds(net, plan, METHODS["gradient"]) == pytest.approx(expected_seconds(net, plain, METHODS["gradient"]) + 40 * one)
+    # and 16 patches, with the image itself, for the maps of two classes and of the topmost cut
+    assert expected_seconds(net, plan, METHODS["occlusion"]) == pytest.approx(40 * one + 5 * 3 * 17 * one)
+
+
+def test_of_how_many_images_parts_are_hidden():
+    # ResNet-50 takes 3.86e9 multiplications, ten times that for each image: two of them would do for 1e11, but four are needed
+    assert QUICK.hidden_for(wel.load("resnet50", weights="random")) == 4
+    # 8.5e7: all 24
+    assert QUICK.hidden_for(wel.load("cifar10")) == 24
+
+
+def test_patches_of_a_mode_are_parts_of_the_shortest_side():
+    net = wel.load(tf.keras.Sequential([layers.Input((8, 20, 3)), layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(3)]))
+    assert QUICK.options(net) == {"occlusion": {"patch": 2, "stride": 2}} and FULL.options(net) == {"occlusion": {"patch": 1, "stride": 1}}
+
+
+ADVISED = ("use", "cannot_tell", "do_not_use")
+
+
+def advised(record):
+    return {item["method"] for word in ADVISED for item in record["advice"][word]}
+
+
+def test_the_advice_is_among_the_methods_named(net, pictures, tmp_path):
+    record = wel.audit(net, pictures, tmp_path / "run", methods=["gradient", "grad_cam"]).record
+    assert list(record)[3] == "advice" and advised(record) == {"gradient", "grad_cam"}
+    assert [entry["method"] for entry in record["controls"]] == ["random", "edges"]
+    assert {entry["method"]: entry["options"] for entry in record["methods"]} == {"gradient": {}, "grad_cam": {"layer": "conv2"}}
+    # three images are too few
+    assert record["advice"]["use"] == [] and record["advice"]["sentence"].startswith("None of the methods measured can be recommended")
+    assert VALIDATOR.is_valid(record)
+
+
+def test_controls_that_are_named_are_methods_too_and_not_to_be_used(net, pictures, tmp_path):
+    record = wel.audit(net, pictures, tmp_path / "run", methods=["random", "gradient"]).record
+    assert [entry["method"] for entry in record["methods"]] == ["gradient", "random"]
+    assert record["methods"][1] == record["controls"][0]
+    assert "random" in {item["method"] for item in record["advice"]["do_not_use"]}
+
+
+def test_faithfulness_is_that_of_the_study(net, pictures, tmp_path):
+    record = wel.audit(net, pictures, tmp_path / "run", methods=["gradient"], seed=2).record
+    labels = [item["class"] for item in record["images"]["items"]]
+    table = wel.faithfulness(net, pictures.inputs, ["gradient"], parts=QUICK.parts, classes=labels, seed=2).table.set_index(
+        ["method", "measure"]
+    )
+    for entry in (*record["methods"], *record["controls"]):
+        found = entry["faithfulness"]
+        measured = [found["gain"]["value"], found["gain"]["low"], found["gain"]["high"], found["deletion"], found["insertion"]]
+        gain = table.loc[(entry["method"], "gain"), ["median", "ci_low", "ci_high"]]
+        medians = [table.loc[(entry["method"], measure), "median"] for measure in ("deletion", "insertion")]
+        assert measured == pytest.approx([*gain, *medians], abs=1e-6)
+
+
+@pytest.mark.parametrize("logits", [1, 2])
+def test_networks_of_one_logit_or_two_are_advised_too(logits, tmp_path):
+    stack = [layers.Input((8, 8, 3)), layers.Conv2D(4, 3, activation="relu"), layers.Flatten(), layers.Dense(logits)]
+    end = layers.Activation("sigmoid" if logits == 1 else "softmax")
+    net = wel.load(tf.keras.Sequential([*stack, end]))
+    np.save(tmp_path / "noise.npy", np.random.default_rng(0).standard_normal((6, 8, 8, 3)).astype("float32"))
+    record = wel.audit(net, wel.load_images(net, tmp_path / "noise.npy"), tmp_path / "run", methods=["gradient", "occlusion"]).record
+    assert advised(record) == {"gradient", "occlusion"} and VALIDATOR.is_valid(record)
+    assert all(entry["faithfulness"]["images"] == 6 and entry["dependence"]["value"] is not None for entry in record["methods"])
+
+
+@pytest.mark.parametrize("shape", [(12,), (1,), (16, 2)])
+def test_inputs_that_are_no_pictures_are_advised_too(shape, tmp_path):
+    net = wel.load(tf.keras.Sequential([layers.Input(shape), layers.Flatten(), layers.Dense(5, activation="relu"), layers.Dense(4)]))
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).random((5, *shape), dtype="float32"))
+    record = wel.audit(net, wel.load_images(net, tmp_path / "rows.npy"), tmp_path / "run", methods=["gradient", "occlusion"]).record
+    assert advised(record) == {"gradient", "occlusion"} and VALIDATOR.is_valid(record)
+    assert all((entry["faithfulness"] is None) == (shape == (1,)) for entry in record["methods"])
+
+
 def test_fail_on():
     assert parse_fail_on("insensitive:lrp_z, sensitive:gradient") == [("insensitive", "lrp_z"), ("sensitive", "gradient")]
     assert parse_fail_on(None) == []
@@ -227,6 +324,7 @@ def test_the_command(tmp_path, capsys):
     common = ["cifar10", "--limit", "4", "--methods", TWO, "--semantics", "paper", "--out", tmp_path / "run"]
     assert run(*common) == 0
     shown = capsys.readouterr().out
+    assert shown.index("Do not use\n  LRP α1β0: its map stays the same, SSIM") < shown.index("because")
     assert "insensitive" in shown and str(tmp_path / "run" / "report.html") in "".join(shown.split("\n"))
     assert run(*common, "--fail-on", "insensitive:lrp_alpha1_beta0") == 1
     assert "lrp_alpha1_beta0 is insensitive" in capsys.readouterr().err

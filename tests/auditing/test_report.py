@@ -18,7 +18,8 @@ from jsonschema import Draft202012Validator, FormatChecker
 from PIL import Image
 
 from wel.auditing import charts as figures
-from wel.auditing.charts import csc_curves, heat_maps, overview, thumbnail
+from wel.auditing.advice import Measured, advise, dependence, faithfulness_of, sentence
+from wel.auditing.charts import csc_curves, heat_maps, hiding, overview, plane, thumbnail
 from wel.auditing.report import Examples, answer, finite, number, printable, render, warnings, write_report
 from wel.auditing.verdicts import Measurement, Thresholds, judge
 from wel.methods.registry import METHODS
@@ -155,6 +156,36 @@ def a_record():
     }
 
 
+def advised_record():
+    """The same with what 0.5.0 has added: gains of 0.1 to 0.5, controls, and the advice."""
+    record, measured = a_record(), []
+    rng = np.random.default_rng(3)
+    record["controls"] = [a_method("random", "both", "sensitive"), a_method("edges", "both", "insensitive")]
+    entries = [*record["controls"], *record["methods"]]
+    curves = [hidden(gain + 0.05 * rng.standard_normal(24)) for gain in (0, 0.2, 0.5, 0.4, 0.3, 0.1, 0.2)]
+    controls = {"random": curves[0], "edges": curves[1]}
+    for entry, mine in zip(entries, curves):
+        over = {name: found for name, found in controls.items() if name != entry["method"]}
+        tests = [Measurement(**test) for test in entry["tests"]]
+        found = faithfulness_of(mine, over, 0)
+        measured.append(Measured(METHODS[entry["method"]], entry["semantics"], entry["verdict"], tests, found))
+        gains = {"gain": found.gain._asdict(), "over": {name: one._asdict() for name, one in found.over.items()}}
+        entry.update(options={"layer": HOSTILE}, dependence=dependence(tests)._asdict(), faithfulness={**vars(found), **gains})
+    advice = advise(measured[2:])
+    record["advice"] = {"sentence": sentence(advice), "use": [], "cannot_tell": [], "do_not_use": []}
+    for one in advice:
+        record["advice"][one.advice].append({name: text for name, text in vars(one).items() if name != "advice"})
+    record["settings"].update(parts=2, images_hidden=24)
+    return record
+
+
+def hidden(gains):
+    """Curves of images with such gains, hidden in two parts."""
+    middle = 0.5 + np.outer(gains, (-1, 1))
+    most, least = (np.stack([np.ones(24), column, np.zeros(24)], axis=1) for column in middle.T)
+    return {"most": most, "least": least, "share": np.tile([0, 0.5, 1], (24, 1))}
+
+
 def some_examples(size=32, keys=None):
     """Two images with maps of noise; the other class of the first method's first image is undefined, its second image's is 0."""
     rng = np.random.default_rng(0)
@@ -278,6 +309,30 @@ def test_every_key_is_required():
             del holder[path[-1]]
             missed += [] if errors_of(less) else [path]
     assert missed == []
+
+
+NEW = ("advice", "controls", "parts", "images_hidden", "options", "dependence", "faithfulness")  # older records are without them
+
+
+def test_what_was_added_follows_the_schema_and_may_be_missing():
+    record = finite(advised_record())
+    assert errors_of(record) == []
+    missed = set()
+    for path in paths_of(record):
+        if path and isinstance(path[-1], str) and path[0] != "versions" and path[-2:-1] not in (("options",), ("over",)):
+            less = copy.deepcopy(record)
+            holder = less
+            for key in path[:-1]:
+                holder = holder[key]
+            del holder[path[-1]]
+            missed |= set() if errors_of(less) else {path[-1]}
+    assert missed == set(NEW)
+    record["advice"]["use"][0]["reason"] = ""
+    record["methods"][0]["faithfulness"]["gain"]["value"] = "much"
+    assert len(errors_of(record)) == 2
+    record["methods"][0]["faithfulness"] = None  # an input of one region
+    record["advice"]["use"][0]["reason"] = "so"
+    assert errors_of(record) == []
 
 
 def test_files_are_written_with_null_for_what_is_undefined(tmp_path):
@@ -455,6 +510,74 @@ def few_logits(count):
     for maps in shown.maps.values():
         maps[:, 1] = NAN
     return record, Examples(shown.names, shown.pixels, shown.maps, np.array([[0, -1], [0, -1]]))
+
+
+@pytest.fixture(scope="module")
+def advised_page():
+    return Page(render(advised_record(), some_examples()))
+
+
+def test_what_to_use_stands_first(advised_page):
+    text = " ".join(advised_page.text.split())
+    said = [
+        "Use Gradient.",
+        "Do not use LRP α1β0 (paper) and Guided BP.",
+        "Of LRP α1β0 (corrected) and DeepLIFT RevealCancel it cannot be told.",
+        "2 of 4 methods would draw the same picture whatever the network decided.",
+        "1. Gradient ✓ useIts map changes, SSIM 0.31, and against Edges it gains",
+        "2. LRP α1β0corrected semantics ? cannot tellWhether its map changes is open; against Edges it gains",
+        "3. DeepLIFT RevealCancelcorrected semantics ? cannot tellAgainst Edges it gains",
+        "4. LRP α1β0paper semantics ✕ do not useIts map stays the same, SSIM 1.00.",
+        "Random controlValues without information.",
+        "Edges controlAn edge detector, which does not look at the network.",
+        "Verdicts. A method's name",
+    ]
+    places = [text.index(words) for words in said]
+    assert places == sorted(places)
+    assert advised_record()["advice"]["sentence"] == (
+        "Use Gradient; do not use LRP α1β0 (paper) and Guided BP; of LRP α1β0 (corrected) and DeepLIFT RevealCancel it cannot be told."
+    )
+
+
+def test_the_figure_the_ranking_and_a_curve_for_every_method(advised_page):
+    titled = [attributes for attributes in advised_page.all("svg") if attributes.get("role") == "img"]
+    assert len(titled) == 1 + 1 + 2 * 5  # the plane, the overview, and of each method random relevance and hiding
+    names = [attributes["id"] for _, attributes in advised_page.elements if "id" in attributes]
+    assert len(names) == len(set(names)) and {"ranking", "advice", "plane-title"} <= set(names)
+    wanted = [attributes["href"][1:] for attributes in advised_page.all("a") if attributes["href"].startswith("#")]
+    assert [name for name in wanted if name not in names] == [] and advised_page.open == []
+    text = " ".join(advised_page.text.split())
+    assert f"With layer {HOSTILE}." in text and "24 images were hidden in 2 parts" in text
+    assert HOSTILE not in render(advised_record(), None)
+
+
+def test_few_hidden_images_have_ranges():
+    record = advised_record()
+    record["settings"]["images_hidden"] = 4
+    text = " ".join(Page(render(record, None)).text.split())
+    assert text.count("99 % intervals, of gains the range over 4 images") == 2
+
+
+def test_a_control_that_does_not_fail_is_a_doubt():
+    record = advised_record()
+    plain = warnings(record)
+    record["controls"][0]["faithfulness"]["gain"] = {"value": 0.3, "low": 0.1, "high": 0.5}
+    record["controls"][1]["verdict"] = "sensitive"
+    assert [sentence for sentence in warnings(record) if sentence not in plain] == [
+        "The control Random, values without information, gains 0.3, 0.1 to 0.5: on these images the advice says little.",
+        "The control Edges, an edge detector, which does not look at the network, was found sensitive: on these images the advice "
+        "says little.",
+    ]
+    record["controls"][0]["faithfulness"] = None
+    assert len(warnings(record)) == len(plain) + 1
+
+
+def test_inputs_of_one_region_have_a_ranking_without_gains():
+    record = advised_record()
+    for entry in (*record["methods"], *record["controls"]):
+        entry["faithfulness"] = None
+    page = Page(render(record, None))
+    assert "plane-title" not in [attributes.get("id") for _, attributes in page.elements] and "undefined" in page.text
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -661,6 +784,48 @@ def test_overview():
     assert [(mark.x, mark.low, mark.high, mark.test) for mark in rows[0][1]] == [(180.0, 180.0, 180.0, "other_class")]
 
 
+def interval(value, low=None, high=None):
+    return {"value": value, "low": low, "high": high}
+
+
+def test_the_plane_by_hand():
+    methods = [
+        ("1", "use", interval(0.5, 0.25, 1.0), interval(1.0, 0.5, 1.5)),
+        ("2", "cannot_tell", interval(0.0), interval(-0.5)),
+        ("3", "cannot_tell", interval(0.5), interval(None)),  # no gain: not drawn
+    ]
+    found = plane(methods, 0.8)
+    # gains from −0.5 to 1.5, a fifth of which is 0.4, rounded up to 0.5: 280 units for 2
+    assert [(tick.y, tick.label) for tick in found.rows] == [(300, "-0.5"), (230, "0"), (160, "0.5"), (90, "1"), (20, "1.5")]
+    # across: 42 to 344
+    one, two = found.spots
+    assert (one.x, one.y, one.across, one.along) == (193.0, 90.0, (117.5, 344.0), (160.0, 20.0))
+    assert (two.x, two.y, two.across, two.along) == (42.0, 300.0, (42.0, 42.0), (300.0, 300.0))
+    assert found.chance == 230 and found.limit == pytest.approx(42 + 0.2 * 302, abs=0.05)
+    assert plane(methods[2:], 0.8) is None
+
+
+def test_labels_of_the_plane_do_not_cover_each_other():
+    crowd = [(str(k), "do_not_use", interval(0.3 + 0.01 * (k % 2)), interval(1 + 0.02 * k)) for k in range(8)]
+    labels = [spot.label for spot in plane(crowd, 0.8).spots]
+    for k, one in enumerate(labels):
+        for other in labels[:k]:
+            assert abs(one.x - other.x) > 6 or abs(one.y - other.y) > 9
+
+
+@pytest.mark.parametrize("values", [[0.0], [-3e-14, 1e-13], [120.0, 7.0], [-1.0]])
+def test_ticks_hold_all_values(values):
+    gains = [("m", "use", interval(0.5), interval(value)) for value in values]
+    rows = plane(gains, 0.8).rows
+    assert 2 <= len(rows) <= 8 and float(rows[0].label) <= min(values) and float(rows[-1].label) >= max(values)
+
+
+def test_the_curve_of_hiding_by_hand():
+    found = hiding([{"share": 0, "most": 1, "least": 1}, {"share": 0.5, "most": 0, "least": 0.5}, {"share": 1, "most": 0, "least": None}])
+    # 160 units for 0 to 1
+    assert found.lines == {"most": "M42.0 20.0L193.0 180.0L344.0 180.0", "least": "M42.0 20.0L193.0 100.0"}
+
+
 def theme_variables(source):
     """{theme: {variable: colour}}; dark is light with its own on top."""
     light, dark = re.findall(r":root \{(.*?)\}", source, re.DOTALL)
@@ -718,7 +883,7 @@ onload = () => setTimeout(() => {{
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
 @pytest.mark.parametrize("width", [320, 400, 1400])
 def test_in_a_browser(tmp_path, width):
-    write_report(a_record(), some_examples(), tmp_path)
+    write_report(advised_record(), some_examples(), tmp_path)
     (tmp_path / "probe.html").write_text(PROBE.format(width=width))
     arguments = [
         "--headless",

@@ -159,3 +159,11 @@ def test_what_an_input_that_does_not_vary_goes_through_is_no_layer_to_look_at(si
     found = wel.attribution(siamese, "grad_cam", images, 1)[..., 0]
     np.testing.assert_allclose(found, enlarged(expected, (8, 8)), rtol=0, atol=1e-6)
     assert np.isfinite(wel.attribution(siamese, "iba", images, 1, steps=2)).all()
+
+
+def test_an_output_that_is_the_only_convolution_is_no_layer_below_it():
+    from tensorflow.keras import Sequential, layers
+
+    net = wel.load(Sequential([layers.Input((8, 8, 1)), layers.Conv2D(3, 1)]))
+    with pytest.raises(UnsupportedError, match="^Method 'grad_cam' needs a convolution with more than one place, below the output.$"):
+        with_layer(net, GRAD_CAM, {})

@@ -20,8 +20,9 @@ from wel.auditing.verdicts import VERDICTS, Measurement
 from wel.errors import UnsupportedError, check_whole, invalid, one_of
 from wel.images.load import ImageSet
 from wel.methods.composites import flow_of, rules_for
-from wel.methods.registry import Method, choose_map_methods, chosen_semantics
+from wel.methods.registry import CONTROLS, Method, choose_map_methods, chosen_semantics
 from wel.networks.network import Network
+from wel.studies.faithfulness import LEAST, MOST, SHARE
 from wel.studies.map_study import true_classes
 from wel.studies.study import Arrays, Cell, Piece, Settings, Study, pieces_of
 from wel.system.files import file_sha256
@@ -66,13 +67,15 @@ def audit(
 
     Of each method it measures whether the map of a random other class is the same (random logit), whether the map is the same when
     all layers above a cut are random (cascading randomisation), and how many directions of random relevance arrive at the input
-    (effective rank, with CSC on the way down). `wel.auditing.verdicts` makes one verdict of that.
+    (effective rank, with CSC on the way down). `wel.auditing.verdicts` makes one verdict of that. Then images are hidden part by part,
+    in the order of the map, and the score that is left is held against that of the controls `random` and `edges` (faithfulness); what
+    to use of it all says `wel.auditing.advice`.
 
     Args:
         net: from `wel.load`; its output is one vector of logits.
         pictures: from `wel.load_images`.
         out: run directory; an interrupted audit goes on there.
-        mode: "quick", the paper's methods at three cuts, or "full", more of everything.
+        mode: "quick", the paper's methods, Grad-CAM and Occlusion at three cuts, or "full", more of everything.
         methods: "all", the mode's that apply to the network, or names.
         semantics: "paper", "corrected", or "both": then a method whose rules differ is measured under each.
         seed: of the other classes, fresh weights, random vectors and intervals.
@@ -105,9 +108,12 @@ class _Course:
     def __init__(self, net: Network, pictures: ImageSet, mode: Mode, methods, semantics: str, seed: int, first, expect, minutes):
         self.net, self.pictures, self.mode, self.semantics = net, pictures, mode, chosen_semantics(semantics)
         self.expect, self._minutes = expect, minutes
+        net.count_logits()
         chosen = by_priority(choose_map_methods(mode.methods if methods == "all" else methods), first)
-        self.study = Study(Settings(net, pictures.inputs, chosen, True, semantics, "native", None, seed))
+        options = mode.options(net)
+        self.study = Study(Settings(net, pictures.inputs, chosen, True, semantics, "native", options, seed))
         self.study.check_any()
+        self.controls = Study(Settings(net, pictures.inputs, CONTROLS, False, self.semantics[0], seed=seed))
         depths = choose_depths(net, mode.depths)
         self.plan = Plan(
             images=self.study.images,
@@ -118,19 +124,23 @@ class _Course:
             vector_images=min(mode.vector_images, len(self.study.images)),
             vectors=mode.vectors,
             seed=seed,
+            parts=mode.parts,
+            hidden_images=min(mode.hidden_for(net), len(self.study.images)),
+            patch=options["occlusion"]["patch"],
         )
         self.missing = self._refused()
         self.cells, self._expected = self._within(self._cells())
 
     def _within(self, cells: Sequence[Cell]) -> tuple[list[Cell], float]:
-        """The cells that are measured, the first ones, and how many seconds they will take; what is left out is missing."""
+        """The cells that are measured, the first ones, and how many seconds all will take; what is left out is missing."""
         each = [expected_seconds(self.net, self.plan, cell.method) for cell in cells]
-        most = np.inf if self._minutes is None else 60 * self._minutes
+        beside = sum(expected_seconds(self.net, self.plan, cell.method) for cell in self.controls.cells)
+        most = np.inf if self._minutes is None else 60 * self._minutes - beside
         kept = max(1, int(np.searchsorted(np.cumsum(each), most, side="right")))
         for cell in cells[kept:]:
             reason = f"Its {_shown(expected_seconds(self.net, self.plan, cell.method))} are beyond `minutes` {self._minutes:g}."
             self.missing.append(Missing(cell.method, self._covered(cell, cells), f"{reason} Expected more, or its name with --methods."))
-        return list(cells[:kept]), sum(each[:kept])
+        return list(cells[:kept]), beside + sum(each[:kept])
 
     def result(self, out: Path, command: str, steps: Steps) -> AuditResult:
         """Measures what the run directory does not hold yet, and writes record and report."""
@@ -139,10 +149,10 @@ class _Course:
         if not run.finished:
             checks = checked(self.net, self.plan.images, self.expect)
             passed = all(check.passed for check in checks)
-            findings = self._findings(run, steps) if passed else []
+            controls, findings = self._findings(run, steps) if passed else ([], [])
             taken = time.monotonic() - began
             about = Circumstances(self.net, self.pictures, self.plan, self.mode.name, self.semantics, command, taken)
-            write_report(recorded(about, checks, findings, self.missing), self._examples(findings), out)
+            write_report(recorded(about, checks, findings, controls, self.missing), self._examples(findings), out)
             if passed:
                 run.finish()
         return AuditResult(json.loads((out / RECORD).read_text(encoding="utf-8")), out)
@@ -151,6 +161,7 @@ class _Course:
         record, classes = self.study.record(), self.plan.classes.index.tolist()
         same = {name: record[name] for name in ("model", "weights_sha256", "methods", "images_sha256", "seed")}
         how = {"study": "audit", "mode": self.mode.name, "semantics": list(self.semantics), "minutes": self._minutes}
+        how |= {"parts": self.plan.parts, "hidden_images": self.plan.hidden_images}
         return {**how, **same, "images": self.pictures.names, "classes": classes, "expect_sha256": self.expect and file_sha256(self.expect)}
 
     def _cells(self) -> list[Cell]:
@@ -179,36 +190,40 @@ class _Course:
         rest = [Missing(cell.method, cell.semantics, reason) for cell, reason in refused.items() if cell.method.name in applying]
         return [whole[name] for name in dict.fromkeys(cell.method.name for cell in refused) if name not in applying] + rest
 
-    def _findings(self, run: Run, steps: Steps) -> list[Finding]:
+    def _findings(self, run: Run, steps: Steps) -> tuple[list[Finding], list[Finding]]:
+        """Of the controls, and of the methods."""
         examiner = Examiner(self.net, self.plan)
         steps.start(len(self.cells))
         methods = f"{len(self.cells)} measurement{'s' * (len(self.cells) != 1)}, {len(self.plan.images)} images"
         steps.tell(f"{methods}: about {_shown(self._expected)} on two idle cores.")
+        controls = [self._finding(run, self.controls, cell, examiner, Steps()) for cell in self.controls.cells]
         found: list[Finding] = []
         for cell in self.cells:
             try:
-                found.append(self._finding(run, cell, examiner, steps))
+                found.append(self._finding(run, self.study, cell, examiner, steps))
             except UnsupportedError as error:  # what only the study itself can tell
                 self.missing.append(Missing(cell.method, None, error.reason))
                 steps.advance(1, cell.method.label, cell.semantics)
-        return found
+        return controls, found
 
-    def _finding(self, run: Run, cell: Cell, examiner: Examiner, steps: Steps) -> Finding:
+    def _finding(self, run: Run, study: Study, cell: Cell, examiner: Examiner, steps: Steps) -> Finding:
         """From what an interrupted audit has left, or measured now."""
 
         def compute(there: Mapping[str, Arrays]) -> Iterator[Piece]:
             if not there:
                 begun = time.monotonic()
-                evidence = examiner.examine(self.study.requests[cell])
+                evidence = examiner.examine(study.requests[cell])
                 tests = [asdict(test) for test in evidence.tests]
                 words = json.dumps({"tests": tests, "csc": evidence.csc, "seconds": time.monotonic() - begun})
                 maps = {} if evidence.examples is None else {"maps": evidence.examples}
-                yield Piece("evidence", {"measured": np.array(words), **maps})
+                yield Piece("evidence", {"measured": np.array(words), **maps, **evidence.curves})
 
         (arrays,) = pieces_of(run, cell.key, compute, steps, (cell.method.label, cell.semantics)).values()
         measured = json.loads(str(arrays["measured"]))
-        evidence = Evidence([Measurement(**test) for test in measured["tests"]], measured["csc"], arrays.get("maps"))
-        return Finding(cell, self._covered(cell, self._cells()), evidence, measured["seconds"])
+        curves = {name: arrays[name] for name in (MOST, LEAST, SHARE) if name in arrays}
+        evidence = Evidence([Measurement(**test) for test in measured["tests"]], measured["csc"], arrays.get("maps"), curves)
+        covered = self._covered(cell, self._cells()) if study is self.study else "both"
+        return Finding(cell, covered, study.requests[cell].options, evidence, measured["seconds"])
 
     def _covered(self, cell: Cell, cells: Sequence[Cell]) -> str:
         """The semantics that a cell stands for: "both" where they are the same for its method."""

@@ -216,3 +216,125 @@ def _mark(test: dict[str, Any], y: float) -> Mark:
 def _across(value: float) -> float:
     """The x of a value in [0, 1]."""
     return _short(16 + (RIGHT - 24) * min(max(value, 0.0), 1.0))
+
+
+SIDE, LETTER = 280.0, 7.2  # height of the plane, width of a letter in it
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A method in the plane: where its medians lie, where its intervals end, its number there, and what is advised."""
+
+    x: float
+    y: float
+    across: tuple[float, float]
+    along: tuple[float, float]
+    label: Point
+    advice: str
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Dependence on the decision (to the right) by gain (upwards)."""
+
+    spots: list[Spot]
+    columns: list[Point]
+    rows: list[Point]
+    chance: float
+    limit: float
+    width: float = WIDTH
+    left: float = LEFT
+    right: float = RIGHT
+    top: float = TOP
+    bottom: float = TOP + SIDE
+    height: float = TOP + SIDE + 34
+
+
+def plane(methods: Sequence[tuple[str, str, dict[str, Any], dict[str, Any]]], similar: float) -> Plane | None:
+    """The chart of both axes; None where no method has both numbers.
+
+    Args:
+        methods: what stands beside the mark, what is advised, dependence and gain of each.
+        similar: the similarity from which on maps are the same.
+    """
+    known = [one for one in methods if one[2]["value"] is not None and one[3]["value"] is not None]
+    if not known:
+        return None
+    ticks = _ticks([end for *_, gain in known for end in _ends(gain)])
+    low, high = ticks[0], ticks[-1]
+
+    def up(gain: float) -> float:
+        return _short(TOP + SIDE * (high - gain) / (high - low))
+
+    spots: list[Spot] = []
+    marks = [(_over(dependence["value"]), up(gain["value"])) for _, _, dependence, gain in known]
+    for (label, advice, dependence, gain), (x, y) in zip(known, marks):
+        across, along = tuple(map(_over, _ends(dependence))), tuple(map(up, _ends(gain)))
+        spots.append(Spot(x, y, across, along, _beside(label, x, y, [spot.label for spot in spots], marks), advice))
+    columns = [Point(_over(share), 0, f"{share:g}") for share in (0, 0.2, 0.4, 0.6, 0.8, 1)]
+    return Plane(spots, columns, [Point(LEFT, up(tick), f"{tick:g}") for tick in ticks], up(0), _over(1 - similar))
+
+
+def _over(share: float) -> float:
+    """The x of a share of the plot's width."""
+    return _short(LEFT + 8 + (RIGHT - LEFT - 16) * share)
+
+
+def _ends(interval: dict[str, Any]) -> tuple[float, float]:
+    low, high = (interval["value"] if interval[end] is None else interval[end] for end in ("low", "high"))
+    return low, high
+
+
+def _ticks(values: Sequence[float]) -> list[float]:
+    """Round numbers, evenly spaced, from below the smallest value to above the largest, 0 among them."""
+    low, high = min(0.0, *values), max(0.0, *values)
+    high = high if high > low else 1.0
+    rough = (high - low) / 5
+    power = 10.0 ** np.floor(np.log10(rough))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
+    return [float(f"{step * number:.6g}") for number in range(int(np.floor(low / step)), int(np.ceil(high / step)) + 1)]
+
+
+def _beside(label: str, x: float, y: float, taken: Sequence[Point], marks: Sequence[tuple[float, float]]) -> Point:
+    """Where a label stands beside its mark: the nearest place at which it covers no other label and no mark, or else the first one."""
+    wide = LETTER * len(label)
+    near = [(dx, dy) for dx in (6, -6 - wide, 20, -20 - wide, 34) for dy in (3.5, -5, 12, -14, 21)]
+    places = [(x + dx, y + dy) for dx, dy in sorted(near, key=lambda shift: abs(shift[0] + wide / 2) + abs(shift[1] - 3.5))]
+    inside = [(left, base) for left, base in places if LEFT < left < RIGHT - wide and TOP + 8 < base < TOP + SIDE]
+
+    def is_free(left: float, base: float) -> bool:
+        crossed = any(left - 3 < across < left + wide + 3 and base - 11 < up < base + 3 for across, up in marks)
+        return not crossed and all(
+            left + wide + 2 < one.x or one.x + LETTER * len(one.label) + 2 < left or abs(base - one.y) > 9 for one in taken
+        )
+
+    left, base = next((place for place in inside if is_free(*place)), places[0])
+    return Point(_short(left), _short(base), label)
+
+
+@dataclass(frozen=True)
+class Hiding:
+    """A class's score while more and more of the image is hidden."""
+
+    lines: dict[str, str]
+    columns: list[Point]
+    rows: list[Point]
+    width: float = WIDTH
+    left: float = LEFT
+    right: float = RIGHT
+    bottom: float = TOP + PLOT
+    height: float = TOP + PLOT + 30
+
+
+def hiding(curve: Sequence[dict[str, Any]]) -> Hiding:
+    """The chart of a method's faithfulness, a line for each order."""
+    ticks = _ticks([row[order] for row in curve for order in ("most", "least") if row[order] is not None])
+
+    def up(score: float) -> float:
+        return _short(TOP + PLOT * (ticks[-1] - score) / (ticks[-1] - ticks[0]))
+
+    lines = {
+        order: _path((_over(row["share"]), None if row[order] is None else up(row[order])) for row in curve) for order in ("most", "least")
+    }
+    columns = [Point(_over(share), 0, f"{100 * share:g} %") for share in (0, 0.25, 0.5, 0.75, 1)]
+    return Hiding(lines, columns, [Point(LEFT, up(tick), f"{tick:g}") for tick in ticks])

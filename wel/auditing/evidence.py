@@ -1,13 +1,14 @@
-"""What an audit measures of one method: are its maps the same for another class, above random layers, for random relevance?"""
+"""What an audit measures of one method: are its maps the same for another class, above random layers, for random relevance, and do they
+find what the score depends on?"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Mapping, NamedTuple, Sequence
 
 import numpy as np
 
-from wel.auditing.plan import Plan, has_others
+from wel.auditing.plan import Plan, depths_for, has_others
 from wel.auditing.verdicts import UNDEFINED, Measurement, alike, converged
 from wel.backends import find_backend
 from wel.backends.native.memory import images_in_common
@@ -25,6 +26,7 @@ from wel.methods.registry import Method
 from wel.networks.network import Network
 from wel.studies.cascading import Fresh, fresh_from, randomized
 from wel.studies.effective_rank import jackknife
+from wel.studies.faithfulness import curves_of, default_hiding
 from wel.studies.maps import class_vectors, maps_of, one_hot
 from wel.studies.random_logit import other_classes
 from wel.studies.tops import Tops, map_injection
@@ -43,11 +45,14 @@ class Evidence:
         tests: in the order another class, random layers from the topmost cut down, convergence.
         csc: one row per start layer and layer, as audit.json has it.
         examples: (k, 3, h, w) maps of the first images, as `MAPS` says, channels reduced; None where maps are no pictures.
+        curves: scores while the image is hidden, (n, parts + 1) each (`wel.studies.faithfulness.Hiding.curves`); empty where an image
+            has one region only.
     """
 
     tests: list[Measurement]
     csc: list[dict[str, Any]]
     examples: np.ndarray | None
+    curves: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,7 @@ class Examiner:
         self._reference = Passes().of_reference
         several = (graph.nodes, *(graph.nodes[graph.index(stage) :] for stage in self._stages.values()))
         self._kept = images_in_common(several)
+        self._hiding = default_hiding(plan.images, plan.parts, plan.seed) if plan.hidden_images else None
         self._tops = Tops(net, [stage for depth, stage in self._stages.items() if not self._why[depth]], self._fresh)
 
     def examine(self, request: Request) -> Evidence:
@@ -105,7 +111,14 @@ class Examiner:
         for depth, (above, why) in maps.above.items():
             tests.append(self._compared(request, above, maps.true, test="randomised", above=self.net.shown(depth), why=why))
         topmost = next((above for above, _ in maps.above.values()), None)
-        return Evidence(tests + rank, csc, self._examples(request.method, maps.true, maps.other, topmost))
+        return Evidence(tests + rank, csc, self._examples(request.method, maps.true, maps.other, topmost), self._hidden(request, maps.true))
+
+    def _hidden(self, request: Request, maps: np.ndarray) -> dict[str, np.ndarray]:
+        if self._hiding is None:
+            return {}
+        heats = maps if maps.ndim == 2 else reduce_channels(maps, request.method.reduction)
+        several = (array[: self.plan.hidden_images] for array in (self.plan.images, self.plan.classes.index, heats))
+        return curves_of(self.net, *several, self._hiding)
 
     def _why_not(self, stage: str) -> str:
         """Why layers from a stage on cannot be made random, in a sentence; a layer of somebody's own may be without initialisers."""
@@ -157,7 +170,7 @@ class Examiner:
         """Maps of a method that is made of another one."""
         true = self._maps(request, self.plan.classes.index)
         other = None if self.others is None else self._maps(request, self.others)
-        return Maps(true, other, {depth: self._random_maps(request, depth) for depth in self.plan.depths})
+        return Maps(true, other, {depth: self._random_maps(request, depth) for depth in depths_for(self.plan, request.method)})
 
     def _maps(self, request: Request, classes: np.ndarray) -> np.ndarray:
         plan, net = self.plan, self.net

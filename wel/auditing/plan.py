@@ -7,11 +7,13 @@ from typing import NamedTuple, Sequence
 
 import numpy as np
 
-from wel.auditing.verdicts import Thresholds
-from wel.methods.registry import METHODS, PAPER_METHODS, Method
+from wel.auditing.verdicts import FEWEST, Thresholds
+from wel.measures.places import places
+from wel.methods.registry import CONTROL, METHODS, PAPER_METHODS, PERTURBATION, Method
 from wel.networks.graph import Node
 from wel.networks.network import Network
 from wel.studies.map_study import Classes
+from wel.studies.occlusion import patches_of
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,9 @@ class Mode:
         depths: at how many layers the network is cut.
         starts: at how many of them random relevance is injected, beside the output.
         layers: at how many layers it is looked at on its way down.
+        parts: in how many parts images are hidden, once the most and once the least relevant first.
+        hidden_products: of how many images: as many as take so many multiplications for a method, but four.
+        patches: how many patches of Occlusion lie side by side on the shortest side; they do not overlap.
     """
 
     name: str
@@ -39,11 +44,24 @@ class Mode:
     depths: int
     starts: int
     layers: int
+    parts: int
+    hidden_products: float
+    patches: int
 
     def images_for(self, net: Network) -> int:
         """How many images give maps."""
         size = sum(int(np.prod(node.shape)) for node in net.graph.nodes)
         return int(min(self.images, max(4, self.values / size)))
+
+    def hidden_for(self, net: Network) -> int:
+        """How many of these are hidden."""
+        products = max(1, _Counted.of(net.graph.nodes).products)
+        return int(min(self.images_for(net), max(FEWEST, self.hidden_products / (2 * self.parts * products))))
+
+    def options(self, net: Network) -> dict[str, dict[str, int]]:
+        """Options of methods that an audit takes otherwise than by default: the patches of Occlusion."""
+        side = max(1, min(places(net.input_shape)) // self.patches)
+        return {"occlusion": {"patch": side, "stride": side}}
 
 
 class Speed(NamedTuple):
@@ -56,10 +74,13 @@ class Speed(NamedTuple):
 
 # of one image up, and of one vector down; measured on VGG-16, 240 × 240, and ResNet-50, 224 × 224, without a compiler
 UP, DOWN = Speed(4.2e10, 3e8, 2e3), Speed(7.5e10, 3e8, 1e4)
+# of one image among several that are hidden somewhere, up; measured on six networks from resnet20 to VGG-16
+HIDDEN = Speed(5e10, 2.4e9, 2e5)
 CORES = 1.7  # what two cores do, of which one waits at times
-QUICK = Mode("quick", PAPER_METHODS, 24, 1.6e8, 2, 6, 3, 0, 12)
+AUDITED = ("grad_cam", "occlusion")  # beside the paper's
+QUICK = Mode("quick", (*PAPER_METHODS, *AUDITED), 24, 1.6e8, 2, 6, 3, 0, 12, 5, 1e11, 4)
 MORE = tuple(method.name for method in METHODS.values() if method.full_audit)
-FULL = Mode("full", (*PAPER_METHODS, *MORE), 24, np.inf, 8, 8, 6, 5, 24)
+FULL = Mode("full", (*PAPER_METHODS, *AUDITED, *MORE), 24, np.inf, 8, 8, 6, 5, 24, 16, np.inf, 8)
 MODES = {mode.name: mode for mode in (QUICK, FULL)}
 
 
@@ -85,6 +106,9 @@ class Plan:
         layers: where random relevance is looked at.
         vectors: random vectors per image and start layer.
         seed: of the vectors, the other classes and the fresh weights.
+        parts: in how many parts images are hidden.
+        hidden_images: how many of them are.
+        patch: side of Occlusion's patches, in places.
     """
 
     images: np.ndarray
@@ -96,20 +120,35 @@ class Plan:
     vectors: int
     seed: int
     thresholds: Thresholds = Thresholds()
+    parts: int = 0
+    hidden_images: int = 0
+    patch: int = 1
 
 
 def expected_seconds(net: Network, plan: Plan, method: Method) -> float:
     """How long two idle cores take for a method: by counts alone, so the same on every machine and whatever else it does.
 
-    An image goes up once, and from every cut on once more, or denominators do; down go the vectors of its maps and the random ones.
+    An image goes up once, and from every cut on once more, or denominators do; down go the vectors of its maps and the random ones. It
+    goes up again hidden, part by part, and under Occlusion once for every patch and map. Of a control that alone takes time.
     """
     graph = net.graph
     whole = _Counted.of(graph.nodes)
+    hidden = 2 * plan.parts * plan.hidden_images * whole.seconds(HIDDEN)
+    if method.family == CONTROL:
+        return hidden / CORES
     above = [_Counted.of(graph.nodes[graph.index(depth) + 1 :]) for depth in plan.depths]
     up = len(plan.images) * sum(one.seconds(UP) for one in (whole, *above))
-    maps = 1 + has_others(net) + len(plan.depths)
+    maps = 1 + has_others(net) + len(depths_for(plan, method))
+    if method.name == "occlusion":
+        patches = len(patches_of(places(net.input_shape), plan.patch, plan.patch))
+        return (hidden + maps * len(plan.images) * (1 + patches) * whole.seconds(HIDDEN)) / CORES
     down = (len(plan.images) * maps + plan.vector_images * plan.vectors * len(plan.starts)) * whole.seconds(DOWN)
-    return method.cost * (up + down) / CORES
+    return (method.cost * (up + down) + hidden) / CORES
+
+
+def depths_for(plan: Plan, method: Method) -> Sequence[str]:
+    """The cuts that a method is measured at: of one whose map takes many passes only the topmost, which counts for the verdict."""
+    return plan.depths[:1] if method.family == PERTURBATION else plan.depths
 
 
 def has_others(net: Network) -> bool:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import date
-from typing import Any, Sequence
+from typing import Any, Mapping, Sequence
 
 import numpy as np
 
+from wel.auditing.advice import ADVICE, Advice, Faithfulness, Measured, advise, dependence, faithfulness_of, sentence
 from wel.auditing.checks import Check
 from wel.auditing.evidence import Evidence
 from wel.auditing.plan import Plan
 from wel.auditing.verdicts import Thresholds, judge
 from wel.images.load import ImageSet
+from wel.methods.options import described
 from wel.methods.registry import CITATIONS, METHODS, Method
 from wel.networks.network import Network
 from wel.studies.study import Cell
@@ -24,10 +26,11 @@ TOP = 5  # predictions that are shown of every image
 
 @dataclass(frozen=True)
 class Finding:
-    """What was measured of a method; `semantics` is "both" where the two are the same for it."""
+    """What was measured of a method with its options; `semantics` is "both" where the two are the same for it."""
 
     cell: Cell
     semantics: str
+    options: Mapping[str, Any]
     evidence: Evidence
     seconds: float
 
@@ -54,16 +57,20 @@ class Circumstances:
     seconds: float
 
 
-def recorded(about: Circumstances, checks: Sequence[Check], findings: Sequence[Finding], missing: Sequence[Missing]) -> dict[str, Any]:
+def recorded(
+    about: Circumstances, checks: Sequence[Check], findings: Sequence[Finding], controls: Sequence[Finding], missing: Sequence[Missing]
+) -> dict[str, Any]:
     """The record of an audit, as `audit.schema.json` describes it; numbers that are undefined are NaN."""
     failed = [check.sentence for check in checks if not check.passed]
     order = list(METHODS)
     ordered = sorted(findings, key=lambda finding: order.index(finding.cell.method.name))
-    sources = dict.fromkeys(["sixt2020", *(finding.cell.method.source for finding in ordered)])
+    measured = [_measured(finding, controls, about.plan) for finding in ordered]
+    sources = dict.fromkeys(["sixt2020", *(finding.cell.method.source for finding in [*ordered, *controls])])
     return {
         "format": FORMAT,
         "finished": not failed,
         "stopped": " ".join(failed) or None,
+        "advice": _advice(measured),
         "mode": about.mode,
         "command": about.command,
         "date": date.today().isoformat(),
@@ -73,7 +80,8 @@ def recorded(about: Circumstances, checks: Sequence[Check], findings: Sequence[F
         "checks": [asdict(check) for check in checks],
         "depths": [about.net.shown(depth) for depth in about.plan.depths],
         "settings": _settings(about),
-        "methods": [_method(finding, about.plan.thresholds) for finding in ordered],
+        "methods": [_method(*pair, about.plan.thresholds) for pair in zip(ordered, measured)],
+        "controls": [_method(finding, _measured(finding, controls, about.plan), about.plan.thresholds) for finding in controls],
         "not_applicable": [{**_named(one.method), "reason": one.reason} for one in missing if one.semantics is None],
         "not_measured": [
             {**_named(one.method), "semantics": one.semantics, "reason": one.reason} for one in missing if one.semantics is not None
@@ -142,10 +150,33 @@ def _settings(about: Circumstances) -> dict[str, Any]:
         "images_convergence": plan.vector_images,
         "images_maps": len(plan.images),
         "thresholds": asdict(plan.thresholds),
+        "parts": plan.parts,
+        "images_hidden": plan.hidden_images,
     }
 
 
-def _method(finding: Finding, thresholds: Thresholds) -> dict[str, Any]:
+def _advice(measured: Sequence[Measured]) -> dict[str, Any]:
+    ranked = advise(measured)
+    return {"sentence": sentence(ranked), **{word: [_reasoned(one) for one in ranked if one.advice == word] for word in ADVICE}}
+
+
+def _reasoned(one: Advice) -> dict[str, str]:
+    return {name: text for name, text in asdict(one).items() if name != "advice"}
+
+
+def _measured(finding: Finding, controls: Sequence[Finding], plan: Plan) -> Measured:
+    """What the advice is made of; a control is held against the other one."""
+    method, tests = finding.cell.method, finding.evidence.tests
+    others = {one.cell.method.name: one.evidence.curves for one in controls if one.cell.method is not method}
+    faithfulness = faithfulness_of(finding.evidence.curves, others, plan.seed)
+    return Measured(method, finding.semantics, judge(tests, plan.thresholds).verdict, tests, faithfulness)
+
+
+def _faithfulness(found: Faithfulness | None) -> dict[str, Any] | None:
+    return found and {**asdict(found), "gain": found.gain._asdict(), "over": {name: one._asdict() for name, one in found.over.items()}}
+
+
+def _method(finding: Finding, measured: Measured, thresholds: Thresholds) -> dict[str, Any]:
     method = finding.cell.method
     return {
         **_named(method),
@@ -154,6 +185,9 @@ def _method(finding: Finding, thresholds: Thresholds) -> dict[str, Any]:
         **asdict(judge(finding.evidence.tests, thresholds)),
         "tests": [asdict(test) for test in finding.evidence.tests],
         "csc": finding.evidence.csc,
+        "options": described(finding.options),
+        "dependence": dependence(measured.tests)._asdict(),
+        "faithfulness": _faithfulness(measured.faithfulness),
         "seconds": round(finding.seconds, 1),
     }
 

@@ -6,13 +6,14 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Mapping, Sequence
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from wel.auditing.charts import csc_curves, deciding, heat_maps, overview, thumbnail
-from wel.auditing.verdicts import FEWEST, MEASURES, VERDICTS
+from wel.auditing.advice import Advice, advised, sentences, shown
+from wel.auditing.charts import Plane, csc_curves, deciding, heat_maps, hiding, overview, plane, thumbnail
+from wel.auditing.verdicts import FEWEST, INSENSITIVE, MEASURES, SENSITIVE, VERDICTS
 from wel.measures.similarity import SSIM_WINDOW
 from wel.methods.registry import METHODS
 from wel.system.files import written_whole
@@ -21,6 +22,8 @@ RECORD, REPORT = "audit.json", "report.html"
 FEW_IMAGES = 10
 RANGE_BELOW = 8  # images: of fewer, the bootstrap interval of a median reaches from the smallest value to the largest
 BROKEN = "inputs are made wrongly or the model is broken."
+CONTROL = "control"  # in place of advice
+CONTROLS = {"random": "values without information", "edges": "an edge detector, which does not look at the network"}
 KINDS = {"other_class", "randomised", "convergence"}
 
 
@@ -59,13 +62,19 @@ def render(record: dict[str, Any], examples: Examples | None) -> str:
     """
     record = printable(finite(record))
     drawn = _Pictures(examples)
-    methods = sorted(record["methods"], key=lambda method: VERDICTS.index(method["verdict"]))
+    ordered = sorted(record["methods"], key=lambda method: VERDICTS.index(method["verdict"]))
+    methods = [_method(number, method, drawn) for number, method in enumerate(ordered)]
+    advice, similar = advised(record), record["settings"]["thresholds"]["similar"]
+    ranking = _ranking(advice, methods, record.get("controls", []))
     content = {
         "record": record,
         "answer": answer(record),
         "warnings": warnings(record),
-        "methods": [_method(number, method, drawn) for number, method in enumerate(methods)],
-        "overview": overview([(titled(method), method["tests"]) for method in methods], record["settings"]["thresholds"]["similar"]),
+        "advice": sentences(advice) if advice else [],
+        "ranking": ranking,
+        "plane": _plane(ranking, similar),
+        "methods": methods,
+        "overview": overview([(titled(method), method["tests"]) for method in methods], similar),
         "pictures": drawn.thumbnails,
         "pixelated": drawn.pixelated,
         "no_examples": None if examples is not None else _no_examples(record["model"]["input_shape"]),
@@ -80,7 +89,7 @@ def render(record: dict[str, Any], examples: Examples | None) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["number"] = number
+    environment.filters.update(number=number, gain=_gain)
     environment.globals.update(measures=MEASURES, window=SSIM_WINDOW, range_below=RANGE_BELOW, fewest=FEWEST)
     return environment.get_template("report.html.j2").render(content)
 
@@ -117,6 +126,10 @@ def number(value: float | None, measure: str = "") -> str:
     if 0.995 <= value < 1:
         return f"{math.floor(value * 1e4) / 1e4:.4f}" if value < 0.9999 else "> 0.9999"
     return f"{value:.2f}"
+
+
+def _gain(value: float | None) -> str:
+    return "undefined" if value is None else shown(value)
 
 
 def titled(method: Mapping[str, Any]) -> str:
@@ -171,7 +184,22 @@ def warnings(record: Mapping[str, Any]) -> list[str]:
     found += [check["sentence"] for check in record["checks"] if not check["passed"] and record["stopped"] is None]
     if settings["images_maps"] < FEW_IMAGES and record["stopped"] is None:
         found.append(f"Only {_counted(settings['images_maps'], 'image')} gave maps: {_few(settings['images_maps'])}")
+    found += [sentence for control in record.get("controls", []) for sentence in _misbehaving(control)]
     return found + _doubts(images["items"], record["model"]["classes"] == 1) + _left_out(images["left_out"])
+
+
+def _misbehaving(control: Mapping[str, Any]) -> list[str]:
+    """What is wrong with a control that does not fail as it is made to."""
+    gain = (control["faithfulness"] or {}).get("gain", {})
+    found = []
+    if control["method"] == "random" and (gain.get("low") or 0) > 0:
+        found.append(f"gains {_gain(gain['value'])}, {_gain(gain['low'])} to {_gain(gain['high'])}")
+    if (control["method"], control["verdict"]) in (("random", INSENSITIVE), ("edges", SENSITIVE)):
+        found.append(f"was found {control['verdict']}")
+    return [
+        f"The control {control['label']}, {CONTROLS[control['method']]}, {words}: on these images the advice says little."
+        for words in found
+    ]
 
 
 def coverage(count: int) -> int:
@@ -242,9 +270,26 @@ def _method(position: int, method: dict[str, Any], drawn: _Pictures) -> dict[str
         "id": f"method-{position + 1}",
         "title": titled(method),
         "curves": csc_curves(method["csc"]) if method["csc"] else None,
+        "hiding": hiding(method["faithfulness"]["curve"]) if (method.get("faithfulness") or {}).get("curve") else None,
         "examples": drawn.rows(method),
         "deciding": deciding(method["tests"]) + [test for test in method["tests"] if test["test"] == "convergence"],
     }
+
+
+def _ranking(advice: Sequence[Advice], methods: Sequence[dict[str, Any]], controls: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of the ranking: methods as they are advised, numbered, then the controls."""
+    if not advice:
+        return []
+    entries = {(method["method"], method["semantics"]): method for method in methods}
+    found = [(str(place), entries[one.method, one.semantics], one.advice, one.reason) for place, one in enumerate(advice, 1)]
+    found += [(one["label"], {**one, "id": None}, CONTROL, CONTROLS[one["method"]]) for one in controls]
+    return [dict(zip(("mark", "method", "advice", "reason"), row)) for row in found]
+
+
+def _plane(ranking: Sequence[dict[str, Any]], similar: float) -> Plane | None:
+    measured = [row for row in ranking if row["method"]["faithfulness"]]
+    spots = [(row["mark"], row["advice"], row["method"]["dependence"], row["method"]["faithfulness"]["gain"]) for row in measured]
+    return plane(spots, similar)
 
 
 class _Pictures:

@@ -94,7 +94,7 @@ def judge(tests: Sequence[Measurement], thresholds: Thresholds) -> Verdict:
     the rank does not say the opposite. A test that does not exist for the network (another class of a network with two logits or
     less) does not count. Everything else is "inconclusive".
     """
-    asked = [test for test in tests if test.test == "other_class"] + [test for test in tests if test.test == "randomised"][:1]
+    asked = deciding(tests)
     rank = next((test for test in tests if test.test == "convergence"), None)
     outcomes = {test.outcome for test in asked}
     if outcomes == {SAME} and not (rank and rank.outcome == NOT_CONVERGED):
@@ -103,6 +103,11 @@ def judge(tests: Sequence[Measurement], thresholds: Thresholds) -> Verdict:
         return Verdict(SENSITIVE, None, f"The map changes {_when(asked)}.", [])
     reasons = _reasons(asked, rank, thresholds)
     return Verdict(INCONCLUSIVE, None, " ".join(reasons), reasons)
+
+
+def deciding(tests: Sequence[Measurement]) -> list[Measurement]:
+    """The tests on maps that count for the verdict: another class, if there is one, and random weights above the topmost cut."""
+    return [test for test in tests if test.test == "other_class"] + [test for test in tests if test.test == "randomised"][:1]
 
 
 def lowest_cut(tests: Sequence[Measurement]) -> str | None:

@@ -145,7 +145,21 @@ def _passed(result: AuditResult, watched: Sequence[tuple[str, str]]) -> bool:
     return not found
 
 
+def _print_advice(screen: Console, record: dict) -> None:
+    """What to use, what not, and of what it cannot be told, a line for each method."""
+    from wel.auditing.advice import CANNOT_TELL, DO_NOT_USE, NONE, USE, advised, named
+
+    advice = advised(record)
+    if advice and not named(advice, USE):
+        screen.print(NONE, **PLAIN)
+    for word, heading in ((USE, "Use"), (DO_NOT_USE, "Do not use"), (CANNOT_TELL, "Of these it cannot be told")):
+        lines = [f"  {name}: {reason}" for name, reason in named(advice, word)]
+        for line in [heading, *lines] if lines else []:
+            screen.print(line, **PLAIN)
+
+
 def _print(screen: Console, record: dict) -> None:
+    _print_advice(screen, record)
     several = len(record["settings"]["semantics"]) > 1
     rows = [(_shown(entry, several), entry["verdict"], entry["sentence"]) for entry in record["methods"]]
     if rows:

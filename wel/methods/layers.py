@@ -42,6 +42,8 @@ def with_layer(net: Network, method: Method, given: dict[str, Any]) -> dict[str,
     if "layer" not in method.options:
         return given
     name = layer_of(method, net.graph) if given.get("layer") is None else net.find(given["layer"], "layer")
+    if given.get("layer") is None and name == net.graph.output:
+        raise UnsupportedError(of_method(method.name, f"needs {_NEEDED[method.layer]}, below the output."))
     if not _fits(method, net.graph, name):
         expected = "a layer below the output" + (", past which nothing leads," if method.layer == BOTTLENECK else "")
         default = net.shown(layer_of(method, net.graph))

@@ -108,7 +108,8 @@ class Method:
         two_kernels: whether it is the same for two kernels one after the other as for their product.
         same_semantics: whether `paper` and `corrected` are the same for every network; else rules are compared.
         cost: how long it takes, gradient 1.
-        audit_rank: its place in the order of an audit, whose end `--minutes` drops: what people use first, of every family one; None: last.
+        audit_rank: its place in the order of an audit, whose end `--minutes` drops: what people use first, of every family one; where two
+            have the same, the paper's comes first; None: last.
         full_audit: whether a full audit takes it although it is not one of the paper's.
         head: what a map begins with at the output: "logit", the class's logit, or "one", 1.
         reduction: how a map's channels become one, "sum", "mean", or "max_abs", the largest absolute value.
@@ -285,9 +286,11 @@ MAPS = (
     _of_places(
         "occlusion", "Occlusion", "O", BROWN, PERTURBATION, "zeiler2014",
         "mean of y(x) − y(x with a patch hidden) over the patches that a place lies in",
-        options={"patch": Patch(), "stride": Stride(), "baseline": Reference()},
+        audit_rank=2, options={"patch": Patch(), "stride": Stride(), "baseline": Reference()},
     ),
-    _activation_map("grad_cam", "Grad-CAM", "M", "selvaraju2017", "max(0, Σ_k w_k A_k), w_k the mean of ∂y/∂A_k over places"),
+    _activation_map(
+        "grad_cam", "Grad-CAM", "M", "selvaraju2017", "max(0, Σ_k w_k A_k), w_k the mean of ∂y/∂A_k over places", audit_rank=0,
+    ),
     _activation_map(
         "grad_cam_plus_plus", "Grad-CAM++", "P", "chattopadhay2018",
         "max(0, Σ_k w_k A_k), w_k = Σ α_k max(0, g_k), α_k = g_k² / (2 g_k² + g_k³ ΣA_k), g = ∂y/∂A",

@@ -213,6 +213,14 @@ def _hiding(study: MapStudy, patch: int | None, regions: str, parts: int | None,
     return Hiding((lambda image: squares) if regions == "squares" else partial(_superpixels, count), side, parts, baseline, study.seed)
 
 
+def default_hiding(images: np.ndarray, parts: int, seed: int) -> Hiding | None:
+    """Squares of the default side, hidden by the mean, in so many parts or as many as there are squares; None where there is but one."""
+    side = Patch().settled("patch", None, images)
+    squares = _squares(places(images.shape[1:]), side)
+    count = int(squares.max()) + 1
+    return None if count < 2 else Hiding(lambda image: squares, side, min(parts, count), "mean", seed)
+
+
 def _squares(sizes: Sequence[int], side: int) -> np.ndarray:
     """The number of the square of every place, (*sizes)."""
     numbers = [np.arange(size) // side for size in sizes]
@@ -230,24 +238,28 @@ def _superpixels(count: int, image: np.ndarray) -> np.ndarray:
 
 
 def _curves(study: MapStudy, cell: Cell, hiding: Hiding) -> dict[str, np.ndarray]:
-    """`Hiding.curves` of every image's class, (n, parts + 1) each; scores are NaN where a map is not finite."""
     heats = study.heats(cell, study.explainer(cell)(study.net, study.images, study.classes.index))
+    return curves_of(study.net, study.images, study.classes.index, heats, hiding)
+
+
+def curves_of(net: Network, images: np.ndarray, classes: np.ndarray, heats: np.ndarray, hiding: Hiding) -> dict[str, np.ndarray]:
+    """`Hiding.curves` of every image's class, (n, parts + 1) each; scores are NaN where a map (n, *places) is not finite."""
     found = []
-    for index, (image, heat, chosen) in enumerate(zip(study.images, heats, study.classes.index)):
-        curves = hiding.curves(study.net, index, image, np.nan_to_num(heat), chosen)
+    for index, (image, heat, chosen) in enumerate(zip(images, heats, classes)):
+        curves = hiding.curves(net, index, image, np.nan_to_num(heat), chosen)
         lost = np.nan if not np.isfinite(heat).all() else 0.0
         found.append({**curves, MOST: curves[MOST] + lost, LEAST: curves[LEAST] + lost})
     return {name: np.stack([curves[name] for curves in found]) for name in (MOST, LEAST, SHARE)}
 
 
-def _measured(curves: Arrays) -> dict[str, np.ndarray]:
+def measured(curves: Arrays) -> dict[str, np.ndarray]:
     """The three measures of every image, (n,) each."""
     deletion, insertion = (trapezoid(curves[order], curves[SHARE], axis=1) for order in (MOST, LEAST))
     return dict(zip(MEASURES, (deletion, insertion, insertion - deletion)))
 
 
 def _measure_rows(study: MapStudy, cell: Cell, curves: Arrays) -> Iterator[dict[str, Any]]:
-    for measure, values in _measured(curves).items():
+    for measure, values in measured(curves).items():
         yield {**study.row(cell), "measure": measure, **summary(values, study.seed)}
 
 
@@ -261,7 +273,7 @@ def _curve_rows(study: MapStudy, cell: Cell, curves: Arrays) -> Iterator[dict[st
 
 def _image_rows(study: MapStudy, cell: Cell, curves: Arrays) -> Iterator[dict[str, Any]]:
     key = {"method": cell.method.name, "semantics": cell.semantics}
-    yield from study.rows_of_images(key, _measured(curves)).to_dict("records")
+    yield from study.rows_of_images(key, measured(curves)).to_dict("records")
 
 
 # file -> the piece of a cell's work that its table is made of, and the function that gives its rows
