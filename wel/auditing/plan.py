@@ -72,10 +72,10 @@ class Speed(NamedTuple):
     layers: float
 
 
-# of one image up, and of one vector down; measured on VGG-16, 240 × 240, and ResNet-50, 224 × 224, without a compiler
-UP, DOWN = Speed(4.2e10, 3e8, 2e3), Speed(7.5e10, 3e8, 1e4)
-# of one image among several that are hidden somewhere, up; measured on six networks from resnet20 to VGG-16
-HIDDEN = Speed(5e10, 2.4e9, 2e5)
+# of one image up, of which methods share most, and of one vector down; measured on VGG-16, 240 × 240, without a compiler
+UP, DOWN = Speed(1.7e11, 1.2e9, 2e3), Speed(1.2e11, 4e8, 1e4)
+# of one image among several that are hidden somewhere, up; measured on networks from resnet20 to VGG-16
+HIDDEN = Speed(1.2e11, 2.4e9, 2e5)
 CORES = 1.7  # what two cores do, of which one waits at times
 AUDITED = ("grad_cam", "occlusion")  # beside the paper's
 QUICK = Mode("quick", (*PAPER_METHODS, *AUDITED), 24, 1.6e8, 2, 6, 3, 0, 12, 5, 1e11, 4)

@@ -12,7 +12,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import count
-from typing import Any, Iterable, Mapping
+from typing import Any, Callable, Iterable, Mapping
 
 import numpy as np
 
@@ -127,15 +127,18 @@ class Graph:
                 wanted.update(node.inputs)
         return [name for name in self.names if name in wanted and name != start]
 
-    def run(self, values: Mapping[str, Any], to: str) -> Any:
-        """The output of a node, in inference mode, where the outputs of nodes below it are `values`, tensors by name."""
+    def run(self, values: Mapping[str, Any], to: str, apply: Callable[[Node, list], Any] = Node.apply) -> Any:
+        """The output of a node, in inference mode, where the outputs of nodes below it are `values`, tensors by name.
+
+        `apply` computes a node's output from its inputs.
+        """
         made, wanted = dict(values), {to}
         for node in reversed(self.nodes):
             if node.name in wanted and node.name not in made:
                 wanted.update(node.inputs)
         for node in self.nodes:
             if node.name in wanted and node.name not in made:
-                made[node.name] = node.apply([made[source] for source in node.inputs])
+                made[node.name] = apply(node, [made[source] for source in node.inputs])
         return made[to]
 
     def passed(self, starts: Iterable[str], at: Iterable[str]) -> set[str]:

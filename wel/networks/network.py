@@ -11,7 +11,7 @@ from scipy.special import expit, softmax
 
 from wel.errors import WelError, invalid, one_of
 from wel.modelfiles.modelfile import Origin
-from wel.networks.graph import Graph, build_graph
+from wel.networks.graph import Graph, Node, build_graph
 from wel.networks.kinds import CONSTANTS
 from wel.networks.zoo import Architecture
 
@@ -85,18 +85,18 @@ class Network:
         """
         return self._in_batches(self._predict, images)
 
-    def values(self, images: np.ndarray, name: str) -> np.ndarray:
-        """The output of a layer, by its Keras name, for images (n, *input shape), (n, *its shape)."""
-        if name not in self._passes:
-            self._passes[name] = self._function(lambda batch: self.graph.run({self.graph.input: batch}, name))
-        return self._in_batches(self._passes[name], images)
+    def values(self, images: np.ndarray, name: str, apply: Callable[[Node, list], Any] = Node.apply) -> np.ndarray:
+        """The output of a layer, by its Keras name, for images (n, *input shape), (n, *its shape); `apply` as for `Graph.run`."""
+        if (name, apply) not in self._passes:
+            self._passes[name, apply] = self._function(lambda batch: self.graph.run({self.graph.input: batch}, name, apply))
+        return self._in_batches(self._passes[name, apply], images)
 
     @cached_property
     def _predict(self):
         return self._function(lambda batch: self.model(batch, training=False))
 
     @cached_property
-    def _passes(self) -> dict[str, Callable]:
+    def _passes(self) -> dict[tuple[str, Callable], Callable]:
         return {}
 
     def _function(self, forward: Callable) -> Callable:

@@ -89,8 +89,10 @@ class Hiding:
 
     def curves(self, net: Network, index: int, image: np.ndarray, heat: np.ndarray, chosen: int) -> dict[str, np.ndarray]:
         """The score of a class, most and least relevant regions first, and the share of regions that is hidden, (parts + 1) each."""
+        from wel.backends.native.scores import fast_logits  # imports TensorFlow
+
         regions, counts = self._regions(image)
-        found = scores(net, net.logits(self.images(index, image, heat, regions, counts)), chosen)
+        found = scores(net, fast_logits(net, self.images(index, image, heat, regions, counts)), chosen)
         whole, most, least, none = np.split(found, [1, self.parts, 2 * self.parts - 1])
         return {
             MOST: np.concatenate([whole, most, none]),

@@ -35,8 +35,10 @@ def patches_of(sizes: tuple[int, ...], side: int, stride: int) -> list[Patch]:
 
 
 def _map(query: Query, index: int, patches: list[Patch]) -> np.ndarray:
+    from wel.backends.native.scores import fast_logits  # imports TensorFlow
+
     image, head = query.images[index], query.head[index].astype("float64")
-    scores = np.concatenate([query.net.logits(batch) @ head for batch in _hidden(image, query.options["baseline"], patches)])
+    scores = np.concatenate([fast_logits(query.net, batch) @ head for batch in _hidden(image, query.options["baseline"], patches)])
     total, count = np.zeros((2, *places(image.shape)))
     for patch, score in zip(patches, scores[1:]):
         total[patch] += scores[0] - score
