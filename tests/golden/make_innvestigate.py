@@ -1,4 +1,4 @@
-"""Makes innvestigate.npz: what the installed innvestigate 2.1.2 (on TensorFlow 2.14) finds on small networks with random weights and biases.
+"""Makes innvestigate.npz: what innvestigate 2.1.2 (on TensorFlow 2.14) finds on small networks with random weights and biases.
 
 Run it in an environment with that package: python make_innvestigate.py
 

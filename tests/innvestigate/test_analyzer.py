@@ -158,12 +158,14 @@ def test_an_output_of_several_axes_is_flattened():
 
 
 class TestSoftmax:
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def model(self):
         return keras.Sequential([keras.Input((4,)), layers.Dense(3, activation="softmax")])
 
     def test_is_refused(self, model):
-        with pytest.raises(innvestigate.NotAnalyzeableModelException, match=r"^Method 'gradient' does not take a softmax; `model_wo_softmax`"):
+        with pytest.raises(
+            innvestigate.NotAnalyzeableModelException, match=r"^Method 'gradient' does not take a softmax; `model_wo_softmax`"
+        ):
             innvestigate.create_analyzer("gradient", model)
         assert innvestigate.create_analyzer("input", model).analyze(np.ones((1, 4), "float32")).sum() == 4
 
@@ -178,7 +180,7 @@ class TestSoftmax:
     def test_is_kept_without_checks(self, model):
         x = np.random.default_rng(0).standard_normal((1, 4)).astype("float32")
         p, kernel = model.predict(x, verbose=0)[0], model.get_weights()[0]
-        found = innvestigate.create_analyzer("gradient", model, "index", disable_model_checks=True).analyze(x, 1)
+        found = innvestigate.create_analyzer("gradient", model, neuron_selection_mode="index", disable_model_checks=True).analyze(x, 1)
         # ∂p₁/∂x = p₁ (w₁ − Σ p_k w_k)
         np.testing.assert_allclose(found[0], p[1] * (kernel[:, 1] - kernel @ p), rtol=1e-4, atol=1e-7)
 
@@ -203,6 +205,10 @@ class TestSoftmax:
         ("deep_taylor.bounded", {"low": 0}, "Invalid value for `high`: None"),
         ("deep_taylor.bounded", {"low": 1, "high": 0}, "Invalid value for `low`: 1"),
         ("deep_lift.wrapper", {"nonlinear_mode": "genomics_default"}, "Invalid value for `nonlinear_mode`: 'genomics_default'"),
+        ("integrated_gradients", {"steps": 0}, "Invalid value for `steps`: 0"),
+        ("smoothgrad", {"augment_by_n": 1.5}, r"Invalid value for `augment_by_n`: 1\.5"),
+        ("smoothgrad", {"noise_scale": -1}, "Invalid value for `noise_scale`: -1"),
+        ("pattern.net", {"pattern_type": "odd"}, "Invalid value for `pattern_type`: 'odd'"),
         ("random", {"stddev": -1}, "Invalid value for `stddev`: -1"),
     ],
 )
@@ -233,6 +239,13 @@ def test_other_activation_functions_than_relu_are_not_analyzeable(name, models):
     ],
 )
 def test_neurons_that_there_are_not_are_refused(mode, selection, message, models):
-    analyzer = innvestigate.create_analyzer("gradient", models["tanh"], mode)
+    analyzer = innvestigate.create_analyzer("gradient", models["tanh"], neuron_selection_mode=mode)
     with pytest.raises(WelError, match=rf"^Invalid value for `neuron_selection`.*{message}"):
         analyzer.analyze(images_of("tanh"), selection)
+
+
+@pytest.mark.parametrize("reference", ["zero", np.ones(7), [None]])
+def test_references_unlike_an_input_are_refused(reference, models):
+    analyzer = innvestigate.create_analyzer("integrated_gradients", models["tanh"], reference_inputs=reference)
+    with pytest.raises(WelError, match=r"^Invalid value for `reference_inputs`.*Expected a number, or an array of shape \(6,\)\.$"):
+        analyzer.analyze(images_of("tanh"))

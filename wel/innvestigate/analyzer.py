@@ -55,7 +55,7 @@ class Analyzer:
     Args:
         name: one of `analyzers`.
         model: a Keras model with one input and one output; an output of several axes is flattened.
-        neuron_selection_mode: whose relevance is analyzed, that of the output's largest entry, of the one that `analyze` is told, or of all.
+        neuron_selection_mode: what is analyzed: the output's largest entry, the one that `analyze` is told, or all of them.
         disable_model_checks: takes a model with a softmax too.
         allow_lambda_layers: takes a model with Lambda layers too, for gradients.
         semantics: "paper", innvestigate's numbers, or "corrected", the published formulas.
@@ -169,7 +169,7 @@ class Analyzer:
 
 
 def _asked(name: str, semantics: str, keywords: dict[str, Any]) -> Asked:
-    if name not in analyzers:
+    if name not in tuple(analyzers):
         raise UnknownAnalyzer(f"Invalid value for `name`: {name!r}. Expected {one_of(analyzers)}.")
     for key in keywords:
         if key not in keywords_of(name):
@@ -183,10 +183,10 @@ def _array(X: Any) -> np.ndarray:
 
 def _like(reference: Any, images: np.ndarray) -> np.ndarray:
     """innvestigate's `reference_inputs`, a number or an array, as one image."""
-    array = np.asarray(reference, dtype="float32")
-    shape = images.shape[1:]
-    array = array[0] if array.shape == (1, *shape) else array
-    return np.full(shape, array) if array.ndim == 0 else array
+    array, shape = np.asarray(reference), images.shape[1:]
+    if array.dtype.kind not in "iuf" or array.shape not in ((), shape, (1, *shape)):
+        raise invalid("reference_inputs", reference, f"a number, or an array of shape {shape}")
+    return np.broadcast_to(array, (1, *shape))[0].astype("float32")
 
 
 def _is_softmax(node: Any) -> bool:

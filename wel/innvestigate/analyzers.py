@@ -5,19 +5,22 @@ innvestigate 2.1.2, which are not `paper` everywhere in wel, where the stack of 
 
     integrated gradients    the way begins at the reference, not at x
     Deep Taylor             without bias; bounded only by its own name; begins at max(0, logit)
-    LRP                     BatchNormalization is one linear layer under the rule of kernels; Add has LRP-z, whatever the others have
+    LRP                     BatchNormalization is one linear layer (`wel.rules.lrp.Fused`) under the rule of kernels; Add has LRP-z,
+                            whatever the others have
     SmoothGrad              noise N(0, noise_scale²), whatever the range of the image (2.1.2 itself takes 1 for every noise_scale)
 """
 
 from __future__ import annotations
 
 from functools import partial
+from inspect import signature
 from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
 import numpy as np
 
-from wel.errors import WelError, invalid, one_of
+from wel.errors import WelError, check_whole, invalid, one_of
 from wel.methods.composites import Given
+from wel.methods.fitting import ESTIMATORS
 from wel.methods.options import Number
 from wel.methods.registry import GIVEN, METHODS, Method
 from wel.rules import gradient, lrp
@@ -57,7 +60,7 @@ def _random(semantics: str, stddev: float = 1.0) -> Asked:
 
 
 def _gradient(semantics: str, postprocess: str | None = None, name: str = "gradient", **options: Any) -> Asked:
-    if postprocess not in POSTPROCESSING:
+    if postprocess not in tuple(POSTPROCESSING):
         raise invalid("postprocess", postprocess, "None, 'abs' or 'square'")
     return Asked(METHODS[name], semantics, options, postprocess)
 
@@ -67,12 +70,14 @@ def _input_t_gradient(semantics: str, postprocess: str | None = None) -> Asked:
 
 
 def _integrated_gradients(semantics: str, steps: int = 64, reference_inputs: Any = 0, postprocess: str | None = None) -> Asked:
+    check_whole("steps", steps, 1)
     rule = {"rule": "left"} if semantics == "paper" else {}
     return _gradient("corrected", postprocess, "integrated_gradients", steps=steps, reference=reference_inputs, **rule)
 
 
 def _smoothgrad(semantics: str, augment_by_n: int = 64, noise_scale: float = 1.0, postprocess: str | None = None) -> Asked:
-    return _gradient(semantics, postprocess, "smoothgrad", samples=augment_by_n, noise_scale=noise_scale)
+    check_whole("augment_by_n", augment_by_n, 1)
+    return _gradient(semantics, postprocess, "smoothgrad", samples=augment_by_n, noise_scale=_number("noise_scale", noise_scale, 0))
 
 
 def _plain(semantics: str, name: str) -> Asked:
@@ -129,11 +134,10 @@ def _lrp(
     dense: Rule | None = None,
     input_layer_rule: str | Sequence[float] | None = None,
 ) -> Asked:
-    """LRP with these rules, in `paper` with LRP-z at Add; BatchNormalization has the rule of kernels by default."""
+    """LRP with these rules; in `corrected` BatchNormalization and Add have the rule of kernels."""
     at_input = None if input_layer_rule is None else _at_input(input_layer_rule, semantics)
-    paper = semantics == "paper"
-    given = Given(kernel, batch_norm if batch_norm and paper else kernel, lrp.Z() if paper else kernel, dense, at_input)
-    return Asked(GIVEN, semantics, {"rules": given})
+    paper = Given(kernel, batch_norm or lrp.Fused(kernel), lrp.Z(), dense, at_input)
+    return Asked(GIVEN, semantics, {"rules": paper if semantics == "paper" else Given(kernel, kernel, kernel, dense, at_input)})
 
 
 def _at_input(chosen: Any, semantics: str) -> Rule:
@@ -143,7 +147,7 @@ def _at_input(chosen: Any, semantics: str) -> Rule:
 
 
 def _lrp_by_name(semantics: str, rule: str | None = None, input_layer_rule: Any = None, bn_layer_rule: str | None = None) -> Asked:
-    batch_norm = lrp.PaperBatchNorm() if bn_layer_rule is None else _named("bn_layer_rule", bn_layer_rule, semantics)
+    batch_norm = lrp.PaperBatchNorm() if bn_layer_rule is None else lrp.Fused(_named("bn_layer_rule", bn_layer_rule, semantics))
     return _lrp(semantics, _named("rule", rule, semantics), batch_norm, input_layer_rule=input_layer_rule)
 
 
@@ -176,7 +180,7 @@ def _lrp_alpha_beta(
 def _preset(semantics: str, convolution: str, at_input: str | None = None, epsilon: float = 0.1) -> Asked:
     """LRP-ε at dense layers, αβ at convolutions, and another rule at the input if one is named."""
     dense = lrp.Epsilon(Number(above=0).settled("epsilon", epsilon, np.empty(0)))
-    return _lrp(semantics, _named("rule", convolution, semantics), lrp.Excess(), dense, at_input)
+    return _lrp(semantics, _named("rule", convolution, semantics), lrp.Fused(lrp.Excess()), dense, at_input)
 
 
 def _deep_taylor(semantics: str) -> Asked:
@@ -195,15 +199,17 @@ def _taylor(semantics: str, at_input: Rule | None) -> Asked:
 
 def _deep_lift(semantics: str, nonlinear_mode: str = "rescale", reference_inputs: Any = 0) -> Asked:
     modes = {"rescale": "deeplift_rescale", "reveal_cancel": "deeplift_reveal_cancel"}
-    if nonlinear_mode not in modes:
+    if nonlinear_mode not in tuple(modes):
         raise invalid("nonlinear_mode", nonlinear_mode, one_of(modes))
     return Asked(METHODS[modes[nonlinear_mode]], semantics, {"reference": reference_inputs})
 
 
 def _pattern(semantics: str, name: str, patterns: Sequence[np.ndarray] | None = None, pattern_type: str | None = None) -> Asked:
-    estimators = {None: "relu.positive", "relu": "relu.positive"}
+    estimators = {None: "relu.positive", "relu": "relu.positive", **{estimator: estimator for estimator in ESTIMATORS}}
+    if pattern_type not in tuple(estimators):
+        raise invalid("pattern_type", pattern_type, f"None, 'relu', or {one_of(ESTIMATORS)}")
     options = {} if patterns is None else {"patterns": patterns}
-    return Asked(METHODS[name], semantics, options, estimator=estimators.get(pattern_type, pattern_type))
+    return Asked(METHODS[name], semantics, options, estimator=estimators[pattern_type])
 
 
 # name -> function (semantics, the analyzer's own keywords) -> what it asks of wel
@@ -245,8 +251,6 @@ analyzers: Mapping[str, Callable[..., Asked]] = {
 
 def keywords_of(name: str) -> list[str]:
     """An analyzer's own keywords, those that its name settles left out."""
-    from inspect import signature
-
     found = analyzers[name]
     settled = found.keywords if isinstance(found, partial) else {}
     return [key for key, one in signature(found).parameters.items() if key not in ("semantics", *settled) and one.kind != one.VAR_KEYWORD]

@@ -10,7 +10,7 @@ import tensorflow as tf
 from wel.networks.kinds import TWO_KERNELS
 from wel.rules.base import SAFE, LinearRule, Rule, Site, kept_from_zero, per_image
 from wel.rules.derivatives import derivatives
-from wel.rules.parts import Weights
+from wel.rules.parts import Part, Weights
 
 CLIP = (0.0, 1000.0)
 
@@ -305,6 +305,33 @@ class PaperBatchNorm(Rule):
 
     def apply(self, site, prepared, R):
         return [R * per_image(prepared)]
+
+
+@dataclass(frozen=True)
+class Fused(Rule):
+    """Another rule at BatchNormalization, taken for a linear layer as innvestigate 2.1.2 takes it: w = γ/s, b = β − μ/s, s = √(v² + ε).
+
+    It squares the variance v, and leaves γ out of the bias; the layer itself has s = √(v + ε) and b = β − γμ/s.
+    """
+
+    rule: Rule
+
+    def parameters(self, part, pattern=None):
+        return self.rule.parameters(_FusedPart(**vars(part)))
+
+    def prepare(self, site):
+        return self.rule.prepare(site)
+
+    def apply(self, site, prepared, R):
+        return self.rule.apply(site, prepared, R)
+
+
+class _FusedPart(Part):
+    def weights(self):
+        layer, deviation = self.node.layer, tf.sqrt(tf.square(self.node.layer.moving_variance) + self.node.layer.epsilon)
+        kernel = (layer.gamma if layer.scale else 1) / deviation
+        bias = (layer.beta if layer.center else 0) - layer.moving_mean / deviation
+        return Weights((self.over_axis(kernel),), self.over_axis(bias))
 
 
 @dataclass(frozen=True)
