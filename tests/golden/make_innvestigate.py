@@ -35,6 +35,8 @@ LRP = [
     ("lrp.sequential_preset_b", {"epsilon": 0.2}),
     ("lrp.sequential_preset_a_flat", {}),
     ("lrp.sequential_preset_b_flat", {}),
+    ("lrp.sequential_preset_b_flat_until_idx", {"until_layer_idx": 1}),
+    ("lrp.sequential_preset_b_flat_until_idx", {"until_layer_idx": 3}),
     ("lrp", {"rule": "Alpha1Beta0"}),
     ("lrp", {"rule": "Z", "bn_layer_rule": "Alpha2Beta1"}),
 ]
@@ -79,7 +81,7 @@ def outputs(network: str, layers, x):
 
 
 def cases() -> list[tuple[str, str, dict, str]]:
-    """(network, analyzer, keywords, mode); innvestigate fails at some with BatchNormalization, and the file is without these."""
+    """(network, analyzer, keywords, mode); innvestigate fails at some, and the file is without these."""
     settings = {name: [*GRADIENTS, *LRP, *(RELU if name not in ("tanh", "squashed") else [])] for name in SHAPES}
     found = [(network, name, kwargs, "max_activation") for network, several in settings.items() for name, kwargs in several]
     for name in ("gradient", "integrated_gradients", "lrp.epsilon", "deep_taylor", "guided_backprop"):
@@ -110,11 +112,11 @@ def main() -> None:
         tf.keras.backend.clear_session()  # a graph that grows gets slow
         model = _model(tf, network)
         model.set_weights([arrays[one] for one in sorted(arrays) if one.startswith(f"{network}/weights/")])
-        analyzer = innvestigate.create_analyzer(name, model, neuron_selection_mode=mode, disable_model_checks=True, **kwargs)
         selected = {"neuron_selection": NEURONS} if mode == "index" else {}
         try:
+            analyzer = innvestigate.create_analyzer(name, model, neuron_selection_mode=mode, disable_model_checks=True, **kwargs)
             arrays[key(case)] = np.asarray(analyzer.analyze(arrays[f"{network}/images"], **selected))
-        except TypeError as error:
+        except (TypeError, IndexError) as error:
             print(f"{key(case)} fails: {error}")
             continue
         print(key(case), float(np.abs(arrays[key(case)]).sum()), flush=True)

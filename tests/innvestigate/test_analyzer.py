@@ -189,7 +189,8 @@ class TestSoftmax:
     "name, kwargs, message",
     [
         ("lrp.magic", {}, r"Invalid value for `name`: 'lrp.magic'\. Expected one of input, random"),
-        ("lrp.sequential_preset_b_flat_until_idx", {}, "Invalid value for `name`: 'lrp.sequential_preset_b_flat_until_idx'"),
+        ("lrp.sequential_preset_b_flat_until_idx", {"until_layer_idx": -1}, "Invalid value for `until_layer_idx`: -1"),
+        ("lrp.sequential_preset_b_flat_until_idx", {"until_layer_idx": 3}, "Invalid value for `until_layer_idx`: 3. Expected at most 2"),
         ("gradient", {"postprocess": "root"}, "Invalid value for `postprocess`: 'root'"),
         ("gradient", {"epsilon": 1}, r"Invalid value for `kwargs`: 'epsilon'\. Expected for gradient: one of postprocess\."),
         ("gradient", {"neuron_selection_mode": "best"}, "Invalid value for `neuron_selection_mode`: 'best'"),
@@ -215,6 +216,12 @@ class TestSoftmax:
 def test_what_cannot_be_used_is_refused(name, kwargs, message, models):
     with pytest.raises(WelError, match=message):
         innvestigate.create_analyzer(name, models["tanh"], **kwargs)
+
+
+def test_until_no_layer_is_the_preset_itself(models):
+    x, model = images_of("plain"), models["plain"]
+    found = analyze("lrp.sequential_preset_b_flat_until_idx", model, x, until_layer_idx=None)
+    np.testing.assert_array_equal(found, analyze("lrp.sequential_preset_b_flat", model, x))
 
 
 def test_an_unknown_name_is_a_key_error_too(models):

@@ -79,8 +79,8 @@ class Analyzer:
         if neuron_selection_mode not in MODES:
             raise invalid("neuron_selection_mode", neuron_selection_mode, one_of(MODES))
         self.name, self._mode, self._seed = name, neuron_selection_mode, seed
-        self._asked = _asked(name, semantics, kwargs)
         self._net = load(as_it_ends(model))
+        self._asked = _asked(name, model, semantics, kwargs)
         if not allow_lambda_layers:
             _refuse(name, self._net, "Lambda layers without `allow_lambda_layers`", lambda node: node.kind == "Lambda")
         if self._asked.method and not disable_model_checks:
@@ -168,13 +168,25 @@ class Analyzer:
         return (self._asked.stddev * drawn).astype("float32")
 
 
-def _asked(name: str, semantics: str, keywords: dict[str, Any]) -> Asked:
+def _asked(name: str, model: Any, semantics: str, keywords: dict[str, Any]) -> Asked:
     if name not in tuple(analyzers):
         raise UnknownAnalyzer(f"Invalid value for `name`: {name!r}. Expected {one_of(analyzers)}.")
     for key in keywords:
         if key not in keywords_of(name):
             raise invalid("kwargs", key, f"for {name}: {one_of(keywords_of(name)) if keywords_of(name) else 'none'}")
+    if "until_layer_idx" in keywords:
+        keywords = {**keywords, "until_layer_idx": _names_until(model, keywords["until_layer_idx"])}
     return analyzers[name](semantics, **keywords)
+
+
+def _names_until(model: Any, index: int | None) -> list[str]:
+    """The names of a model's first layers, the one at the index included, counted as `model.layers` has them; none for None."""
+    if index is None:
+        return []
+    check_whole("until_layer_idx", index, 0)
+    if index >= len(model.layers):
+        raise invalid("until_layer_idx", index, f"at most {len(model.layers) - 1}, the model's last layer")
+    return [layer.name for layer in model.layers[: index + 1]]
 
 
 def _array(X: Any) -> np.ndarray:

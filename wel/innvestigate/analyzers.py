@@ -12,6 +12,7 @@ innvestigate 2.1.2, which are not `paper` everywhere in wel, where the stack of 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from inspect import signature
 from typing import Any, Callable, Mapping, NamedTuple, Sequence
@@ -183,6 +184,13 @@ def _preset(semantics: str, convolution: str, at_input: str | None = None, epsil
     return _lrp(semantics, _named("rule", convolution, semantics), lrp.Fused(lrp.Excess()), dense, at_input)
 
 
+def _preset_until(semantics: str, epsilon: float = 0.1, until_layer_idx: Sequence[str] = ()) -> Asked:
+    """Preset B with the flat rule at the input and at the layers of these names."""
+    asked = _preset(semantics, "Alpha2Beta1", "Flat", epsilon)
+    given = replace(asked.options["rules"], until=frozenset(until_layer_idx), until_rule=lrp.Flat())
+    return asked._replace(options={"rules": given})
+
+
 def _deep_taylor(semantics: str) -> Asked:
     return _taylor(semantics, None)
 
@@ -241,6 +249,7 @@ analyzers: Mapping[str, Callable[..., Asked]] = {
     "lrp.sequential_preset_b": partial(_preset, convolution="Alpha2Beta1", at_input=None),
     "lrp.sequential_preset_a_flat": partial(_preset, convolution="Alpha1Beta0", at_input="Flat"),
     "lrp.sequential_preset_b_flat": partial(_preset, convolution="Alpha2Beta1", at_input="Flat"),
+    "lrp.sequential_preset_b_flat_until_idx": _preset_until,
     "deep_taylor": _deep_taylor,
     "deep_taylor.bounded": _deep_taylor_bounded,
     "deep_lift.wrapper": _deep_lift,

@@ -352,6 +352,8 @@ class Given:
         add: of Add, in `corrected` of Subtract too.
         dense: of dense layers, if that is another one than `kernel`.
         at_input: of a kernel at the input, if that is another one.
+        until: names of layers whose kernels have the rule `until_rule`, that at the input aside.
+        until_rule: theirs.
         taylor: whether all other layers are as in Deep Taylor, Add included; else they are as in LRP.
     """
 
@@ -360,6 +362,8 @@ class Given:
     add: Rule = lrp.Z()
     dense: Rule | None = None
     at_input: Rule | None = None
+    until: frozenset[str] = frozenset()
+    until_rule: Rule | None = None
     taylor: bool = False
 
 
@@ -370,6 +374,8 @@ def _given(setting: _Setting) -> Callable:
     def choose(part: Part) -> Rule | None:
         if part.has_kernel and given.at_input and _at_input(part, setting):
             return given.at_input
+        if part.has_kernel and part.node.name in given.until:
+            return given.until_rule
         if part.has_kernel and given.taylor:
             return given.kernel
         return given.batch_norm if part.node.kind == "BatchNormalization" else others(part)
