@@ -3,7 +3,7 @@
 analyzer = innvestigate.create_analyzer("lrp.epsilon", innvestigate.model_wo_softmax(model))
 analyzer.analyze(images)
 
-The numbers are those of innvestigate 2.1.2, and of 1.0.9 where 2.1.2 has no analyzer of the name.
+The numbers are those of innvestigate 2.1.2; of names of 1.0.8 that it has not, those of wel's methods with `paper` semantics.
 """
 
 from __future__ import annotations

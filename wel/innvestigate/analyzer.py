@@ -58,7 +58,7 @@ class Analyzer:
         neuron_selection_mode: what is analyzed: the output's largest entry, the one that `analyze` is told, or all of them.
         disable_model_checks: takes a model with a softmax too.
         allow_lambda_layers: takes a model with Lambda layers too, for gradients.
-        semantics: "paper", innvestigate's numbers, or "corrected", the published formulas.
+        semantics: "paper", innvestigate's numbers (`wel.innvestigate.analyzers`), or "corrected", the published formulas.
         seed: of noise, which depends on it, the image's index and the sample's index only.
         kwargs: the analyzer's own.
     """
