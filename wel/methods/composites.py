@@ -13,7 +13,7 @@ import numpy as np
 
 from wel.errors import UnsupportedError, invalid, of_method, one_of
 from wel.methods.layers import layer_of
-from wel.methods.registry import CSC_METHODS, DEEPLIFT, METHODS, PATTERN, Method
+from wel.methods.registry import CSC_METHODS, DEEPLIFT, METHODS, PATTERN, Method, record
 from wel.networks.graph import Graph
 from wel.networks.kernels import folded_norms, why_no_pattern
 from wel.networks.kinds import AUGMENTATIONS, CONSTANTS, LOOKUPS, MAX_POOLINGS, PATTERN_KINDS, RESCALINGS, SEEN_THROUGH, SHAPES, TWO_KERNELS
@@ -141,7 +141,7 @@ def _needed(graph: Graph, method: str, between: Between | None) -> Collection[st
 
 
 def _choices(method: str, setting: _Setting) -> Choices:
-    behind = METHODS[setting.options.get("base") or METHODS[method].made_of or method]
+    behind = record(setting.options.get("base") or record(method).made_of or method)
     choose_by, numbers = behind.composite
     choose = COMPOSITES[choose_by](replace(setting, options={**behind.defaults, **setting.options}), **numbers)
     return {name: tuple((part, _rule(behind.name, part, choose)) for part in several) for name, several in setting.parts.items()}
@@ -180,7 +180,7 @@ def described(pairs: Iterable[tuple[Part, Rule]]) -> str:
 
 def flow_of(graph: Graph, method: str, semantics: str) -> tuple[Relevance, frozenset[str]]:
     """What goes through a network under a method, and the nodes at which it is divided by its largest absolute value."""
-    family, chosen = METHODS[method].family, METHODS[method].composite
+    family, chosen = record(method).family, record(method).composite
     if family == DEEPLIFT:
         return Contributions(split=chosen.numbers["split"]), frozenset()
     if family == PATTERN and semantics == "paper":
@@ -342,6 +342,47 @@ def _relu_or_linear(part: Part) -> bool:
     return part.is_relu or part.activation == "linear"
 
 
+@dataclass(frozen=True)
+class Given:
+    """Rules that come with a request, as the option `rules` of `wel.methods.registry.GIVEN`, in place of LRP's or Deep Taylor's.
+
+    Attributes:
+        kernel: of dense and convolutional layers.
+        batch_norm: of BatchNormalization.
+        add: of Add, in `corrected` of Subtract too.
+        dense: of dense layers, if that is another one than `kernel`.
+        at_input: of a kernel at the input, if that is another one.
+        until: names of layers whose kernels have the rule `until_rule`, that at the input aside.
+        until_rule: theirs.
+        taylor: whether all other layers are as in Deep Taylor, Add included; else they are as in LRP.
+    """
+
+    kernel: Rule
+    batch_norm: Rule
+    add: Rule = lrp.Z()
+    dense: Rule | None = None
+    at_input: Rule | None = None
+    until: frozenset[str] = frozenset()
+    until_rule: Rule | None = None
+    taylor: bool = False
+
+
+def _given(setting: _Setting) -> Callable:
+    given: Given = setting.options["rules"]
+    others = _deep_taylor(setting) if given.taylor else _relevance(setting, given.kernel, given.batch_norm, given.add, given.dense)
+
+    def choose(part: Part) -> Rule | None:
+        if part.has_kernel and given.at_input and _at_input(part, setting):
+            return given.at_input
+        if part.has_kernel and part.node.name in given.until:
+            return given.until_rule
+        if part.has_kernel and given.taylor:
+            return given.kernel
+        return given.batch_norm if part.node.kind == "BatchNormalization" else others(part)
+
+    return choose
+
+
 def _pattern(setting: _Setting, attribution: bool) -> Callable:
     folded = folded_norms((node.name, node.layer, node.inputs) for node in setting.graph.nodes)
 
@@ -392,6 +433,7 @@ COMPOSITES = {
     "alpha_beta": _alpha_beta,
     "pattern": _pattern,
     "deeplift": _deeplift,
+    "given": _given,
 }
 
 

@@ -316,11 +316,18 @@ MAPS = (
 )  # fmt: skip
 METHODS = {method.name: method for method in (*CSC, *MAPS)}
 CSC_METHODS = tuple(method.name for method in CSC)
+# whose rules come with the request, as the option `rules` (`wel.methods.composites.Given`); it is no name that can be asked for
+GIVEN = Method("given", "Given", "", BLACK, LRP, "bach2015", "as the request has it", composite("given"), wrapped=None, paper=False)
 # what "all" means
 PAPER_METHODS = tuple(method.name for method in CSC if method.paper)
 PAPER_MAPS = tuple(method.name for method in METHODS.values() if method.paper)
 # what stands beside all methods in studies of maps
 CONTROLS = tuple(method for method in METHODS.values() if method.family == CONTROL)
+
+
+def record(name: str) -> Method:
+    """The method of a name, or `GIVEN`."""
+    return GIVEN if name == GIVEN.name else METHODS[name]
 
 
 def find_method(name: str, maps: bool = False) -> Method:

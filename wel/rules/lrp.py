@@ -10,7 +10,7 @@ import tensorflow as tf
 from wel.networks.kinds import TWO_KERNELS
 from wel.rules.base import SAFE, LinearRule, Rule, Site, kept_from_zero, per_image
 from wel.rules.derivatives import derivatives
-from wel.rules.parts import Weights
+from wel.rules.parts import Part, Weights
 
 CLIP = (0.0, 1000.0)
 
@@ -54,6 +54,71 @@ class Gamma(LinearRule):
         return kept_from_zero(z, self.stabilizer)
 
 
+@dataclass(frozen=True)
+class Unbiased(LinearRule):
+    """LRP-z or, with ε, LRP-ε without bias: R_i = x_i Σ_j w_ij R_j / (z_j + ε sign z_j), z = Wx, sign 0 = 1."""
+
+    epsilon: float = 0.0
+
+    def split(self, weights):
+        return weights._replace(bias=None)
+
+    def denominator(self, z):
+        return kept_from_zero(z, self.epsilon)
+
+
+@dataclass(frozen=True)
+class ZPlusFast(LinearRule):
+    """R_i = x_i Σ_j w⁺_ij R_j / Σ_i x_i w⁺_ij, the z⁺ rule for x ≥ 0 (Montavon et al. 2017, eq. 15); x keeps its sign."""
+
+    def split(self, weights):
+        return weights.part(tf.maximum, of_each=True)
+
+
+@dataclass(frozen=True)
+class WSquare(LinearRule):
+    """R_i = Σ_j w²_ij R_j / Σ_i w²_ij, whatever the input is (Montavon et al. 2017, eq. 13); of two kernels each is squared by itself."""
+
+    def input(self, x):
+        return tf.ones_like(x)
+
+    def split(self, weights):
+        return weights._replace(kernels=tuple(self.coefficients(kernel) for kernel in weights.kernels), bias=None)
+
+    def coefficients(self, kernel: tf.Tensor) -> tf.Tensor:
+        """What stands in place of a kernel."""
+        return kernel**2
+
+
+@dataclass(frozen=True)
+class Flat(WSquare):
+    """R_i = Σ_j R_j / n_j with the number n_j of inputs of output j, padding not counted (Lapuschkin et al. 2017)."""
+
+    def coefficients(self, kernel):
+        return tf.ones_like(kernel)
+
+
+@dataclass(frozen=True)
+class Excess(Rule):
+    """R_in = x⁺ ⊙ (2 W⁺ᵀ(R / (W⁺x⁺ + b⁺)) − W⁻ᵀ(R / (W⁻x⁺ + b⁻))): innvestigate's AlphaBetaX2m100, which it has for BatchNormalization."""
+
+    def parameters(self, part, pattern=None):
+        weights = part.weights()
+        return tuple(weights._replace(kernels=tuple(keep(k, 0) for k in weights.kernels), bias=keep(weights.bias, 0)) for keep in _SIGNS)
+
+    def prepare(self, site):
+        x = tf.maximum(site.inputs[0], 0)
+        return x, [kept_from_zero(site.part.map([x], weights)) for weights in site.parameters]
+
+    def apply(self, site, prepared, R):
+        x, denominators = prepared
+        up, down = (site.part.transposed(R / per_image(z), w)[0] for z, w in zip(denominators, site.parameters))
+        return [per_image(x) * (2 * up - down)]
+
+
+_SIGNS = (tf.maximum, tf.minimum)
+
+
 class _Signs(NamedTuple):
     """A layer's weights by sign: W⁺, W⁻, and the biases c⁺, c⁻ of the two denominators."""
 
@@ -70,21 +135,26 @@ class AlphaBeta(Rule):
         R_in = x⁺ ⊙ (W⁺ᵀp + W⁻ᵀq) + x⁻ ⊙ (W⁻ᵀp + W⁺ᵀq),   p = αR / z⁺,  q = −βR / z⁻.
 
     `bias` "split": c⁺ = b⁺ and c⁻ = b⁻, as published; "both": c± = b, as innvestigate has it (its report #273), which also splits each
-    of two kernels that follow one another by itself; "none": 0. Denominators are kept from zero, or have `stabilizer` added with their
-    sign.
+    of two kernels that follow one another by itself; "none": 0, and `two_kernels` "each" splits them so. Denominators are kept from zero,
+    or have `stabilizer` added with their sign.
     """
 
     alpha: float
     beta: float
     bias: str
     stabilizer: float | None = None
+    two_kernels: str | None = None
+
+    @property
+    def of_each(self) -> bool:
+        """Whether two kernels that follow one another are split each by itself."""
+        return self.bias == "both" or self.two_kernels == "each"
 
     def parameters(self, part, pattern=None):
         weights = part.weights()
         split = {"both": lambda b: (b, b), "split": lambda b: (tf.maximum(b, 0), tf.minimum(b, 0)), "none": lambda b: (None, None)}
         biases = (None, None) if weights.bias is None else split[self.bias](weights.bias)
-        of_each = self.bias == "both"
-        return _Signs(weights.part(tf.maximum, of_each), weights.part(tf.minimum, of_each), *biases)
+        return _Signs(weights.part(tf.maximum, self.of_each), weights.part(tf.minimum, self.of_each), *biases)
 
     def prepare(self, site):
         signs = site.parameters
@@ -103,7 +173,7 @@ class AlphaBeta(Rule):
         """W±x±, None where one of them is 0."""
         if xs[0] is None or weights.kernels is None:
             return None
-        of_each = self.bias == "both" and site.part.node.kind in TWO_KERNELS
+        of_each = self.of_each and site.part.node.kind in TWO_KERNELS
         return site.once((of_weights, of_each, of_x), lambda: site.part.map(xs, weights))
 
     def apply(self, site, prepared, R):
@@ -235,6 +305,33 @@ class PaperBatchNorm(Rule):
 
     def apply(self, site, prepared, R):
         return [R * per_image(prepared)]
+
+
+@dataclass(frozen=True)
+class Fused(Rule):
+    """Another rule at BatchNormalization, taken for a linear layer as innvestigate 2.1.2 takes it: w = γ/s, b = β − μ/s, s = √(v² + ε).
+
+    It squares the variance v, and leaves γ out of the bias; the layer itself has s = √(v + ε) and b = β − γμ/s.
+    """
+
+    rule: Rule
+
+    def parameters(self, part, pattern=None):
+        return self.rule.parameters(_FusedPart(**vars(part)))
+
+    def prepare(self, site):
+        return self.rule.prepare(site)
+
+    def apply(self, site, prepared, R):
+        return self.rule.apply(site, prepared, R)
+
+
+class _FusedPart(Part):
+    def weights(self):
+        layer, deviation = self.node.layer, tf.sqrt(tf.square(self.node.layer.moving_variance) + self.node.layer.epsilon)
+        kernel = (layer.gamma if layer.scale else 1) / deviation
+        bias = (layer.beta if layer.center else 0) - layer.moving_mean / deviation
+        return Weights((self.over_axis(kernel),), self.over_axis(bias))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,38 @@
+"""Models as analyzers take them: without their softmax, and so that nothing else is taken off."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wel.errors import invalid
+from wel.keras.either import is_listed, keras_of
+from wel.networks.copies import functional
+from wel.networks.logits import logits_and_activation
+
+
+def model_wo_softmax(model: Any) -> Any:
+    """A copy of a Keras model that ends before its softmax, with the same weights.
+
+    Raises:
+        WelError: when it does not end in a softmax, or cannot be copied.
+    """
+    logits, activation = logits_and_activation(_listed(model))
+    if activation != "softmax":
+        raise invalid("model", f"'{model.name}', which ends in {activation or 'no softmax'}", "a model that ends in a softmax")
+    return logits
+
+
+def as_it_ends(model: Any) -> Any:
+    """The model with its own layers and one vector of outputs: the flattened output, its sigmoid or softmax included."""
+    layers = keras_of(_listed(model)).module().layers
+    if len(model.outputs) != 1:
+        raise invalid("model", f"'{model.name}' with {len(model.outputs)} outputs", "a model with one output")
+    (end,) = model.outputs
+    flat = layers.Flatten(name="wel_flat")(end) if len(end.shape) > 2 else end
+    return functional(model, [layers.Activation("linear", name="wel_end")(flat)])
+
+
+def _listed(model: Any) -> Any:
+    if not is_listed(model):
+        raise invalid("model", model, "a functional or Sequential Keras model that has been built")
+    return model
