@@ -41,6 +41,8 @@ def csc(
     output_index: flags.OutputIndex = None,
     input_name: flags.InputName = None,
     fixed: flags.Fixed = None,
+    workers: flags.Workers = None,
+    scheduler: flags.Scheduler = None,
     out: Annotated[Optional[Path], typer.Option("--out", help="Run directory; runs/csc-<model> by default.")] = None,
     device: flags.Device = "auto",
     allow_tf32: flags.AllowTf32 = False,
@@ -51,6 +53,7 @@ def csc(
     A run that was interrupted goes on where it stopped when the same command is given again.
     """
     from wel.cli.inputs import chosen, opened
+    from wel.system.cluster import connected
     from wel.system.progress import bar_steps
 
     names = chosen(methods, semantics, backend)
@@ -70,7 +73,7 @@ def csc(
     inputs.announce(f", {vectors} vectors, start layers {', '.join(map(inputs.net.shown, starts))}")
     from wel.studies import csc as study  # imports TensorFlow
 
-    with bar_steps("csc") as steps:
+    with connected(workers, scheduler) as client, bar_steps("csc") as steps:
         result = study.csc(
             inputs.net,
             inputs.pictures.inputs,
@@ -86,6 +89,7 @@ def csc(
             out=inputs.folder,
             context=inputs.context,
             steps=steps,
+            client=client,
         )
     from wel.figures.csc import write_csc_figures  # matplotlib takes a second
     from wel.methods.registry import METHODS

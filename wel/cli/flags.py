@@ -87,6 +87,13 @@ Semantics = Annotated[str, typer.Option("--semantics", help="paper, corrected or
 OneSemantics = Annotated[str, typer.Option("--semantics", help="paper or corrected.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
 BatchSize = Annotated[Optional[int], typer.Option("--batch-size", min=1, help="Images at once; sized from memory by default.")]
+Workers = Annotated[
+    Optional[int], typer.Option("--workers", help="Compute in so many processes at once, which share the cores; needs wel[dask].")
+]
+Scheduler = Annotated[
+    Optional[str],
+    typer.Option("--scheduler", help="Compute on the workers of this scheduler of Dask, such as tcp://host:8786; needs wel[dask]."),
+]
 # the callbacks of these three do all that there is to do
 Device = Annotated[
     str, typer.Option("--device", callback=choose_device, help="auto (a GPU if there is one), cpu, gpu, or gpu:1 for the second.")

@@ -16,6 +16,8 @@ from typing import Any, Iterator, Sequence
 from wel.errors import WelError
 from wel.keras.call import Call, made_again
 
+SUFFIX = ".keras"  # of a whole model's file
+
 
 @cache
 def keras3() -> Any | None:

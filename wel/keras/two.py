@@ -16,6 +16,7 @@ from typing import Any, Iterator, Sequence
 from wel.errors import WelError
 from wel.keras.call import Call
 
+SUFFIX = ".h5"  # of a whole model's file
 # name -> the module below `keras.src`, or `tf_keras.src`, that has it; the same in Keras 2.14, 2.15 and tf_keras 2.16 to 2.21
 PRIVATE = {
     "SafeModeScope": "saving.serialization_lib",

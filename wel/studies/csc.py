@@ -55,6 +55,7 @@ def csc(
     out: Path | None = None,
     context: dict[str, Any] | None = None,
     steps: Steps | None = None,
+    client: Any = None,
 ) -> CSCResult:
     """Measures CSC (Sixt et al. 2020, section 4): |cos| between relevances that began as different vectors v ~ N(0, I).
 
@@ -77,12 +78,13 @@ def csc(
         out: run directory; nothing is written without it.
         context: kept in `run.json` beside the settings.
         steps: is told of progress, (method × start layer × image) steps in all.
+        client: a `dask.distributed.Client`, whose workers compute; the numbers stay the same to the last bit.
 
     Raises:
         WelError: for anything in the arguments that cannot be used.
     """
     chosen = choose_methods(methods)
-    settings = Settings(net, images, chosen, methods == "all", semantics, backend, options, seed, Precision(dtype, memory))
+    settings = Settings(net, images, chosen, methods == "all", semantics, backend, options, seed, Precision(dtype, memory), client)
     study = VectorStudy(settings, Drawn(start, vectors, 2, "similarity needs pairs", batch_size))
 
     def make(run: Run) -> CSCResult:

@@ -130,6 +130,7 @@ class Settings:
         options: {method: {option: value}}.
         seed: of everything random.
         precision: of the backend.
+        client: a `dask.distributed.Client`, whose workers compute; None where this process does.
     """
 
     net: Network
@@ -141,20 +142,21 @@ class Settings:
     options: Mapping[str, Mapping[str, Any]] | None = None
     seed: int = 0
     precision: Precision = Precision()
+    client: Any = None
 
 
 class Study:
     """Settings, checked, and what follows from them for each cell.
 
     Attributes:
-        net, images, seed, backend: as they were set; images as float32.
+        net, images, seed, backend, precision, client: as they were set; images as float32.
         requests: cell -> what its backend is asked for; the cells in the order of their computation.
         refused: cells that the backend cannot compute for this network, and why.
     """
 
     def __init__(self, settings: Settings):
         self.net, self.seed, self.backend = settings.net, settings.seed, settings.backend
-        self._precision, self.leave_out = settings.precision, settings.all_methods
+        self.precision, self.client, self.leave_out = settings.precision, settings.client, settings.all_methods
         check_whole("seed", self.seed, 0)
         semantics = chosen_semantics(settings.semantics)
         if self.backend == "original" and "corrected" in semantics:
@@ -216,7 +218,7 @@ class Study:
         """The network in the hands of the cell's backend, with the weights that it had when the study first asked."""
         backend = find_backend(self.computed_by(cell.method), cell.method)
         if backend.name not in self._opened:
-            self._opened[backend.name] = backend.open(self.net, self._precision)
+            self._opened[backend.name] = backend.open(self.net, self.precision)
         return self._opened[backend.name]
 
     def measured(

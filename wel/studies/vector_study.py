@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple, Union
 
 import numpy as np
 
-from wel.backends.request import DTYPES, Measure
+from wel.backends.request import DTYPES, Measure, Opened, Request
 from wel.errors import check_whole, invalid, one_of
 from wel.measures.vectors import random_vectors
 from wel.methods.options import arrays_sha256
+from wel.networks.network import Network
+from wel.studies.cluster import Unit, fill
 from wel.studies.study import Arrays, Cell, Piece, Pieces, Settings, Study
 from wel.system.progress import Steps
 from wel.system.runs import Run
 
 Vectors = Mapping[str, np.ndarray]
+Drawing = Union[int, np.ndarray]
 Places = Dict[Tuple[str, str], List[Arrays]]
 
 
@@ -34,6 +38,43 @@ class Drawn(NamedTuple):
     least: int
     why: str
     batch_size: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Computes a piece: what arrives of the vectors of some images, here or on a worker.
+
+    Attributes:
+        numbers: of the images, in the study.
+        vectors: start layer -> how many are drawn for each image, or the vectors themselves, (n, V, *shape).
+        seed: of those that are drawn.
+        measure: what is kept of relevance in the backend.
+        keep: a measured value as arrays.
+        left: how many images are left to compute in the same way, these among them.
+    """
+
+    numbers: Tuple[int, ...]
+    vectors: Mapping[str, Drawing]
+    seed: int
+    measure: Measure
+    keep: Callable[[Any], Arrays]
+    left: int
+
+    def __call__(self, net: Network, opened: Opened, request: Request, images: np.ndarray) -> dict[str, np.ndarray]:
+        """The arrays: the images' numbers as `done`, and what is kept at every layer below a start layer, "start/layer/name"."""
+        vectors = {start: self._drawn(net, start, one) for start, one in self.vectors.items()}
+        found = opened.measure(request, images, vectors, None, self.measure, self.left)
+        arrays = {f"{_place(net, *place)}/{name}": array for place, value in found.items() for name, array in self.keep(value).items()}
+        return {"done": np.array(self.numbers), **arrays}
+
+    def _drawn(self, net: Network, start: str, drawing: Drawing) -> np.ndarray:
+        if isinstance(drawing, np.ndarray):
+            return drawing
+        return random_vectors(self.seed, start, self.numbers, drawing, net.graph[start].shape)
+
+
+def _place(net: Network, start: str, layer: str) -> str:
+    return f"{net.graph.index(start)}/{net.graph.index(layer)}"
 
 
 class VectorStudy(Study):
@@ -78,18 +119,16 @@ class VectorStudy(Study):
         """How many vectors an image has at a start layer."""
         return int(self._count) if self._given is None else self._given[start].shape[1]
 
-    def vectors(self, start: str, images: Sequence[int]) -> np.ndarray:
-        """The vectors of some images at a start layer, (images, V, *shape)."""
-        if self._given is not None:
-            return self._given[start][list(images)]
-        return random_vectors(self.seed, start, images, self.count(start), self.net.graph[start].shape)
+    def drawing(self, start: str, images: Sequence[int]) -> Drawing:
+        """How many vectors are drawn for some images at a start layer, or the vectors that were given."""
+        return int(self._count) if self._given is None else self._given[start][list(images)]
 
     def record(self) -> dict[str, Any]:
         return {
             **super().record(),
             "start_layers": [self.net.shown(start) for start in self.starts],
             "vectors": int(self._count) if self._given is None else arrays_sha256(self._given.values()),
-            "dtype": self._precision.dtype,
+            "dtype": self.precision.dtype,
             "registered_rules": _registered_rules() if self.backend == "native" else {},
         }
 
@@ -111,7 +150,11 @@ class VectorStudy(Study):
         """
 
         def compute(cell: Cell, kept: Mapping[str, Arrays]) -> Iterator[Piece]:
-            return self._computed(cell, kept, measure, keep)
+            for unit in self._units(cell, kept, measure, keep):
+                yield Piece(unit.name, unit.compute(self.net, self.opened(cell), self.requests[cell], unit.images))
+
+        def units(cell: Cell, kept: Mapping[str, Arrays]) -> Iterator[Unit]:
+            return self._units(cell, kept, measure, keep)
 
         def condense(cell: Cell, pieces: Pieces) -> list[dict[str, Any]]:
             return self._condensed(cell, pieces, summarise)
@@ -119,30 +162,31 @@ class VectorStudy(Study):
         def weigh(arrays: Arrays) -> int:
             return len(self.starts) * len(arrays["done"])
 
-        return self.measured(run, steps, len(self.starts) * len(self.images), compute, weigh, condense)
+        per_cell = len(self.starts) * len(self.images)
+        if self.client is not None:
+            fill(self, self.client, run, steps, per_cell, units, weigh)
+            steps = Steps()
+        return self.measured(run, steps, per_cell, compute, weigh, condense)
 
-    def _computed(self, cell: Cell, kept: Mapping[str, Arrays], measure: Measure, keep: Callable[[Any], Arrays]) -> Iterator[Piece]:
+    def _units(self, cell: Cell, kept: Mapping[str, Arrays], measure: Measure, keep: Callable[[Any], Arrays]) -> Iterator[Unit]:
         done = {int(image) for piece in kept.values() for image in piece["done"]}
         left = [image for image in range(len(self.images)) if image not in done]
         for batch in self._batches(cell, left):
-            vectors = {start: self.vectors(start, batch) for start in self.starts}
+            vectors = {start: self.drawing(start, batch) for start in self.starts}
             more = len(left) - left.index(batch[0])
-            found = self.opened(cell).measure(self.requests[cell], self.images[batch], vectors, None, measure, more)
-            arrays = {f"{self._place(*place)}/{name}": array for place, value in found.items() for name, array in keep(value).items()}
-            yield Piece(f"{batch[0]:06d}", {"done": np.array(batch), **arrays})
+            compute = Batch(tuple(batch), vectors, self.seed, measure, keep, more)
+            yield Unit(cell, f"{batch[0]:06d}", self.images[batch], compute)
 
     def _batches(self, cell: Cell, images: list[int]) -> list[list[int]]:
+        # the same for workers: TensorFlow's last bits depend on how many images it computes at once
         size = self._batch_size or self.opened(cell).images_at_once(sum(map(self.count, self.starts)), self.requests[cell])
         return [images[first : first + size] for first in range(0, len(images), size)]
-
-    def _place(self, start: str, layer: str) -> str:
-        return f"{self.net.graph.index(start)}/{self.net.graph.index(layer)}"
 
     def _condensed(self, cell: Cell, pieces: Pieces, summarise: Callable) -> list[dict[str, Any]]:
         batches = [piece["done"] for piece in pieces.values()]
         places = _by_place(pieces)
         below = [(start, layer) for start in self.starts for layer in reversed(self.net.graph.below(start))]
-        return [summarise(cell, *place, places[self._place(*place)], batches) for place in below]
+        return [summarise(cell, *place, places[_place(self.net, *place)], batches) for place in below]
 
     def layer_row(self, cell: Cell, start: str, layer: str) -> dict[str, Any]:
         """The columns that say what a row of a start layer and a layer is of."""

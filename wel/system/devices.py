@@ -24,6 +24,7 @@ KEPT_MEMORY = {"TF_CPU_ALLOCATOR_USE_BFC": "true", "TF_CPU_BFC_MEM_LIMIT_IN_MB":
 NUMBERED_BY_BUS = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 NO_TF32 = {"NVIDIA_TF32_OVERRIDE": "0"}
 VISIBLE, TF32 = "CUDA_VISIBLE_DEVICES", "WEL_ALLOW_TF32"
+THREADS = "TF_NUM_INTRAOP_THREADS"
 
 
 def grow_memory() -> None:
@@ -85,6 +86,14 @@ def used_device() -> str:
     if not gpus:
         return f"CPU ({len(os.sched_getaffinity(0))} cores)"
     return f"GPU ({gpu_details(gpus[0])[0]}{', TF32 allowed' if tf32_allowed() else ''})"
+
+
+def adding_threads() -> int:
+    """How many threads TensorFlow shares a sum among: as it was told, as the environment says, or one for each core."""
+    import tensorflow as tf
+
+    told = tf.config.threading.get_intra_op_parallelism_threads()
+    return told or int(os.environ.get(THREADS) or 0) or len(os.sched_getaffinity(0))
 
 
 def gpu_details(gpu) -> tuple[str, Optional[tuple[int, int]]]:

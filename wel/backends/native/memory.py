@@ -24,7 +24,12 @@ STATES, ROWS = 4, 6
 
 def images_within(memory: int | None, graph: Graph, rows: int, dtype: str, flow: Relevance = Relevance()) -> int:
     """How many images, with so many vectors each, fit into `memory` bytes; by default into a part of what is free."""
-    return int((memory or min(MOST, free_memory() // 2)) // bytes_per_image(graph, rows, dtype, flow))
+    return int(batch_memory(memory) // bytes_per_image(graph, rows, dtype, flow))
+
+
+def batch_memory(memory: int | None) -> int:
+    """Bytes that a batch may take: so many, or by default a part of what is free."""
+    return memory or min(MOST, free_memory() // 2)
 
 
 def bytes_per_image(graph: Graph, rows: int, dtype: str, flow: Relevance = Relevance()) -> int:

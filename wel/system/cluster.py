@@ -1,0 +1,159 @@
+"""Workers of dask.distributed, on this machine or a scheduler's; only those that compute the same numbers as this process.
+
+How many threads a sum is shared among is part of the numbers: with another number TensorFlow's last bits are others.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import ExitStack, contextmanager
+from importlib.metadata import version
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any, Dict, Iterator
+from urllib.parse import urlsplit
+
+from wel.errors import WelError, check_whole, invalid
+from wel.system.arithmetic import ARITHMETICS, CHOICE, arithmetic
+from wel.system.devices import THREADS, adding_threads, used_device
+from wel.system.imports import quiet_tensorflow
+
+LOOPBACK = "127.0.0.1"
+PATIENCE = 30  # seconds, for a scheduler to answer
+# TensorFlow's memory is none that Dask could write to disk, so that a worker that waits for less of it waits for ever
+CONFIGURATION = {
+    "distributed.scheduler.allowed-failures": 2,
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+}
+
+
+@contextmanager
+def connected(workers: int | None, scheduler: str | None) -> Iterator[Any]:
+    """A client of so many workers on this machine, which end with the block, or of those of a scheduler; None where neither is asked for.
+
+    Args:
+        workers: how many, 1 to the number of cores; they share the cores evenly, and listen on the loopback interface only.
+        scheduler: its address, such as tcp://host:8786.
+
+    Raises:
+        WelError: for both, for a number or an address that cannot be used, and where dask.distributed is missing.
+    """
+    if workers is not None and scheduler is not None:
+        raise invalid("scheduler", scheduler, "nothing beside `workers`, which are this machine's")
+    with ExitStack() as stack:
+        if workers is not None:
+            yield stack.enter_context(_local(workers))
+        elif scheduler is not None:
+            yield stack.enter_context(_remote(scheduler))
+        else:
+            yield None
+
+
+def _distributed() -> ModuleType:
+    try:
+        import distributed
+    except ImportError as error:
+        raise WelError("Workers are dask.distributed's, which is not installed. Expected: pip install 'wel[dask]'.") from error
+    return distributed
+
+
+@contextmanager
+def _local(count: int) -> Iterator[Any]:
+    cores = sorted(os.sched_getaffinity(0))
+    check_whole("workers", count, 1)
+    if count > len(cores):
+        raise invalid("workers", count, f"{len(cores)} at most, the cores of this machine")
+    distributed = _distributed()
+    import dask
+
+    chosen = {CHOICE: arithmetic()} if arithmetic() in ARITHMETICS else {}
+    settings = {
+        "n_workers": count,
+        "threads_per_worker": 1,
+        "host": LOOPBACK,
+        "dashboard_address": f"{LOOPBACK}:0",
+        "silence_logs": logging.CRITICAL,
+        "env": {THREADS: str(adding_threads()), **chosen},
+    }
+    with dask.config.set(CONFIGURATION), distributed.LocalCluster(**settings) as cluster, distributed.Client(cluster) as client:
+        client.register_plugin(_pinning(distributed, [cores[number::count] for number in range(count)]))
+        yield client
+
+
+def _pinning(distributed: ModuleType, shares: list[list[int]]) -> Any:
+    """What gives every worker cores of its own, on which its threads take turns, and has TensorFlow say nothing there."""
+
+    class Pinned(distributed.WorkerPlugin):
+        def setup(self, worker):
+            quiet_tensorflow()
+            for thread in os.listdir("/proc/self/task"):
+                os.sched_setaffinity(int(thread), shares[int(worker.name)])
+
+    return Pinned()
+
+
+@contextmanager
+def _remote(address: str) -> Iterator[Any]:
+    if urlsplit(address).scheme not in ("tcp", "tls") or not urlsplit(address).hostname:
+        raise invalid("scheduler", address, "an address such as tcp://host:8786, or tls://host:8786")
+    distributed = _distributed()
+    try:
+        client = distributed.Client(address, timeout=PATIENCE)
+    except (OSError, ValueError, TimeoutError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise invalid("scheduler", address, f"the address of a scheduler of Dask that answers ({reason})") from error
+    with client:
+        yield client
+
+
+def facts() -> Dict[str, str]:
+    """What two processes must have in common to compute the same numbers."""
+    import wel
+
+    return {
+        "wel": wel.__version__,
+        "TensorFlow": version("tensorflow"),
+        "the arithmetic": arithmetic(),
+        THREADS: str(adding_threads()),
+    }
+
+
+def _facts() -> Dict[str, str]:
+    return {**facts(), "the device": used_device().partition(" ")[0]}
+
+
+def check_workers(client: Any) -> None:
+    """Refuses a cluster of which a worker computes other numbers than this process, or computes on another kind of device than the others.
+
+    Raises:
+        WelError: naming the worker and what differs; also when there is no worker.
+    """
+    found = client.run(_facts, on_error="return")
+    if not found:
+        raise WelError("Invalid value for `client`: its scheduler has no workers. Expected one or more: dask worker ADDRESS.")
+    expected = facts()
+    for address, there in sorted(found.items()):
+        if isinstance(there, BaseException):
+            raise _unlike(address, f"cannot run wel ({str(there).strip().splitlines()[0][:200]})", f"wel {expected['wel']} there")
+        expected.setdefault("the device", there["the device"])
+        check_alike(expected, there, address)
+
+
+def check_alike(expected: Dict[str, str], there: Dict[str, str], address: str) -> None:
+    """Raises WelError when a worker's facts are others than expected."""
+    for name, value in expected.items():
+        if there[name] != value:
+            raise _unlike(address, f"has {name} {there[name]}", f"{value}, as elsewhere, or the numbers would be others")
+
+
+def _unlike(address: str, words: str, expected: str) -> WelError:
+    return WelError(f"Invalid value for `client`: the worker {address} {words}. Expected {expected}.")
+
+
+def told_of(client: Any) -> str:
+    """A sentence on the workers, with the address of Dask's dashboard where there is one."""
+    count = len(client.scheduler_info(n_workers=-1)["workers"])
+    return f"Workers: {count}" + (f"; dashboard: {client.dashboard_link}" if find_spec("bokeh") else "")
