@@ -71,6 +71,7 @@ lock: ## write the requirement locks anew (needs uv)
 	$(COMPILE) $(MAIN) docker/requirements-dev.in --output-file docker/requirements-dev.lock
 	$(COMPILE) $(MAIN) docker/requirements.in --constraint docker/requirements-dev.lock --output-file docker/requirements.lock
 	$(COMPILE) $(MAIN) docker/requirements-docs.in --constraint docker/requirements-dev.lock --output-file docker/requirements-docs.lock
+	$(COMPILE) $(MAIN) docker/requirements-dask.in --constraint docker/requirements-dev.lock --output-file docker/requirements-dask.lock
 	$(COMPILE) $(MAIN) docker/requirements-gpu.in --constraint docker/requirements.lock --output-file docker/requirements-gpu.lock
 	$(COMPILE) --python-version 3.9 wel/backends/requirements-wrapped.in --output-file wel/backends/requirements-wrapped.lock
 	$(COMPILE) --python-version 3.11 experiments/real/requirements-onnx.in --output-file experiments/real/requirements-onnx.lock

@@ -32,6 +32,7 @@ setup(
     },
     install_requires=requirements("requirements.in"),
     extras_require={
+        "dask": requirements("requirements-dask.in"),
         "gpu": requirements("requirements-gpu.in"),
         "paper": requirements("requirements-paper.in"),
         "test": requirements("requirements-dev.in"),

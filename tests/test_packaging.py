@@ -24,7 +24,7 @@ from wel.system.files import keras_home
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCKER = ROOT / "docker"
-LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-docs.lock")
+LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-docs.lock", "requirements-dask.lock")
 FILES = {"test": "dev"}
 WRAPPED = "../wel/backends/requirements-wrapped.lock"
 PAPER = {
@@ -100,8 +100,8 @@ def test_the_lock_has_todays_tensorflow_for_every_python():
 
 
 def test_the_locks_agree():
-    run, dev, docs = map(locked, LOCKS)
-    assert run.items() <= dev.items()
+    run, dev, docs, dask = map(locked, LOCKS)
+    assert run.items() <= dask.items() <= dev.items()
     assert {name: docs[name] for name in docs.keys() & dev.keys()}.items() <= dev.items()
 
 
@@ -116,7 +116,7 @@ def test_setup_asks_for_the_requirements(metadata):
     assert always == {r.name: r.specifier for r in wanted("requirements.in")}
     # ranges: pins stand in the locks
     assert [str(r) for r in required if r.marker is None and "==" in str(r.specifier)] == []
-    for extra in ("gpu", "paper", "test"):
+    for extra in ("dask", "gpu", "paper", "test"):
         found = {(r.name, *r.extras, r.specifier) for r in required if r.marker and r.marker.evaluate({"extra": extra})}
         assert found == {(r.name, *r.extras, r.specifier) for r in wanted(f"requirements-{FILES.get(extra, extra)}.in")}
 

@@ -135,13 +135,15 @@ def fill(
         steps.advance(done[cell])
     for unit, answer in Cluster(client, study).computed(missing) if missing else ():
         cell = unit.cell
-        if not isinstance(answer, UnsupportedError):
+        if cell not in study.requests:
+            continue  # refused since
+        if isinstance(answer, UnsupportedError):
+            study.refuse(cell, answer)
+            steps.advance(per_cell - done[cell])
+        else:
             run.save_part(f"{cell.key}-{unit.name}", answer)
             steps.advance(weigh(answer), cell.method.label, cell.semantics)
             done[cell] += weigh(answer)
-        elif cell in study.requests:
-            study.refuse(cell, answer)
-            steps.advance(per_cell - done[cell])
 
 
 class Cluster:

@@ -1,0 +1,196 @@
+"""CSC on workers of dask.distributed: the same bytes as without, whatever is lost on the way; what cannot give them is refused."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from conftest import loaded
+from interruption import Interrupting
+
+import wel
+from wel.errors import UnsupportedError
+from wel.studies import vector_study
+from wel.system import cluster
+
+distributed = pytest.importorskip("distributed")
+TABLES = ("csc.csv", "histograms.csv")
+SETTINGS = {"methods": ["gradient", "lrp_z"], "start": ["output", "conv2"], "vectors": 3, "batch_size": 1}
+
+
+@pytest.fixture(scope="module")
+def net(functional):
+    return loaded(functional)
+
+
+@pytest.fixture(scope="module")
+def client():
+    """Two workers in this process."""
+    with distributed.Client(processes=False, n_workers=2, threads_per_worker=2, dashboard_address=None) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def plain(net, images, tmp_path_factory):
+    """The tables of a run without workers."""
+    return run(net, images, tmp_path_factory.mktemp("plain") / "run")
+
+
+def run(net, images, out: Path, **settings) -> list[bytes]:
+    wel.csc(net, images, out=out, **{**SETTINGS, **settings})
+    return [(out / name).read_bytes() for name in TABLES]
+
+
+# --- the same bytes
+
+
+def test_workers_give_the_same_bytes_and_steps(net, images, client, plain, tmp_path):
+    steps = Interrupting()
+    assert run(net, images, tmp_path / "run", client=client, steps=steps) == plain
+    assert steps.done == steps.total == 2 * 2 * 3  # methods × start layers × images
+    assert not (tmp_path / "run" / "parts").exists()
+
+
+def test_vectors_that_are_given_travel(net, images, client, tmp_path):
+    vectors = {"dense": np.random.default_rng(3).standard_normal((3, 2, 4)).astype("float32")}
+    several = [run(net, images, tmp_path / str(one is None), start=None, vectors=vectors, client=one) for one in (client, None)]
+    assert several[0] == several[1]
+
+
+def test_weights_that_have_changed_travel(net, images, client, plain, tmp_path):
+    before = net.model.get_weights()
+    try:
+        net.model.set_weights([2 * array for array in before])
+        several = [run(net, images, tmp_path / str(one is None), client=one) for one in (client, None)]
+    finally:
+        net.model.set_weights(before)
+    assert several[0] == several[1] != plain
+
+
+@pytest.mark.parametrize("with_workers", [[True, True], [True, False], [False, True]])
+def test_an_interrupted_run_goes_on_with_or_without_workers(net, images, client, plain, tmp_path, with_workers):
+    first, second = (client if one else None for one in with_workers)
+    with pytest.raises(KeyboardInterrupt):
+        run(net, images, tmp_path / "run", client=first, steps=Interrupting(after=3))
+    kept = len(list((tmp_path / "run" / "parts").glob("*.npz")))
+    assert 1 <= kept < 6
+    assert run(net, images, tmp_path / "run", client=second) == plain
+
+
+# --- what fails
+
+
+def failing(monkeypatch, number: int, error: Exception, times: int) -> list[int]:
+    """Has the batch of an image fail so many times; the list tells how often it was tried."""
+    whole, tries = vector_study.Batch.__call__, []
+
+    def compute(self, *arguments):
+        if self.numbers == (number,):
+            tries.append(number)
+            if len(tries) <= times:
+                raise error
+        return whole(self, *arguments)
+
+    monkeypatch.setattr(vector_study.Batch, "__call__", compute)
+    return tries
+
+
+def test_a_unit_that_fails_twice_is_tried_again(net, images, client, tmp_path, monkeypatch):
+    settings = {"methods": ["gradient"], "start": "output"}
+    plain = run(net, images, tmp_path / "plain", **settings)
+    tries = failing(monkeypatch, 1, RuntimeError("out of luck"), times=2)
+    assert run(net, images, tmp_path / "run", client=client, **settings) == plain
+    assert len(tries) == 3
+
+
+def test_a_unit_that_fails_three_times_is_named_and_the_rest_is_done(net, images, client, tmp_path, monkeypatch):
+    tries = failing(monkeypatch, 1, RuntimeError("out of luck"), times=3)
+    settings = {"methods": ["gradient"], "start": "output"}
+    with pytest.raises(wel.WelError, match=r"1 failed 3 times: gradient \(paper\) from image 1 on, RuntimeError: out of luck\. The others"):
+        run(net, images, tmp_path / "run", client=client, **settings)
+    assert len(tries) == 3
+    assert sorted(path.stem for path in (tmp_path / "run" / "parts").iterdir()) == ["gradient-paper-000000", "gradient-paper-000002"]
+    monkeypatch.undo()
+    assert run(net, images, tmp_path / "run", client=client, **settings) == run(net, images, tmp_path / "plain", **settings)
+
+
+def test_what_only_a_worker_can_tell_leaves_a_method_out_of_all(net, images, client, monkeypatch):
+    failing(monkeypatch, 1, UnsupportedError("It cannot be had."), times=1000)
+    with pytest.raises(UnsupportedError, match="It cannot be had"):
+        wel.csc(net, images, client=client, **SETTINGS)
+    steps = Interrupting()
+    result = wel.csc(net, images, client=client, **{**SETTINGS, "methods": "all"}, steps=steps)
+    assert len(result.table) == 0 and result.skipped["gradient"] == "It cannot be had."
+    assert steps.done == steps.total
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("wel", "0.1.0"), ("TensorFlow", "2.13.0"), ("the arithmetic", "fastest"), ("TF_NUM_INTRAOP_THREADS", "64"), ("the device", "GPU")],
+)
+def test_a_worker_that_computes_other_numbers_is_refused(client, monkeypatch, name, value):
+    facts = [{**cluster.facts(), "the device": "CPU"}, {**cluster.facts(), "the device": "CPU", name: value}]
+    monkeypatch.setattr(client, "run", lambda *_, **__: dict(zip(("tcp://10.0.0.1:1", "tcp://10.0.0.2:1"), facts)))
+    with pytest.raises(wel.WelError, match=f"the worker tcp://10.0.0.2:1 has {name} {value}. Expected {facts[0][name]}"):
+        cluster.check_workers(client)
+
+
+def test_workers_have_no_rules_of_the_users(net, images, client):
+    class Mine(wel.Rule):
+        pass
+
+    from wel.methods import composites
+
+    wel.register_rule("Conv2D", Mine(), ["gradient"])
+    try:
+        with pytest.raises(wel.WelError, match=r"workers have no rules of `wel.register_rule` \(Conv2D, gradient\)"):
+            wel.csc(net, images, client=client, **SETTINGS)
+    finally:
+        composites._registered.clear()
+
+
+# --- how they are asked for
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ((1, "tcp://127.0.0.1:1"), "`scheduler`: .* Expected nothing beside `workers`"),
+        ((0, None), "`workers`: 0. Expected a whole number from 1"),
+        ((10_000, None), "`workers`: 10000. Expected .* at most, the cores of this machine"),
+        ((None, "somewhere"), "`scheduler`: 'somewhere'. Expected an address such as tcp://host:8786"),
+    ],
+)
+def test_what_cannot_be_asked_for(asked, message):
+    with pytest.raises(wel.WelError, match=message), cluster.connected(*asked):
+        pass
+
+
+def test_without_dask_a_sentence_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(wel.WelError, match=r"Expected: pip install 'wel\[dask\]'"), cluster.connected(1, None):
+        pass
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_is_replaced(functional, images, tmp_path):
+    functional.save(tmp_path / "tiny.h5")
+    np.save(tmp_path / "images.npy", images)
+    words = f"csc --model {tmp_path}/tiny.h5 --images {tmp_path}/images.npy --preprocess none --methods gradient,lrp_z --batch-size 1 --out"
+    command = [sys.executable, "-m", "wel", *words.split()]
+    subprocess.run([*command, str(tmp_path / "plain")], check=True, capture_output=True)
+    process = subprocess.Popen([*command, str(tmp_path / "run"), "--workers", "1"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not list((tmp_path / "run" / "parts").glob("*.npz")) if (tmp_path / "run" / "parts").exists() else process.poll() is None:
+        time.sleep(0.02)
+    workers = [child for child in psutil.Process(process.pid).children(recursive=True) if "spawn_main" in " ".join(child.cmdline())]
+    for worker in workers:
+        os.kill(worker.pid, signal.SIGKILL)
+    assert workers and process.wait(timeout=300) == 0
+    assert [(tmp_path / "run" / name).read_bytes() for name in TABLES] == [(tmp_path / "plain" / name).read_bytes() for name in TABLES]
