@@ -33,7 +33,7 @@ def net(functional):
 @pytest.fixture(scope="module")
 def client():
     """Two workers in this process."""
-    with distributed.Client(processes=False, n_workers=2, threads_per_worker=2, dashboard_address=None) as client:
+    with distributed.Client(processes=False, n_workers=2, threads_per_worker=2, dashboard_address="127.0.0.1:0") as client:
         yield client
 
 
@@ -171,6 +171,17 @@ def test_workers_have_no_rules_of_the_users(net, images, client):
 def test_what_cannot_be_asked_for(asked, message):
     with pytest.raises(wel.WelError, match=message), cluster.connected(*asked):
         pass
+
+
+def test_a_client_is_one_of_dasks(net, images):
+    with pytest.raises(wel.WelError, match="`client`: 'tcp://127.0.0.1:1'. Expected a dask.distributed.Client"):
+        wel.csc(net, images, client="tcp://127.0.0.1:1", **SETTINGS)
+
+
+def test_a_scheduler_that_has_no_workers_is_refused(net, images, tmp_path):
+    with distributed.Client(processes=False, n_workers=0, dashboard_address="127.0.0.1:0") as alone:
+        with pytest.raises(wel.WelError, match="its scheduler has no workers. Expected one or more: dask worker ADDRESS"):
+            run(net, images, tmp_path / "run", client=alone)
 
 
 def test_without_dask_a_sentence_says_how_to_get_it(monkeypatch):

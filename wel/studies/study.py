@@ -17,6 +17,7 @@ from wel.methods.options import described, settle_options
 from wel.methods.patterns import with_patterns
 from wel.methods.registry import CONTROL, Method, chosen_semantics, find_method
 from wel.networks.network import Network
+from wel.system.cluster import check_client
 from wel.system.progress import Steps
 from wel.system.runs import Run
 
@@ -158,6 +159,8 @@ class Study:
         self.net, self.seed, self.backend = settings.net, settings.seed, settings.backend
         self.precision, self.client, self.leave_out = settings.precision, settings.client, settings.all_methods
         check_whole("seed", self.seed, 0)
+        if self.client is not None:
+            check_client(self.client)
         semantics = chosen_semantics(settings.semantics)
         if self.backend == "original" and "corrected" in semantics:
             raise invalid("semantics", settings.semantics, "'paper', the only one that the original stack computes")

@@ -10,6 +10,7 @@ import numpy as np
 from wel.backends.request import DTYPES, Measure, Opened, Request
 from wel.errors import check_whole, invalid, one_of
 from wel.measures.vectors import random_vectors
+from wel.methods.composites import registered_rules
 from wel.methods.options import arrays_sha256
 from wel.networks.network import Network
 from wel.studies.cluster import Unit, fill
@@ -129,7 +130,7 @@ class VectorStudy(Study):
             "start_layers": [self.net.shown(start) for start in self.starts],
             "vectors": int(self._count) if self._given is None else arrays_sha256(self._given.values()),
             "dtype": self.precision.dtype,
-            "registered_rules": _registered_rules() if self.backend == "native" else {},
+            "registered_rules": registered_rules() if self.backend == "native" else {},
         }
 
     def rows(
@@ -212,9 +213,3 @@ def _by_place(pieces: Pieces) -> dict[str, list[dict[str, np.ndarray]]]:
         for place, arrays in parts.items():
             found.setdefault(place, []).append(arrays)
     return found
-
-
-def _registered_rules() -> dict[str, str]:
-    from wel.methods.composites import registered_rules  # imports TensorFlow
-
-    return registered_rules()

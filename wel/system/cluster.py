@@ -67,7 +67,7 @@ def _local(count: int) -> Iterator[Any]:
     if count > len(cores):
         raise invalid("workers", count, f"{len(cores)} at most, the cores of this machine")
     distributed = _distributed()
-    import dask
+    import dask.config as configuration
 
     chosen = {CHOICE: arithmetic()} if arithmetic() in ARITHMETICS else {}
     settings = {
@@ -78,7 +78,7 @@ def _local(count: int) -> Iterator[Any]:
         "silence_logs": logging.CRITICAL,
         "env": {THREADS: str(adding_threads()), **chosen},
     }
-    with dask.config.set(CONFIGURATION), distributed.LocalCluster(**settings) as cluster, distributed.Client(cluster) as client:
+    with configuration.set(CONFIGURATION), distributed.LocalCluster(**settings) as cluster, distributed.Client(cluster) as client:
         client.register_plugin(_pinning(distributed, [cores[number::count] for number in range(count)]))
         yield client
 
@@ -100,6 +100,7 @@ def _remote(address: str) -> Iterator[Any]:
     if urlsplit(address).scheme not in ("tcp", "tls") or not urlsplit(address).hostname:
         raise invalid("scheduler", address, "an address such as tcp://host:8786, or tls://host:8786")
     distributed = _distributed()
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # the loss of a scheduler is told in a sentence
     try:
         client = distributed.Client(address, timeout=PATIENCE)
     except (OSError, ValueError, TimeoutError) as error:
@@ -107,6 +108,12 @@ def _remote(address: str) -> Iterator[Any]:
         raise invalid("scheduler", address, f"the address of a scheduler of Dask that answers ({reason})") from error
     with client:
         yield client
+
+
+def check_client(client: Any) -> None:
+    """Raises WelError unless it is a client of dask.distributed that waits for answers."""
+    if not isinstance(client, _distributed().Client) or client.asynchronous:
+        raise invalid("client", client, "a dask.distributed.Client, not an asynchronous one")
 
 
 def facts() -> Dict[str, str]:
