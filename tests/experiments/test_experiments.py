@@ -649,8 +649,9 @@ def test_the_talks_methods_are_put_to_the_test(tmp_path):
     one.concepts(four, 40, counterparts=3, seed=0)
     one.close()
     maps, concepts = (pd.read_csv(tmp_path / "talk" / f"{name}-cifar10-trained-4" / f"{name}.csv") for name in ("sensitive", "concepts"))
-    # the last of six layers with weights, and the one in the middle
-    assert maps["stage"].tolist() == ["fc6", "conv4"] * 2 and maps.query("method == 'edges'")["median"].tolist() == [1, 1]
+    # the last of six layers with weights, and the one in the middle; the other control is beside
+    assert maps["method"].tolist() == ["gradient"] * 2 + ["edges"] * 2 + ["random"] * 2
+    assert maps["stage"].tolist() == ["fc6", "conv4"] * 3 and maps.query("method == 'edges'")["median"].tolist() == [1, 1]
     assert concepts["stage"].unique().tolist() == ["original", "fc6"] and concepts["concept"].unique().tolist() == [*sheet.CONCEPTS]
     assert set(concepts["pictures"]) == {10}
     text = page.write_page(tmp_path, [tmp_path / "talk"]).read_text("utf-8")

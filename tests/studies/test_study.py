@@ -64,8 +64,9 @@ def test_an_audit_settles_builds_and_hashes_once(functional, calls, tmp_path):
     pictures = wel.load_images(net, tmp_path / "images.npy")
     wel.audit(net, pictures, tmp_path / "audit", methods=TWO, semantics="paper")
     # gradient for the check of the forward pass too, which shares its rules; two methods each for the network and for the copy that has
-    # random layers; the record's hash of the weights is a second one
-    assert calls["settle_options"] == 2 and calls["_build"] == 4 and calls["check"] == 2 and calls["weights_hash"] == 2
+    # random layers; two controls are settled too; of the hashes two are the record's, and the random control draws its five maps, of two
+    # classes and above three cuts, from the weights
+    assert calls["settle_options"] == 4 and calls["_build"] == 4 and calls["check"] == 4 and calls["weights_hash"] == 7
 
 
 class Told(Steps):
