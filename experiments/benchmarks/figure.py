@@ -41,7 +41,7 @@ def _draw(axes: Axes, network: str, rows: pd.DataFrame) -> None:
     for place, ratio in zip(places, rows["ratio"]):
         axes.annotate(f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}", (ratio, place), (3, 0), textcoords="offset points", va="center")
     names = [METHODS[method].label for method in rows["method"]]
-    others = [f"{name}, {beside}".removesuffix(", yardstick").replace("yardstick ", "") for name, beside in zip(names, rows["beside"])]
+    others = [f"{name}, {beside}".removesuffix(", yardstick").replace(", yardstick (", " (") for name, beside in zip(names, rows["beside"])]
     axes.set_yticks(places, others)
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
