@@ -20,7 +20,7 @@ from wel.measures.counting import Cosines, Counted
 from wel.measures.counts import CosineCounts
 from wel.measures.intervals import summary
 from wel.measures.participation import Participation, Ratios
-from wel.measures.similarity import is_picture, reduce_channels, similarity, whole_cosines
+from wel.measures.similarity import heats, is_picture, reduce_channels, similarity, whole_cosines
 from wel.measures.vectors import random_vectors
 from wel.methods.registry import Method
 from wel.networks.network import Network
@@ -116,8 +116,8 @@ class Examiner:
     def _hidden(self, request: Request, maps: np.ndarray) -> dict[str, np.ndarray]:
         if self._hiding is None:
             return {}
-        heats = maps if maps.ndim == 2 else reduce_channels(maps, request.method.reduction)
-        several = (array[: self.plan.hidden_images] for array in (self.plan.images, self.plan.classes.index, heats))
+        found = heats(maps, request.method.reduction)
+        several = (array[: self.plan.hidden_images] for array in (self.plan.images, self.plan.classes.index, found))
         return curves_of(self.net, *several, self._hiding)
 
     def _why_not(self, stage: str) -> str:

@@ -31,6 +31,11 @@ def reduce_channels(maps: np.ndarray, reduction: str) -> np.ndarray:
     return REDUCTIONS[reduction](maps)
 
 
+def heats(maps: np.ndarray, reduction: str) -> np.ndarray:
+    """One value for every place of maps, (n, *places): of inputs that are one vector each, (n, values), the maps themselves."""
+    return maps if maps.ndim == 2 else reduce_channels(maps, reduction)
+
+
 def ssim(a: np.ndarray, b: np.ndarray, semantics: str = "paper", percentile: float = 99.5) -> float:
     """How alike two maps (height, width) are: structural similarity of the scaled maps, at most 1.
 

@@ -18,8 +18,19 @@ def random_vectors(seed: int, start: str, images: Sequence[int], count: int, sha
         count: vectors per image.
         shape: of the start layer's output.
     """
-    layer = int.from_bytes(hashlib.sha256(start.encode()).digest()[:8], "little")
+    layer = key_of(start)
     return np.stack([np.stack([_vector((seed, layer, image, k), shape) for k in range(count)]) for image in images])
+
+
+def noise(seed: int, name: str, index: int, image: np.ndarray, samples: int, scale: float) -> np.ndarray:
+    """σ ε_k, (samples, *shape of the image), σ = scale · (max x − min x), ε_k ~ N(0, I); ε depends on (seed, name, index, k) only."""
+    spread = scale * (image.max() - image.min())
+    return spread * random_vectors(seed, name, [index], samples, image.shape)[0]
+
+
+def key_of(name: str) -> int:
+    """A name as a part of a seed, 0 to 2⁶⁴ − 1."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
 
 
 def _vector(key: tuple[int, ...], shape: Sequence[int]) -> np.ndarray:

@@ -198,7 +198,7 @@ class Part:
         return y if weights.bias is None else y + weights.bias
 
     def sums(self, inputs: Sequence[tf.Tensor], weights: Weights) -> tf.Tensor:
-        """Wx where all terms of a sum have one sign, so that their order decides nothing but last bits, and the fastest one is taken."""
+        """Wx in the fastest order of summation: where all terms have one sign, or nothing is decided by which side of 0 a sum falls on."""
         if self._linear.summed and weights.kernels:
             return self._linear.summed(self.node, list(inputs), weights.kernels)
         return self._linear.apply(self.node, list(inputs), weights.kernels)

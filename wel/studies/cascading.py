@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import product
@@ -15,6 +14,7 @@ import pandas as pd
 from wel.errors import UnsupportedError, invalid, one_of
 from wel.measures.likeness import likeness
 from wel.measures.similarity import correlations, is_picture
+from wel.measures.vectors import key_of
 from wel.methods.registry import choose_map_methods
 from wel.networks.graph import Graph, Node
 from wel.networks.initialization import fresh_weights
@@ -266,9 +266,8 @@ class Fresh(Mapping[str, Sequence[np.ndarray]]):
 
 
 def _fresh(graph: Graph, name: str, seed: int) -> Sequence[np.ndarray]:
-    key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
     try:
-        return fresh_weights(graph[name].layer, int(np.random.SeedSequence((seed, key)).generate_state(1)[0]))
+        return fresh_weights(graph[name].layer, int(np.random.SeedSequence((seed, key_of(name))).generate_state(1)[0]))
     except AttributeError as error:
         message = f"Layer '{name}' ({graph[name].kind}) has weights without an initialiser of its own, so that it cannot be randomised."
         raise UnsupportedError(message) from error

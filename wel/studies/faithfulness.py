@@ -31,6 +31,7 @@ from wel.errors import check_whole, invalid, one_of
 from wel.measures.hiding import WAYS, hidden
 from wel.measures.intervals import summary
 from wel.measures.places import places
+from wel.measures.similarity import heats
 from wel.methods.options import Patch
 from wel.methods.registry import choose_map_methods
 from wel.networks.network import Network
@@ -240,8 +241,8 @@ def _superpixels(count: int, image: np.ndarray) -> np.ndarray:
 
 
 def _curves(study: MapStudy, cell: Cell, hiding: Hiding) -> dict[str, np.ndarray]:
-    heats = study.heats(cell, study.explainer(cell)(study.net, study.images, study.classes.index))
-    return curves_of(study.net, study.images, study.classes.index, heats, hiding)
+    maps = study.explainer(cell)(study.net, study.images, study.classes.index)
+    return curves_of(study.net, study.images, study.classes.index, heats(maps, cell.method.reduction), hiding)
 
 
 def curves_of(net: Network, images: np.ndarray, classes: np.ndarray, heats: np.ndarray, hiding: Hiding) -> dict[str, np.ndarray]:

@@ -16,7 +16,7 @@ from wel.errors import UnsupportedError, invalid
 from wel.measures.cosine import chance_level
 from wel.measures.intervals import summary
 from wel.measures.likeness import Likeness, Look, likeness
-from wel.measures.similarity import is_picture, reduce_channels
+from wel.measures.similarity import is_picture
 from wel.methods.registry import CONTROLS
 from wel.networks.network import Network, classes_told
 from wel.studies.maps import AVERAGED, class_vectors, maps_of, one_hot
@@ -135,10 +135,6 @@ class MapStudy(Study):
         ends = self.net.graph.output, self.net.graph.input
         found = relevance_at(self.opened(cell), self.requests[cell], self.images, ends[0], heads.astype("float32"), [ends[1]])
         return list(np.moveaxis(found[ends[1]], 1, 0))
-
-    def heats(self, cell: Cell, maps: np.ndarray) -> np.ndarray:
-        """One value for every place of maps, (n, *places)."""
-        return maps if maps.ndim == 2 else reduce_channels(maps, cell.method.reduction)
 
     def head(self, cell: Cell, classes: np.ndarray) -> tuple[np.ndarray, bool]:
         """What maps of classes begin with at the output, (n, classes), and whether that is multiplied with the logits there."""

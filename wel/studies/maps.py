@@ -27,7 +27,7 @@ import numpy as np
 from wel.backends import find_backend
 from wel.backends.request import Opened, Request, relevance_at
 from wel.errors import UnsupportedError, check_whole, invalid, of_method
-from wel.measures.vectors import random_vectors
+from wel.measures.vectors import noise
 from wel.methods.registry import BY_SEMANTICS, Method, check_semantics, find_method
 from wel.networks.graph import Node
 from wel.networks.network import Network
@@ -160,8 +160,7 @@ def _noise(request: Request, image: np.ndarray, index: int, seed: int) -> np.nda
     given = request.options["noise"]
     if not isinstance(given, str):
         return given[index]
-    scale = request.options["noise_scale"] * (image.max() - image.min())
-    return scale * random_vectors(seed, "smoothgrad", [index], request.options["samples"], image.shape)[0]
+    return noise(seed, "smoothgrad", index, image, request.options["samples"], request.options["noise_scale"])
 
 
 def _integrated_gradients(request: Request, images: np.ndarray, seed: int) -> Averaged:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from wel.errors import check_whole, invalid
-from wel.measures.vectors import random_vectors
+from wel.measures import vectors
 from wel.networks.network import Network
 from wel.studies.map_study import Explainer
 
@@ -23,9 +23,8 @@ class Noise(NamedTuple):
     seed: int
 
     def of(self, index: int, image: np.ndarray) -> np.ndarray:
-        """σ ε_k, (samples, *input shape), σ = scale · (max x − min x), ε_k ~ N(0, I); ε depends on (seed, index, k) only."""
-        spread = self.scale * (image.max() - image.min())
-        return spread * random_vectors(self.seed, "noisy", [index], self.samples, image.shape)[0]
+        """What is added to an image, (samples, *input shape); `wel.measures.vectors.noise`."""
+        return vectors.noise(self.seed, "noisy", index, image, self.samples, self.scale)
 
     def averaged(self, explain: Explainer) -> Explainer:
         """mean_k m(x + σ ε_k, class), image by image, of maps m.

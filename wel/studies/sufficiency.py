@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from wel.errors import UnsupportedError, check_whole, invalid
+from wel.measures.similarity import heats
 from wel.networks.network import Network
 from wel.studies.study import Arrays, Cell
 
@@ -51,7 +52,7 @@ def sufficiency(study: MapStudy, cell: Cell, hiding: Hiding, classes: np.ndarray
     Args:
         classes: (n, K), as `likely_classes` gives them.
     """
-    several = [study.heats(cell, maps) for maps in study.maps(cell, list(classes.T))]
+    several = [heats(maps, cell.method.reduction) for maps in study.maps(cell, list(classes.T))]
     shape = (*classes.shape, hiding.parts + 1)
     found = {"score": np.empty(shape), "predicted": np.empty(shape), "kept": np.empty((len(classes), hiding.parts + 1))}
     for index, image in enumerate(study.images):

@@ -24,7 +24,6 @@ Source: Kim et al. (2018).
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +38,7 @@ from wel.backends.request import Request, relevance_at
 from wel.errors import check_whole, invalid, one_of
 from wel.measures.separation import Separation, inner_products, separated
 from wel.measures.significance import LEVEL, larger_than_all, mean_interval, welch
+from wel.measures.vectors import key_of
 from wel.methods.layers import last_block, reached
 from wel.methods.options import arrays_sha256
 from wel.methods.registry import METHODS
@@ -265,8 +265,7 @@ def _sets(net: Network, concepts: Mapping[str, np.ndarray], random: np.ndarray, 
 
 def _drawn(seed: int, name: str, number: int, count: int) -> np.ndarray:
     """So many pictures in the order in which a set, by its name and number, takes them."""
-    key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
-    return np.random.default_rng(np.random.SeedSequence((seed, key, number))).permutation(count)
+    return np.random.default_rng(np.random.SeedSequence((seed, key_of(name), number))).permutation(count)
 
 
 def _check_memory(net: Network, layers: Sequence[str], count: int) -> None:
