@@ -15,7 +15,7 @@ from scipy.integrate import trapezoid
 import wel
 from wel.errors import WelError
 from wel.methods.registry import METHODS
-from wel.studies.faithfulness import LEAST, MOST, Hiding, _ranks, _superpixels
+from wel.studies.faithfulness import LEAST, MOST, Hidden, Hiding, _ranks, _superpixels
 from wel.studies.maps import attribution
 
 
@@ -32,13 +32,13 @@ def test_quantus_finds_the_same():
     stack = [layers.Input((8, 8, 1)), layers.Conv2D(4, 3, activation="relu"), layers.GlobalAveragePooling2D(), layers.Dense(3)]
     model = Sequential(stack)
     model.set_weights([golden[f"{name}/{part}"] for name in ("conv", "dense") for part in ("kernel", "bias")])
-    net, sixteenths = wel.load(model), hiding((8, 8), 16)
-    for index, (image, heat, chosen) in enumerate(zip(golden["images"], golden["maps"], golden["classes"])):
-        curves = sixteenths.curves(net, index, image, heat[..., 0], chosen)
-        assert curves[MOST][0] == curves[LEAST][0] == pytest.approx(net.logits(image[None])[0, chosen], rel=1e-6)
+    net = wel.load(model)
+    classes = golden["classes"]
+    curves = Hidden(net, golden["images"], classes, hiding((8, 8), 16)).curves(golden["maps"][..., 0])
+    for order in (MOST, LEAST):
+        np.testing.assert_allclose(curves[order][:, 0], net.logits(golden["images"])[range(len(classes)), classes], rtol=1e-6)
         # Quantus begins when the first part is hidden
-        for order in (MOST, LEAST):
-            np.testing.assert_allclose(curves[order][1:], golden[f"scores/{order}"][index], rtol=0, atol=1e-5)
+        np.testing.assert_allclose(curves[order][:, 1:], golden[f"scores/{order}"], rtol=0, atol=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -96,10 +96,10 @@ def test_regions_are_hidden_whole(functional, images, monkeypatch):
     net = wel.load(functional)
     monkeypatch.setattr("wel.backends.native.scores.fast_logits", lambda net, batch: seen.append(batch) or np.zeros((len(batch), 4)))
     wel.faithfulness(net, images[:1], ["gradient"], 3, parts=4, classes=[0])
-    (batch,) = islice((one for one in seen if len(one) > 1), 1)
+    ends, batch = islice((one for one in seen if len(one) > 1), 2)
     # 8 places in regions of 3, 3 and 2 along each axis: 9 regions, of which 2, 4 (of 4.5) and 7 (of 6.75) are hidden, and 9
-    assert len(batch) == 2 * 4
-    changed = (batch != images[:1]).any(axis=-1)
+    assert [len(ends), len(batch)] == [2, 2 * 4 - 2]
+    changed = (np.concatenate([ends[:1], batch, ends[1:]]) != images[:1]).any(axis=-1)
     numbers = np.arange(8) // 3
     regions = 3 * numbers[:, None] + numbers
     counts = []

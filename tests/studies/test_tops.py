@@ -11,6 +11,7 @@ from replicas import relative
 import wel
 from wel.backends.native.backend import NativeBackend
 from wel.backends.request import Request
+from wel.methods.layers import with_layer
 from wel.methods.options import settle_options
 from wel.methods.registry import METHODS
 from wel.studies.cascading import Fresh, choose_stages, randomized
@@ -27,6 +28,7 @@ def patterns_of(net):
 
 def request_for(net, method, semantics, images):
     given = {"patterns": patterns_of(net)} if "patterns" in METHODS[method].options else {}
+    given = with_layer(net, METHODS[method], given)
     return Request(METHODS[method], semantics, settle_options(METHODS[method], given, images))
 
 
@@ -40,6 +42,13 @@ def request_for(net, method, semantics, images):
         ("residual", "lrp_z", "paper"),  # BatchNormalization, and stages within a branch
         ("residual", "lrp_alpha1_beta0", "corrected"),
         ("residual", "deeplift_rescale", "corrected"),
+        ("residual", "smoothgrad", "paper"),
+        ("functional", "integrated_gradients", "corrected"),
+        ("residual", "grad_cam", "paper"),  # some stages are above the layer that it looks at, some below
+        ("functional", "grad_cam_plus_plus", "paper"),
+        ("residual", "layer_cam", "paper"),
+        ("functional", "occlusion", "paper"),
+        ("residual", "occlusion", "paper"),
     ],
 )
 def test_stages_in_one_sweep_are_the_network_made_random(request, images, model, method, semantics):
@@ -58,10 +67,11 @@ def test_stages_in_one_sweep_are_the_network_made_random(request, images, model,
         assert relative(maps[stage][:, 0], expected) <= 1e-5, stage
 
 
-def test_several_maps_of_a_stage(functional, images):
+@pytest.mark.parametrize("method", ["lrp_z", "grad_cam", "occlusion"])
+def test_several_maps_of_a_stage(functional, images, method):
     net, stage = wel.load(functional), "hidden"
     tops, opened = Tops(net, [stage], Fresh(net, 0)), NativeBackend().open(net)
-    asked = request_for(net, "lrp_z", "paper", images)
+    asked = request_for(net, method, "paper", images)
     both = np.stack([one_hot(CLASSES, 4), one_hot((CLASSES + 1) % 4, 4)], axis=1)
     found = tops.maps(opened, asked, images, {stage: both})[stage]
     for k in range(2):

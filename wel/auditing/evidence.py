@@ -26,10 +26,10 @@ from wel.methods.registry import Method
 from wel.networks.network import Network
 from wel.studies.cascading import Fresh, fresh_from, randomized
 from wel.studies.effective_rank import jackknife
-from wel.studies.faithfulness import curves_of, default_hiding
+from wel.studies.faithfulness import Hidden, default_hiding
 from wel.studies.maps import class_vectors, maps_of, one_hot
 from wel.studies.random_logit import other_classes
-from wel.studies.tops import Tops, map_injection
+from wel.studies.tops import Tops, come_together, map_injection
 
 COSINES, PARTICIPATION = Cosines(), Participation()
 FEWEST_VALUES = 10  # of an input, below which maps are parallel by chance
@@ -45,7 +45,7 @@ class Evidence:
         tests: in the order another class, random layers from the topmost cut down, convergence.
         csc: one row per start layer and layer, as audit.json has it.
         examples: (k, 3, h, w) maps of the first images, as `MAPS` says, channels reduced; None where maps are no pictures.
-        curves: scores while the image is hidden, (n, parts + 1) each (`wel.studies.faithfulness.Hiding.curves`); empty where an image
+        curves: scores while the image is hidden, (n, parts + 1) each (`wel.studies.faithfulness.Hidden.curves`); empty where an image
             has one region only.
     """
 
@@ -94,7 +94,7 @@ class Examiner:
         self._reference = Passes().of_reference
         several = (graph.nodes, *(graph.nodes[graph.index(stage) :] for stage in self._stages.values()))
         self._kept = images_in_common(several)
-        self._hiding = default_hiding(plan.images, plan.parts, plan.seed) if plan.hidden_images else None
+        self._images = self._hidden_images()
         self._tops = Tops(net, [stage for depth, stage in self._stages.items() if not self._why[depth]], self._fresh)
 
     def examine(self, request: Request) -> Evidence:
@@ -106,19 +106,23 @@ class Examiner:
         if request.method.csc:
             maps, rank, csc = self._swept(request)
         else:
-            maps, rank, csc = self._one_by_one(request), [], []
+            maps = self._together(request) if come_together(request.method) else self._one_by_one(request)
+            rank, csc = [], []
         tests = [] if maps.other is None else [self._compared(request, maps.true, maps.other, test="other_class")]
         for depth, (above, why) in maps.above.items():
             tests.append(self._compared(request, above, maps.true, test="randomised", above=self.net.shown(depth), why=why))
         topmost = next((above for above, _ in maps.above.values()), None)
         return Evidence(tests + rank, csc, self._examples(request.method, maps.true, maps.other, topmost), self._hidden(request, maps.true))
 
+    def _hidden_images(self) -> Hidden | None:
+        plan, some = self.plan, slice(self.plan.hidden_images)
+        hiding = default_hiding(plan.images, plan.parts, plan.seed) if plan.hidden_images else None
+        return None if hiding is None else Hidden(self.net, plan.images[some], plan.classes.index[some], hiding)
+
     def _hidden(self, request: Request, maps: np.ndarray) -> dict[str, np.ndarray]:
-        if self._hiding is None:
+        if self._images is None:
             return {}
-        found = heats(maps, request.method.reduction)
-        several = (array[: self.plan.hidden_images] for array in (self.plan.images, self.plan.classes.index, found))
-        return curves_of(self.net, *several, self._hiding)
+        return self._images.curves(heats(maps[: self.plan.hidden_images], request.method.reduction))
 
     def _why_not(self, stage: str) -> str:
         """Why layers from a stage on cannot be made random, in a sentence; a layer of somebody's own may be without initialisers."""
@@ -155,19 +159,37 @@ class Examiner:
             batch = list(range(first, min(first + size, images.stop)))
             vectors = [*(array[batch] for array in begins), *(self._vectors(start, batch) for start in starts)]
             left, random = images.stop - first, self._tops.graph
-            passes = self._passes.setdefault(tuple(batch), Passes(of_reference=self._reference)) if batch[-1] < self._kept else None
-            read = opened.inject(request, plan.images[batch], injections, vectors, left, random, passes)
+            read = opened.inject(request, plan.images[batch], injections, vectors, left, random, self._known(batch))
             found.append([maps[graph.input] for maps in read[: len(begins)]])
             relevance.note(batch, read[len(begins) :])
         return found
+
+    def _known(self, batch: Sequence[int]) -> Passes | None:
+        """What other methods have computed of some images, and this one will have; None for images of which nothing is kept."""
+        return self._passes.setdefault(tuple(batch), Passes(of_reference=self._reference)) if batch[-1] < self._kept else None
 
     def _heads(self, classes: np.ndarray) -> np.ndarray:
         """Maps begin with 1, not with the logit: a factor changes no picture, but where the original stack cuts off negative relevance
         (Add, under `paper`), a negative logit would leave none."""
         return one_hot(classes, *self.net.output_shape)
 
+    def _together(self, request: Request) -> Maps:
+        """Maps of a method that is made of another one, or of scores, those of the stages that can be had with the others among them."""
+        depths = depths_for(self.plan, request.method)
+        stages = [self._stages[depth] for depth in depths if self._stages[depth] in self._tops.stages]
+        true, *others = (self._heads(classes) for classes in (self.plan.classes.index, self.others) if classes is not None)
+        heads = {None: np.stack([true, *others], axis=1), **dict.fromkeys(stages, true[:, None])}
+        opened, from_logit = find_backend("native", request.method).open(self.net), request.method.head == "logit"
+        settings = from_logit, self.plan.seed, self._known, self.plan.vector_images
+        maps = self._tops.maps(opened, request, self.plan.images, heads, *settings)
+        above = {
+            depth: (maps[stage][:, 0], "") if (stage := self._stages[depth]) in maps else self._random_maps(request, depth)
+            for depth in depths
+        }
+        return Maps(maps[None][:, 0], maps[None][:, 1] if others else None, above)
+
     def _one_by_one(self, request: Request) -> Maps:
-        """Maps of a method that is made of another one."""
+        """Maps of a method that tells nothing of how it is made."""
         true = self._maps(request, self.plan.classes.index)
         other = None if self.others is None else self._maps(request, self.others)
         return Maps(true, other, {depth: self._random_maps(request, depth) for depth in depths_for(self.plan, request.method)})

@@ -56,7 +56,7 @@ class Mode:
     def hidden_for(self, net: Network) -> int:
         """How many of these are hidden."""
         products = max(1, _Counted.of(net.graph.nodes).products)
-        return int(min(self.images_for(net), max(FEWEST, self.hidden_products / (2 * self.parts * products))))
+        return int(min(self.images_for(net), max(FEWEST, self.hidden_products / (2 * (self.parts - 1) * products))))
 
     def options(self, net: Network) -> dict[str, dict[str, int]]:
         """Options of methods that an audit takes otherwise than by default: the patches of Occlusion."""
@@ -78,7 +78,7 @@ UP, DOWN = Speed(1.7e11, 1.2e9, 2e3), Speed(1.2e11, 4e8, 1e4)
 HIDDEN = Speed(1.2e11, 2.4e9, 2e5)
 CORES = 1.7  # what two cores do, of which one waits at times
 AUDITED = ("grad_cam", "occlusion")  # beside the paper's
-QUICK = Mode("quick", (*PAPER_METHODS, *AUDITED), 24, 1.6e8, 2, 6, 3, 0, 12, 5, 1e11, 4)
+QUICK = Mode("quick", (*PAPER_METHODS, *AUDITED), 24, 1.6e8, 2, 6, 3, 0, 12, 4, 1e11, 4)
 MORE = tuple(method.name for method in METHODS.values() if method.full_audit)
 FULL = Mode("full", (*PAPER_METHODS, *AUDITED, *MORE), 24, np.inf, 8, 8, 6, 5, 24, 16, np.inf, 8)
 MODES = {mode.name: mode for mode in (QUICK, FULL)}
@@ -129,11 +129,11 @@ def expected_seconds(net: Network, plan: Plan, method: Method) -> float:
     """How long two idle cores take for a method: by counts alone, so the same on every machine and whatever else it does.
 
     An image goes up once, and from every cut on once more, or denominators do; down go the vectors of its maps and the random ones. It
-    goes up again hidden, part by part, and under Occlusion once for every patch and map. Of a control that alone takes time.
+    goes up again hidden, part by part, and under Occlusion once for every patch. Of a control that alone takes time.
     """
     graph = net.graph
     whole = _Counted.of(graph.nodes)
-    hidden = 2 * plan.parts * plan.hidden_images * whole.seconds(HIDDEN)
+    hidden = 2 * max(0, plan.parts - 1) * plan.hidden_images * whole.seconds(HIDDEN)
     if method.family == CONTROL:
         return hidden / CORES
     above = [_Counted.of(graph.nodes[graph.index(depth) + 1 :]) for depth in plan.depths]
@@ -141,7 +141,7 @@ def expected_seconds(net: Network, plan: Plan, method: Method) -> float:
     maps = 1 + has_others(net) + len(depths_for(plan, method))
     if method.name == "occlusion":
         patches = len(patches_of(places(net.input_shape), plan.patch, plan.patch))
-        return (hidden + maps * len(plan.images) * (1 + patches) * whole.seconds(HIDDEN)) / CORES
+        return (hidden + len(plan.images) * (1 + patches) * whole.seconds(HIDDEN)) / CORES
     down = (len(plan.images) * maps + plan.vector_images * plan.vectors * len(plan.starts)) * whole.seconds(DOWN)
     return (method.cost * (up + down) + hidden) / CORES
 

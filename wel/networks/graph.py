@@ -132,6 +132,10 @@ class Graph:
 
         `apply` computes a node's output from its inputs.
         """
+        return self.run_up(values, to, apply)[to]
+
+    def run_up(self, values: Mapping[str, Any], to: str, apply: Callable[[Node, list], Any] = Node.apply) -> dict[str, Any]:
+        """The outputs of all nodes that `run` computes, by name, and `values`."""
         made, wanted = dict(values), {to}
         for node in reversed(self.nodes):
             if node.name in wanted and node.name not in made:
@@ -139,7 +143,7 @@ class Graph:
         for node in self.nodes:
             if node.name in wanted and node.name not in made:
                 made[node.name] = apply(node, [made[source] for source in node.inputs])
-        return made[to]
+        return made
 
     def passed(self, starts: Iterable[str], at: Iterable[str]) -> set[str]:
         """Names of the nodes that relevance passes on its way from the nodes `starts` down to the nodes `at`."""

@@ -21,7 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 import numpy as np
 import pandas as pd
@@ -43,7 +43,7 @@ from wel.system.progress import Steps
 from wel.system.runs import Run
 
 MOST, LEAST, SHARE = "most", "least", "share"  # relevant first, and what is hidden
-PARTS = 16  # by default: of an image so many hidden ones, twice, are one batch
+PARTS = 16  # by default: of an image so many hidden ones, twice, but for two, are one batch
 MEASURES = ("deletion", "insertion", "gain")
 CURVES, SUFFICIENCY = "curves", "sufficiency"  # pieces of a cell's work
 
@@ -88,25 +88,20 @@ class Hiding:
     way: str
     seed: int
 
-    def curves(self, net: Network, index: int, image: np.ndarray, heat: np.ndarray, chosen: int) -> dict[str, np.ndarray]:
-        """The score of a class, most and least relevant regions first, and the share of regions that is hidden, (parts + 1) each."""
-        from wel.backends.native.scores import fast_logits  # imports TensorFlow
-
-        regions, counts = self._regions(image)
-        found = scores(net, fast_logits(net, self.images(index, image, heat, regions, counts)), chosen)
-        whole, most, least, none = np.split(found, [1, self.parts, 2 * self.parts - 1])
-        return {
-            MOST: np.concatenate([whole, most, none]),
-            LEAST: np.concatenate([whole, least, none]),
-            SHARE: counts / counts[-1],
-        }
-
     def kept(self, net: Network, index: int, image: np.ndarray, heat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """All logits, (parts + 1, classes), the least relevant regions being hidden first, and the share of regions that is left."""
         regions, counts = self._regions(image)
         rng = self._generator(index)
         masks = counts[-1] - 1 - _ranks(heat, regions, rng) < counts[:, None]
         return net.logits(hidden(image, masks[:, regions], self.way, self.side, rng)), 1 - counts / counts[-1]
+
+    def order(self, index: int, image: np.ndarray, heat: np.ndarray) -> Order:
+        """In which order the regions of an image are hidden for a map (*places)."""
+        regions, counts = self._regions(image)
+        rng = self._generator(index)
+        rank = _ranks(heat, regions, rng)
+        masks = np.concatenate([ranks < counts[1:-1, None] for ranks in (rank, len(rank) - 1 - rank)])
+        return Order(regions, counts / counts[-1], masks, rng)
 
     def _regions(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The number of the region of every place, and how many regions are hidden after each part."""
@@ -116,14 +111,60 @@ class Hiding:
     def _generator(self, index: int) -> np.random.Generator:
         return np.random.default_rng(np.random.SeedSequence((self.seed, index)))
 
-    def images(self, index: int, image: np.ndarray, heat: np.ndarray, regions: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        """The image, hidden part by part, 2 × parts of them: as it is, the most relevant regions first, the least, and all hidden."""
-        rng = self._generator(index)
-        rank = _ranks(heat, regions, rng)
-        count = len(rank)
-        most, least = (order < counts[1:-1, None] for order in (rank, count - 1 - rank))
-        masks = np.concatenate([np.zeros((1, count), bool), most, least, np.ones((1, count), bool)])
-        return hidden(image, masks[:, regions], self.way, self.side, rng)
+
+class Order(NamedTuple):
+    """In which order an image's regions are hidden.
+
+    Attributes:
+        regions: the number of the region of every place.
+        shares: the share of regions that is hidden after each part, (parts + 1,).
+        masks: what is hidden on the way, (2 × parts − 2, regions): the most relevant regions first, then the least.
+        rng: draws the noise.
+    """
+
+    regions: np.ndarray
+    shares: np.ndarray
+    masks: np.ndarray
+    rng: np.random.Generator
+
+
+class Hidden:
+    """Scores of images while they are hidden, in the order of one map after the other; none is computed twice.
+
+    Args:
+        net: the network.
+        images, classes: (n, *input shape), and the class of each.
+        hiding: how they are hidden.
+    """
+
+    def __init__(self, net: Network, images: np.ndarray, classes: np.ndarray, hiding: Hiding):
+        self._net, self._images, self._classes, self._hiding = net, images, classes, hiding
+        self._known: dict[tuple[int, bytes], np.ndarray] = {}
+
+    def curves(self, heats: np.ndarray) -> dict[str, np.ndarray]:
+        """Scores for maps (n, *places), most and least relevant regions first, and the share that is hidden, (n, parts + 1) each.
+
+        Scores are NaN where a map is not finite.
+        """
+        found = [self._curves(index, heat) for index, heat in enumerate(heats)]
+        return dict(zip((MOST, LEAST, SHARE), map(np.stack, zip(*found))))
+
+    def _curves(self, index: int, heat: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        order = self._hiding.order(index, self._images[index], np.nan_to_num(heat))
+        whole, none = self._scores(index, order, np.repeat([[False], [True]], order.masks.shape[1], axis=1))
+        curves = (np.hstack([whole, between, none]) for between in np.split(self._scores(index, order, order.masks), 2))
+        most, least = (curve + (0.0 if np.isfinite(heat).all() else np.nan) for curve in curves)
+        return most, least, order.shares
+
+    def _scores(self, index: int, order: Order, masks: np.ndarray) -> np.ndarray:
+        """Of the image, hidden as each of some masks says."""
+        from wel.backends.native.scores import fast_logits  # imports TensorFlow
+
+        key = index, masks.tobytes()
+        if key not in self._known:
+            images = hidden(self._images[index], masks[:, order.regions], self._hiding.way, self._hiding.side, order.rng)
+            self._known[key] = scores(self._net, fast_logits(self._net, images), self._classes[index])
+        return self._known[key]
 
 
 def _ranks(heat: np.ndarray, regions: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -159,8 +200,7 @@ def faithfulness(
         methods: "all", those of the paper's figure 2 that apply to the network, or names; the controls are always added.
         patch: side of a region, in places; an eighth of the image's shortest side by default.
         regions: "squares", or "superpixels", about as many.
-        parts: in how many parts the regions are hidden, at most as many as there are; 16 by default, or fewer if there are no more. Of an
-            image 2 × `parts` are computed, with 16 in one batch.
+        parts: in how many parts the regions are hidden, at most as many as there are; 16 by default, or fewer if there are no more.
         baseline: "mean", "blur" or "linear" (`wel.measures.hiding`).
         classes: the class of each image; where it is None, or by default, the top-1 prediction.
         seed: of ties, of the noise of "linear", of methods and of the bootstrap.
@@ -179,9 +219,11 @@ def faithfulness(
     asked = {"patch": hiding.side, "regions": regions, "parts": hiding.parts, "baseline": baseline, "sufficiency": sufficiency}
 
     def make(run: Run) -> FaithfulnessResult:
+        images = Hidden(study.net, study.images, study.classes.index, hiding)
+
         def pieces(cell: Cell, there: Mapping[str, Arrays]) -> Iterator[Piece]:
             if CURVES not in there:
-                yield Piece(CURVES, _curves(study, cell, hiding))
+                yield Piece(CURVES, _curves(study, cell, images))
             if likely is not None and SUFFICIENCY not in there:
                 yield Piece(SUFFICIENCY, sufficient(study, cell, hiding, likely))
 
@@ -240,19 +282,9 @@ def _superpixels(count: int, image: np.ndarray) -> np.ndarray:
     return np.unique(found, return_inverse=True)[1].reshape(found.shape)
 
 
-def _curves(study: MapStudy, cell: Cell, hiding: Hiding) -> dict[str, np.ndarray]:
+def _curves(study: MapStudy, cell: Cell, images: Hidden) -> dict[str, np.ndarray]:
     maps = study.explainer(cell)(study.net, study.images, study.classes.index)
-    return curves_of(study.net, study.images, study.classes.index, heats(maps, cell.method.reduction), hiding)
-
-
-def curves_of(net: Network, images: np.ndarray, classes: np.ndarray, heats: np.ndarray, hiding: Hiding) -> dict[str, np.ndarray]:
-    """`Hiding.curves` of every image's class, (n, parts + 1) each; scores are NaN where a map (n, *places) is not finite."""
-    found = []
-    for index, (image, heat, chosen) in enumerate(zip(images, heats, classes)):
-        curves = hiding.curves(net, index, image, np.nan_to_num(heat), chosen)
-        lost = np.nan if not np.isfinite(heat).all() else 0.0
-        found.append({**curves, MOST: curves[MOST] + lost, LEAST: curves[LEAST] + lost})
-    return {name: np.stack([curves[name] for curves in found]) for name in (MOST, LEAST, SHARE)}
+    return images.curves(heats(maps, cell.method.reduction))
 
 
 def measured(curves: Arrays) -> dict[str, np.ndarray]:

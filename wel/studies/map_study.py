@@ -19,8 +19,9 @@ from wel.measures.likeness import Likeness, Look, likeness
 from wel.measures.similarity import is_picture
 from wel.methods.registry import CONTROLS
 from wel.networks.network import Network, classes_told
-from wel.studies.maps import AVERAGED, class_vectors, maps_of, one_hot
+from wel.studies.maps import class_vectors, maps_of, one_hot
 from wel.studies.study import Arrays, Cell, Piece, Settings, Study, run_study
+from wel.studies.tops import come_together
 from wel.system.progress import Steps
 from wel.system.runs import Run
 
@@ -124,8 +125,8 @@ class MapStudy(Study):
         return explain
 
     def is_swept(self, cell: Cell) -> bool:
-        """Whether maps of several stages come down in one sweep: of methods with rules of their own and means of gradients, natively."""
-        return self.backend == "native" and (cell.method.csc or cell.method.name in AVERAGED)
+        """Whether maps of several stages are computed together."""
+        return self.backend == "native" and come_together(cell.method)
 
     def maps(self, cell: Cell, classes: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The maps of several classes of each image, (n, *input shape) for each, in one sweep where that can be."""

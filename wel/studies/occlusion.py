@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import Iterator
+from typing import Any, Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from wel.studies.query import Query
 
 # a patch: where it lies along every axis
 Patch = tuple[slice, ...]
+# of a batch of images, the logits of each of several networks
+Logits = Callable[[np.ndarray], Sequence[np.ndarray]]
 
 
 def occlusion(query: Query) -> np.ndarray:
@@ -21,11 +23,29 @@ def occlusion(query: Query) -> np.ndarray:
     The last patch of a row ends at the image's edge, however far it has moved, so that every place lies in one.
     Source: Zeiler & Fergus (2014), section 4.2.
     """
-    shape = query.net.input_shape
-    patches = patches_of(places(shape), query.options["patch"], query.options["stride"])
+    from wel.backends.native.scores import fast_logits  # imports TensorFlow
+
+    return occluded(query.images, query.options, [query.head[:, None]], lambda batch: [fast_logits(query.net, batch)])[0][:, 0]
+
+
+def occluded(
+    images: np.ndarray, options: Mapping[str, Any], heads: Sequence[np.ndarray], logits: Logits, times_logit: bool = False
+) -> list[np.ndarray]:
+    """Maps of several networks, (n, V, *input shape) each.
+
+    Args:
+        options: of the method.
+        heads: of each network, (n, V, classes): y is the sum of the logits times these.
+        logits: function of a batch of images that gives the logits of each network.
+        times_logit: whether `heads` are multiplied with the logits of the untouched image.
+    """
+    sizes = places(images.shape[1:])
+    patches = patches_of(sizes, options["patch"], options["stride"])
     # one image at a time: memory does not grow with their number, nor does rounding depend on the others
-    maps = [_map(query, index, patches) for index in range(len(query.images))]
-    return spread(np.stack(maps), shape)
+    several = [
+        _maps(image, options["baseline"], patches, [head[i] for head in heads], logits, times_logit) for i, image in enumerate(images)
+    ]
+    return [np.stack([spread(maps, images.shape[1:]) for maps in of_one]) for of_one in zip(*several)]
 
 
 def patches_of(sizes: tuple[int, ...], side: int, stride: int) -> list[Patch]:
@@ -34,14 +54,23 @@ def patches_of(sizes: tuple[int, ...], side: int, stride: int) -> list[Patch]:
     return [tuple(slice(begin, begin + side) for begin in corner) for corner in product(*begins)]
 
 
-def _map(query: Query, index: int, patches: list[Patch]) -> np.ndarray:
-    from wel.backends.native.scores import fast_logits  # imports TensorFlow
+def _maps(
+    image: np.ndarray, baseline: np.ndarray, patches: list[Patch], heads: list[np.ndarray], logits: Logits, times_logit: bool
+) -> list[np.ndarray]:
+    """Of an image, (V, *places) for each network."""
+    found = zip(*map(logits, _hidden(image, baseline, patches)))
+    maps = []
+    for several, head in zip(map(np.concatenate, found), heads):
+        vectors = head.astype("float64") * (several[0] if times_logit else 1)
+        maps.append(_falls(several @ vectors.T, patches, places(image.shape)))
+    return maps
 
-    image, head = query.images[index], query.head[index].astype("float64")
-    scores = np.concatenate([fast_logits(query.net, batch) @ head for batch in _hidden(image, query.options["baseline"], patches)])
-    total, count = np.zeros((2, *places(image.shape)))
-    for patch, score in zip(patches, scores[1:]):
-        total[patch] += scores[0] - score
+
+def _falls(scores: np.ndarray, patches: list[Patch], sizes: tuple[int, ...]) -> np.ndarray:
+    """Means of how far scores (1 + patches, V) fall from the first, (V, *sizes)."""
+    total, count = np.zeros((scores.shape[1], *sizes)), np.zeros(sizes)
+    for patch, fall in zip(patches, scores[0] - scores[1:]):
+        total[(slice(None), *patch)] += fall.reshape(-1, *[1] * len(sizes))
         count[patch] += 1
     return total / count
 

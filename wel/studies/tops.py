@@ -7,24 +7,34 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Mapping, Sequence
+from typing import TYPE_CHECKING, Callable, Mapping, NamedTuple, Optional, Sequence
 
 import numpy as np
 
 from wel.backends.request import DTYPES, Injection, Request, Whole
 from wel.errors import UnsupportedError, WelError
 from wel.keras.either import keras_of
+from wel.methods.registry import Method
 from wel.networks.graph import Graph, Node
 from wel.networks.kinds import DATA_STATISTICS
-from wel.networks.network import Network
+from wel.networks.network import PREDICTED_AT_ONCE, Network
+from wel.studies.activation_maps import COMBINED, combined, gradient_for, looked_at
 from wel.studies.maps import AVERAGED, averaged
+from wel.studies.occlusion import occluded
 from wel.studies.query import behind
 
 if TYPE_CHECKING:
     from wel.backends.native.backend import NativeNetwork  # imports TensorFlow
+    from wel.backends.native.sweep import Passes
 
 # weights of layers, by the node of the first call
 Weights = Mapping[str, Sequence[np.ndarray]]
+# stage, None for the trained network -> what begins at the output, (n, V, classes); maps
+Heads = Mapping[Optional[str], np.ndarray]
+Found = dict[Optional[str], np.ndarray]
+# numbers of images -> what other methods have computed of them
+Known = Callable[[Sequence[int]], Optional["Passes"]]
+OCCLUSION = "occlusion"
 
 
 def is_random(node: Node) -> bool:
@@ -92,48 +102,116 @@ class Tops:
         opened: NativeNetwork,
         request: Request,
         images: np.ndarray,
-        heads: Mapping[str | None, np.ndarray],
+        heads: Heads,
         times_logit: bool = False,
         seed: int = 0,
+        passes: Known = lambda batch: None,
+        apart: int = 0,
     ) -> dict[str | None, np.ndarray]:
-        """Maps of the trained network (None) and of its stages, (n, V, *input shape) float32, in one sweep.
+        """Maps of the trained network (None) and of its stages, (n, V, *input shape) float32, of one pass of each layer.
 
         Args:
-            request: of a method with rules of its own, or one that is `wel.studies.maps.AVERAGED`.
+            request: of a method that `come_together` holds for.
             heads: stage -> what begins at the output, (n, V, classes).
             times_logit: whether that is multiplied with the logits there.
             seed: of SmoothGrad's noise.
+            passes: function of the numbers of images that gives what is known of them already.
+            apart: how many of the first images are computed by themselves.
         """
-        if request.method.name not in AVERAGED:
-            return self._swept(opened, request, images, heads, times_logit)
-        mean, found = averaged(request, images, seed), []
+        wanted = _Wanted(opened, request, images, heads, times_logit, passes, apart)
+        if request.method.name == OCCLUSION:
+            found = self._occluded(wanted)
+        elif request.method.name in COMBINED:
+            found = self._activation_maps(wanted)
+        elif request.method.name in AVERAGED:
+            found = self._averaged(wanted, seed)
+        else:
+            found = self._swept(wanted, self._net.graph.input)
+        return {stage: maps.astype("float32", copy=False) for stage, maps in found.items()}
+
+    def _occluded(self, wanted: _Wanted) -> Found:
+        from wel.backends.native.scores import fast_logits_of  # imports TensorFlow
+
+        logits = fast_logits_of({stage: self._of(stage) for stage in wanted.heads})
+        maps = occluded(wanted.images, wanted.request.options, list(wanted.heads.values()), logits, wanted.times_logit)
+        return dict(zip(wanted.heads, maps))
+
+    def _activation_maps(self, wanted: _Wanted) -> Found:
+        combine, layer = COMBINED[wanted.request.method.name], looked_at(wanted.request, self._net.graph)
+        gradients = self._swept(wanted._replace(request=gradient_for(wanted.request)), layer)
+        found, trained = {}, self._net.values(wanted.images, layer)
+        for stage, several in gradients.items():
+            A = trained if self._is_below(layer, stage) else self._random_values(wanted.images, layer, stage)
+            maps = (combined(combine, A, g, self._net.input_shape) for g in np.moveaxis(several, 1, 0))
+            found[stage] = np.stack(list(maps), axis=1)
+        return found
+
+    def _averaged(self, wanted: _Wanted, seed: int) -> Found:
+        images, mean, found = wanted.images, averaged(wanted.request, wanted.images, seed), []
         for index in range(len(images)):
             points = mean.points(index)
-            repeated = {stage: np.repeat(array[index : index + 1], len(points), axis=0) for stage, array in heads.items()}
-            gradients = self._swept(opened, behind(request), points, repeated, times_logit, len(points) * (len(images) - index))
+            heads = {stage: np.repeat(array[index : index + 1], len(points), axis=0) for stage, array in wanted.heads.items()}
+            of_one = wanted._replace(request=behind(wanted.request), images=points, heads=heads, passes=lambda batch: None, apart=0)
+            gradients = self._swept(of_one, self._net.graph.input, len(points) * (len(images) - index))
             found.append([mean.of(index, several) for several in gradients.values()])
-        return {stage: np.stack(several).astype("float32") for stage, several in zip(heads, zip(*found))}
+        return {stage: np.stack(several) for stage, several in zip(wanted.heads, zip(*found))}
 
-    def _swept(
-        self,
-        opened: NativeNetwork,
-        request: Request,
-        images: np.ndarray,
-        heads: Mapping[str | None, np.ndarray],
-        times_logit: bool,
-        left: int | None = None,
-    ) -> dict[str | None, np.ndarray]:
-        injections = [map_injection(self._net.graph, array.shape[1], stage, times_logit) for stage, array in heads.items()]
+    def _swept(self, wanted: _Wanted, at: str, left: int | None = None) -> Found:
+        """Relevance at a layer, (n, V, *shape)."""
+        opened, request, images, heads, times_logit, passes, apart = wanted
+        injections = [map_injection(self._net.graph, array.shape[1], stage, times_logit, at) for stage, array in heads.items()]
         rows = sum(injection.vectors for injection in injections)
         size, found = opened.images_at_once(rows, request), []
-        for first in range(0, len(images), size):
-            vectors = [array[first : first + size] for array in heads.values()]
-            batch = images[first : first + size]
-            read = opened.inject(request, batch, injections, vectors, (left or len(images)) - first, self.graph)
-            found.append([maps[self._net.graph.input] for maps in read])
+        for numbers in (*_batches(range(apart), size), *_batches(range(apart, len(images)), size)):
+            batch = slice(numbers.start, numbers.stop)
+            vectors = [array[batch] for array in heads.values()]
+            ahead = (left or len(images)) - numbers.start
+            read = opened.inject(request, images[batch], injections, vectors, ahead, self.graph, passes(numbers))
+            found.append([maps[at] for maps in read])
         return {stage: np.concatenate(several) for stage, several in zip(heads, zip(*found))}
 
+    def _of(self, stage: str | None) -> Graph:
+        """The layer graph of a stage: trained layers below it, and copies from there on."""
+        graph = self._net.graph
+        if stage is None or self.graph is None:
+            return graph
+        place = graph.index(stage)
+        return Graph((*graph.nodes[:place], *self.graph.nodes[place:]), graph.output)
 
-def map_injection(graph: Graph, rows: int, stage: str | None = None, times_logit: bool = False) -> Injection:
-    """What maps begin with: so many vectors at the output, of the trained network or of its random top from a stage on."""
-    return Injection(graph.output, rows, frozenset([graph.input]), Whole(), stage, times_logit)
+    def _is_below(self, layer: str, stage: str | None) -> bool:
+        return stage is None or self._net.graph.index(layer) < self._net.graph.index(stage)
+
+    def _random_values(self, images: np.ndarray, layer: str, stage: str | None) -> np.ndarray:
+        """A layer's values above a stage, (n, *shape)."""
+        graph = self._of(stage)
+        batches = _batches(range(len(images)), PREDICTED_AT_ONCE)
+        return np.concatenate([np.asarray(graph.run({graph.input: images[list(batch)]}, layer)) for batch in batches])
+
+
+def _batches(numbers: range, size: int) -> list[range]:
+    return [numbers[first : first + size] for first in range(0, len(numbers), size)]
+
+
+class _Wanted(NamedTuple):
+    """What maps are asked for with, as for `Tops.maps`."""
+
+    opened: NativeNetwork
+    request: Request
+    images: np.ndarray
+    heads: Heads
+    times_logit: bool
+    passes: Known
+    apart: int
+
+
+def come_together(method: Method) -> bool:
+    """Whether maps of several classes and stages can be had together: of methods with rules, and of most that are made of these."""
+    return method.csc or method.name in (*AVERAGED, *COMBINED, OCCLUSION)
+
+
+def map_injection(graph: Graph, rows: int, stage: str | None = None, times_logit: bool = False, at: str | None = None) -> Injection:
+    """What maps begin with: so many vectors at the output, of the trained network or of its random top from a stage on.
+
+    They are read at the input, or at a layer.
+    """
+    return Injection(graph.output, rows, frozenset([at or graph.input]), Whole(), stage, times_logit)
