@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from wel.errors import WelError
 from wel.keras.either import keras_of
 from wel.modelfiles.building import quiet
 from wel.networks.loading import load
 from wel.networks.network import Network
+from wel.networks.zoo import ZOO
 
 
 class Packed(NamedTuple):
@@ -21,17 +22,33 @@ class Packed(NamedTuple):
         name: the file's, with the ending that says its format.
         data: the file's bytes.
         identity: of the network, by `identity_of`.
+        called: the network's name.
+        architecture: its name in the zoo, None for a network that wel does not know.
+        final_activation: what was taken off the model's end.
     """
 
     name: str
     data: bytes
     identity: str
+    called: str = "network"
+    architecture: str | None = None
+    final_activation: str | None = None
 
 
 def identity_of(net: Network) -> str:
-    """sha256 over a network's weights, and the names and classes of its layers."""
-    layers = [(node.name, type(node.layer).__module__, type(node.layer).__name__) for node in net.graph.nodes]
+    """sha256 over a network's weights, the names and classes of its layers, and what their fresh weights come from."""
+    layers = [(node.name, type(node.layer).__module__, type(node.layer).__name__, _initializers(node.layer)) for node in net.graph.nodes]
     return hashlib.sha256(repr((net.weights_hash(), layers)).encode()).hexdigest()
+
+
+def _initializers(layer: Any) -> list[str]:
+    """Of a layer and those inside it, the initialisers without their seeds, which those of fresh weights replace."""
+    found = []
+    for owner in dict.fromkeys((layer, *keras_of(layer).layers_inside(layer))):
+        for name, one in sorted(vars(owner).items()):
+            if name.endswith("_initializer") and hasattr(one, "get_config"):
+                found.append(repr((name, type(one).__name__, sorted({**one.get_config(), "seed": None}.items()))))
+    return found
 
 
 def packed(net: Network) -> Packed:
@@ -47,7 +64,8 @@ def packed(net: Network) -> Packed:
             net.model.save(path)
         except Exception as error:  # whatever a layer raises that has no configuration
             raise _unpackable(f"Keras cannot save it ({str(error).strip().splitlines()[0][:200]})") from error
-        return Packed(name, path.read_bytes(), identity_of(net))
+        known = net.architecture and net.architecture.name
+        return Packed(name, path.read_bytes(), identity_of(net), net.name, known, net.final_activation)
 
 
 def unpacked(sent: Packed) -> Network:
@@ -60,9 +78,10 @@ def unpacked(sent: Packed) -> Network:
         path = Path(folder) / sent.name
         path.write_bytes(sent.data)
         try:
-            net = load(path)
+            model = load(path).model
         except WelError as error:
             raise _unpackable(str(error).replace(str(path), path.name).rstrip(".")) from error
+    net = Network(model, sent.called, ZOO.get(sent.architecture or ""), final_activation=sent.final_activation)
     if identity_of(net) != sent.identity:
         raise _unpackable("its layers are others when its file is read")
     return net

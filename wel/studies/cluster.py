@@ -1,68 +1,53 @@
-"""Units of work, a method under one semantics on a batch of images each, computed by the workers of a dask.distributed cluster.
+"""Units of work computed by the workers of a dask.distributed cluster.
 
-The study keeps its run directory and all that follows from the pieces; workers compute their arrays. Networks, options and images travel by
-content hash, once to every worker that needs them.
+The study keeps its run directory and all that follows from the pieces; workers compute their arrays. The network and what is asked of it
+go to every worker once, also to one that joins or is started anew; images travel by content hash.
 """
 
 from __future__ import annotations
 
 import hashlib
 import pickle
+import time
 import uuid
 import warnings
 from collections import Counter
+from contextlib import contextmanager
+from itertools import islice
 from threading import Lock
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Sequence
 
 import numpy as np
 
-from wel.backends import find_backend
-from wel.backends.native.memory import batch_memory
-from wel.backends.request import Opened, Precision, Request
+from wel.backends.native.memory import batch_memory, within_memory
+from wel.backends.request import Precision, Request
 from wel.errors import UnsupportedError, WelError
 from wel.methods.composites import registered_rules
 from wel.methods.registry import find_method
-from wel.networks.network import Network
-from wel.networks.packing import packed, unpacked
-from wel.studies.study import Arrays, Cell, Study, one_step
-from wel.system.cluster import check_alike, check_workers, facts, told_of
+from wel.networks.packing import Packed, packed, unpacked
+from wel.studies.units import Arrays, Cell, Compute, Opening, Unit, Work
+from wel.system.cluster import check_alike, check_workers, count_workers, facts, told_of
 from wel.system.progress import Steps
 from wel.system.runs import Run
 
+if TYPE_CHECKING:
+    from wel.studies.study import Study
+
 TRIES = 3
 KEPT_NETWORKS = 2  # by a worker
+KEPT_IMAGES = 1 << 30  # bytes, by all workers together, for units that take the same
+RECOUNTED = 2  # seconds, after which it is asked how many workers there are
 LISTED = 3  # units that failed, in an error
-
-# (network, the backend's hold on it, request, images of the batch) -> the arrays of a piece; a function that can be pickled
-Compute = Callable[[Network, Opened, Request, np.ndarray], Arrays]
-
-
-class Unit(NamedTuple):
-    """A piece of work that a worker can do.
-
-    Attributes:
-        cell: whose piece it is.
-        name: the piece's own within the cell.
-        images: the batch.
-        compute: what gives the piece's arrays.
-    """
-
-    cell: Cell
-    name: str
-    images: np.ndarray
-    compute: Compute
 
 
 class Asked(NamedTuple):
-    """What a worker is asked for in a cell: a request, by the names of what it has too.
+    """What is asked for in a cell: a request, by the names of what a worker has too.
 
     Attributes:
-        network: by `wel.networks.packing.identity_of`.
         backend, precision: who computes, and how.
         method, semantics, options: of the request.
     """
 
-    network: str
     backend: str
     precision: Precision
     method: str
@@ -70,58 +55,52 @@ class Asked(NamedTuple):
     options: Mapping[str, Any]
 
     @classmethod
-    def of(cls, study: Study, cell: Cell, network: str) -> Asked:
+    def of(cls, study: Study, cell: Cell) -> Asked:
         """What a study asks for in a cell."""
-        backend, options = study.computed_by(cell.method), study.requests[cell].options
-        precision = study.precision
-        if backend == "native":  # else a worker would group start layers by the memory that is free there, and round otherwise
-            precision = precision._replace(memory=batch_memory(precision.memory))
-        return cls(network, backend, precision, cell.method.name, cell.semantics, options)
+        return cls(study.backend, study.precision, cell.method.name, cell.semantics, study.requests[cell].options)
 
-    @property
-    def request(self) -> Request:
-        """The request itself."""
-        return Request(find_method(self.method, maps=True), self.semantics, self.options)
+    def work(self, opening: Opening, images: np.ndarray) -> Work:
+        """What a unit is computed with where the network is open."""
+        request = Request(find_method(self.method, maps=True), self.semantics, self.options)
+        return Work(opening, request, self.backend, self.precision, images)
 
 
-class Opening:
-    """A network that a worker has open, and the holds that backends have on it."""
+class Sent(NamedTuple):
+    """What all units of a study have in common, as every worker keeps it.
 
-    def __init__(self, net: Network):
-        self.net = net
-        self._opened: Dict[tuple, Opened] = {}
+    Attributes:
+        network: the network.
+        asked: cell -> what is asked for.
+        facts: what a worker must have in common with the process that asks.
+        memory: bytes that a batch may take: else a worker would have as many images in one as its own memory holds, and round otherwise.
+    """
 
-    def opened(self, asked: Asked) -> Opened:
-        """The network in the hands of a backend."""
-        backend = find_backend(asked.backend, find_method(asked.method, maps=True))
-        key = backend.name, asked.precision
-        if key not in self._opened:
-            self._opened[key] = backend.open(self.net, asked.precision)
-        return self._opened[key]
+    network: Packed
+    asked: Mapping[str, Asked]
+    facts: Mapping[str, str]
+    memory: int
 
 
 def fill(
     study: Study,
-    client: Any,
     run: Run,
     steps: Steps,
     per_cell: int,
     units: Callable[[Cell, Mapping[str, Arrays]], Iterable[Unit]],
-    weigh: Callable[[Arrays], int] = one_step,
+    weigh: Callable[[Arrays], int],
 ) -> None:
-    """Has workers compute the pieces that a run directory lacks, so that `Study.measured` goes on from there as after an interruption.
+    """Has the workers of a study's client compute the pieces that a run directory lacks, so that the study goes on from there as after an
+    interruption.
 
     Args:
         study: whose cells they are; a method that cannot be had is left out, if methods stand for "all".
-        client: a `dask.distributed.Client`.
-        run, steps, per_cell, weigh: as for `Study.measured`.
-        units: function (cell, pieces that are there, by name) -> the missing ones.
+        run, steps, per_cell, units, weigh: as for `Study.measured`.
 
     Raises:
         WelError: when a worker would compute other numbers than this process, when the network cannot be sent or the scheduler is lost;
             after all others are done, when units failed three times.
     """
-    steps.tell(told_of(client))
+    steps.tell(told_of(study.client))
     steps.start(len(study.requests) * per_cell)
     done: Counter[Cell] = Counter()
     missing: List[Unit] = []
@@ -133,7 +112,7 @@ def fill(
             done[cell] = sum(map(weigh, kept.values()))
             missing += units(cell, kept)
         steps.advance(done[cell])
-    for unit, answer in Cluster(client, study).computed(missing) if missing else ():
+    for unit, answer in computed(study, missing) if missing else ():
         cell = unit.cell
         if cell not in study.requests:
             continue  # refused since
@@ -146,36 +125,18 @@ def fill(
             done[cell] += weigh(answer)
 
 
-class Cluster:
-    """A study's network in the hands of a cluster's workers."""
+def computed(study: Study, units: Sequence[Unit]) -> Iterator[tuple[Unit, Arrays | UnsupportedError]]:
+    """The arrays of every unit, or why its method cannot be had, in the order in which they are done.
 
-    def __init__(self, client: Any, study: Study):
-        """Sends the network to the workers.
+    A worker has one unit at a time, so that none but that one is blamed for its death.
 
-        Raises:
-            WelError: when a worker would compute other numbers than this process, or the network cannot be sent.
-        """
-        check_workers(client)
-        if rules := registered_rules():
-            message = f"Invalid value for `client`: workers have no rules of `wel.register_rule` ({', '.join(rules)})"
-            raise WelError(f"{message}. Expected none, or no client.")
-        self._client, self._facts = client, facts()
-        sent = packed(study.net)
-        self._network = self._held(sent)
-        self._asked = {cell: self._held(Asked.of(study, cell, sent.identity)) for cell in study.cells}
-
-    def computed(self, units: Iterable[Unit]) -> Iterator[tuple[Unit, Arrays | UnsupportedError]]:
-        """The arrays of every unit, or why its method cannot be had, in the order in which they are done.
-
-        Raises:
-            WelError: at the end, when units failed three times; at once, when the scheduler is lost.
-        """
-        from distributed import as_completed
-
-        units_of = {self._submitted(unit): unit for unit in units}
-        failed: List[tuple[Unit, BaseException]] = []
-        for future in as_completed(list(units_of)):
-            unit = units_of.pop(future)
+    Raises:
+        WelError: when a worker would compute other numbers than this process, or the network cannot be sent; at once, when the scheduler is
+            lost; at the end, when units failed three times.
+    """
+    failed: List[tuple[Unit, BaseException]] = []
+    with _sending(study) as sender:
+        for unit, future in sender.done(units):
             if future.status in ("cancelled", "lost"):
                 raise WelError(
                     "The scheduler of the workers is lost. What is done is in the run directory, from which the same call goes on."
@@ -187,20 +148,96 @@ class Cluster:
                 raise answer
             else:
                 yield unit, answer
-        if failed:
-            raise _failed(failed)
+    if failed:
+        raise _failed(failed)
 
-    def _held(self, value: Any) -> Any:
-        """A value in the hands of the workers: a task that gives it, so that one which is lost with its worker is given anew."""
-        data = pickle.dumps(value)
-        with warnings.catch_warnings():  # of its size
-            warnings.simplefilter("ignore", UserWarning)
-            return self._client.submit(_given, data, key=f"wel-given-{hashlib.sha256(data).hexdigest()}")
+
+@contextmanager
+def _sending(study: Study) -> Iterator[_Sender]:
+    """Has every worker of a study's client keep what all units need, while the block lasts."""
+    client, there = study.client, check_workers(study.client)
+    if rules := registered_rules():
+        message = f"Invalid value for `client`: workers have no rules of `wel.register_rule` ({', '.join(rules)})"
+        raise WelError(f"{message}. Expected none, or no client.")
+    asked = {cell.key: Asked.of(study, cell) for cell in study.cells}
+    sent, key = Sent(packed(study.net), asked, there, batch_memory(study.precision.memory)), f"wel-{uuid.uuid4().hex}"
+    client.register_plugin(_keeping(key, sent), name=key)
+    try:
+        yield _Sender(client, key)
+    finally:
+        if client.status == "running":
+            client.unregister_worker_plugin(key)
+
+
+def _keeping(key: str, sent: Sent) -> Any:
+    """What has a worker keep what was sent, as long as it is told to."""
+    from distributed import WorkerPlugin
+
+    class Keeping(WorkerPlugin):
+        def setup(self, worker):
+            keep(key, sent)
+
+        def teardown(self, worker):
+            forget(key)
+
+    return Keeping()
+
+
+def keep(key: str, sent: Sent) -> None:
+    """Has this process, a worker, keep what units need."""
+    _kept[key] = sent
+
+
+def forget(key: str) -> None:
+    """The contrary of `keep`."""
+    _kept.pop(key, None)
+
+
+class _Sender:
+    """Submits units to a client's workers."""
+
+    def __init__(self, client: Any, key: str):
+        self._client, self._key = client, key
+        self._images: Dict[str, Any] = {}
+        self._bytes, self._workers, self._counted = 0, 1, -np.inf
+
+    def done(self, units: Iterable[Unit]) -> Iterator[tuple[Unit, Any]]:
+        """Units and their futures, as they are done."""
+        from distributed import as_completed
+
+        waiting, units_of, futures = iter(units), {}, as_completed()
+        while True:
+            for unit in islice(waiting, max(0, self._at_once() - len(units_of))):
+                future = self._submitted(unit)
+                units_of[future.key] = unit
+                futures.add(future)
+            if not units_of:
+                return
+            future = next(futures)
+            yield units_of.pop(future.key), future
+
+    def _at_once(self) -> int:
+        if time.monotonic() > self._counted + RECOUNTED:
+            self._workers, self._counted = max(1, count_workers(self._client)), time.monotonic()
+        return self._workers
 
     def _submitted(self, unit: Unit) -> Any:
-        key = f"wel-{unit.cell.key}-{unit.name}-{uuid.uuid4().hex}"
-        arguments = self._facts, self._network, self._asked[unit.cell], self._held(unit.images), unit.compute
-        return self._client.submit(computed_here, *arguments, key=key, retries=TRIES - 1, pure=False)
+        name = f"{self._key}-{unit.cell.key}-{unit.name}-{uuid.uuid4().hex}"
+        arguments = self._key, unit.cell.key, self._held(unit.images), unit.compute
+        return self._client.submit(computed_here, *arguments, key=name, retries=TRIES - 1, pure=False)
+
+    def _held(self, images: np.ndarray) -> Any:
+        """Images in the hands of the workers: a task that gives them, so that they are given anew when they are lost with a worker."""
+        data = pickle.dumps(images)
+        key = f"wel-given-{hashlib.sha256(data).hexdigest()}"
+        if key not in self._images:
+            if self._bytes + len(data) > KEPT_IMAGES:
+                self._images, self._bytes = {}, 0
+            with warnings.catch_warnings():  # of its size
+                warnings.simplefilter("ignore", UserWarning)
+                self._images[key] = self._client.submit(_given, data, key=key)
+            self._bytes += len(data)
+        return self._images[key]
 
 
 def _given(data: bytes) -> bytes:
@@ -219,29 +256,30 @@ def _failed(failed: Sequence[tuple[Unit, BaseException]]) -> WelError:
 
 # TensorFlow has the cores of a worker for one unit, also where Dask has several threads
 _one_at_a_time = Lock()
-_networks: Dict[str, Opening] = {}
+_kept: Dict[str, Sent] = {}
+_openings: Dict[str, Opening] = {}
 
 
-def computed_here(expected: Dict[str, str], network: bytes, asked: bytes, images: bytes, compute: Compute) -> Arrays | WelError:
+def computed_here(key: str, cell: str, images: bytes, compute: Compute) -> Arrays | WelError:
     """What a worker does with a unit: its arrays, or the error that it will always end in.
 
     Raises:
-        WelError: when this process computes other numbers than `wel.system.cluster.facts` told there.
+        WelError: when this process computes other numbers than the one that asks.
     """
-    check_alike(expected, facts(), "that took a unit")
     with _one_at_a_time:
+        sent = _kept[key]
+        check_alike(sent.facts, facts(), "that took a unit")
         try:
-            one: Asked = pickle.loads(asked)
-            opening = _opening(one.network, network)
-            return compute(opening.net, opening.opened(one), one.request, pickle.loads(images))
+            with within_memory(sent.memory):
+                return compute(sent.asked[cell].work(_opening(sent.network), pickle.loads(images)))
         except WelError as error:
             return error
 
 
-def _opening(identity: str, network: bytes) -> Opening:
+def _opening(network: Packed) -> Opening:
     """The networks used last stay open, with what was compiled for them."""
-    found = _networks.pop(identity, None) or Opening(unpacked(pickle.loads(network)))
-    while len(_networks) >= KEPT_NETWORKS:
-        del _networks[next(iter(_networks))]
-    _networks[identity] = found
+    found = _openings.pop(network.identity, None) or Opening(unpacked(network))
+    while len(_openings) >= KEPT_NETWORKS:
+        del _openings[next(iter(_openings))]
+    _openings[network.identity] = found
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Sequence, TypeVar
+from typing import Any, Callable, Dict, Iterable, Iterator, Mapping, NamedTuple, Sequence, TypeVar
 
 import numpy as np
 
@@ -15,26 +15,15 @@ from wel.errors import UnsupportedError, check_whole, invalid
 from wel.methods.layers import with_layer
 from wel.methods.options import described, settle_options
 from wel.methods.patterns import with_patterns
-from wel.methods.registry import CONTROL, Method, chosen_semantics, find_method
+from wel.methods.registry import Method, chosen_semantics, find_method
 from wel.networks.network import Network
+from wel.studies.cluster import fill
+from wel.studies.units import Arrays, Cell, Opening, Unit, Work, computed_by
 from wel.system.cluster import check_client
 from wel.system.progress import Steps
 from wel.system.runs import Run
 
-Arrays = Mapping[str, np.ndarray]
 Result = TypeVar("Result")
-
-
-class Cell(NamedTuple):
-    """What is computed together: a method under one semantics."""
-
-    method: Method
-    semantics: str
-
-    @property
-    def key(self) -> str:
-        """As the pieces of its work are called in a run directory."""
-        return f"{self.method.name}-{self.semantics}"
 
 
 class Piece(NamedTuple):
@@ -151,6 +140,7 @@ class Study:
 
     Attributes:
         net, images, seed, backend, precision, client: as they were set; images as float32.
+        opening: the network, as units are computed with it.
         requests: cell -> what its backend is asked for; the cells in the order of their computation.
         refused: cells that the backend cannot compute for this network, and why.
     """
@@ -169,7 +159,7 @@ class Study:
         self.images = self.net.checked_images(settings.images)
         self.requests: dict[Cell, Request] = {}
         self.refused: dict[Cell, str] = {}
-        self._opened: dict[str, Opened] = {}
+        self.opening = Opening(self.net)
         for method in settings.methods:
             self._settle(method, semantics, (settings.options or {}).get(method.name, {}))
 
@@ -178,16 +168,12 @@ class Study:
         """What is to be computed."""
         return list(self.requests)
 
-    def computed_by(self, method: Method) -> str:
-        """The backend that a method is asked of: controls need none, and stand beside what any backend computes."""
-        return "native" if method.family == CONTROL else self.backend
-
     def _settle(self, method: Method, semantics: Sequence[str], given: Mapping[str, Any]) -> None:
         options: dict[str, Any] | None = None
         for one in semantics:
             cell = Cell(method, one)
             try:
-                find_backend(self.computed_by(method), method).check(method, one, self.net.graph)
+                find_backend(computed_by(self.backend, method), method).check(method, one, self.net.graph)
                 options = settled_options(self.net, method, given, self.images) if options is None else options
                 self.requests[cell] = Request(method, one, options)
             except UnsupportedError as error:
@@ -219,50 +205,58 @@ class Study:
 
     def opened(self, cell: Cell) -> Opened:
         """The network in the hands of the cell's backend, with the weights that it had when the study first asked."""
-        backend = find_backend(self.computed_by(cell.method), cell.method)
-        if backend.name not in self._opened:
-            self._opened[backend.name] = backend.open(self.net, self.precision)
-        return self._opened[backend.name]
+        return self.opening.opened(self.backend, cell.method, self.precision)
+
+    def work(self, cell: Cell, images: np.ndarray) -> Work:
+        """What a unit of a cell is computed with in this process."""
+        return Work(self.opening, self.requests[cell], self.backend, self.precision, images)
 
     def measured(
         self,
         run: Run,
         steps: Steps,
         per_cell: int,
-        compute: Callable[[Cell, Mapping[str, Arrays]], Iterator[Piece]],
+        units: Callable[[Cell, Mapping[str, Arrays]], Iterable[Unit]],
         weigh: Callable[[Arrays], int] = one_step,
         condense: Callable[[Cell, Pieces], Any] | None = None,
     ) -> dict[Cell, Any]:
-        """Computes every cell; those that turn out to be unsupported are left out, if methods stand for "all".
+        """Computes every cell, by the client's workers if there is one; cells that turn out to be unsupported are left out, if methods
+        stand for "all".
 
         Args:
             run: where pieces are kept.
             steps: is told of progress, `per_cell` steps for each cell.
-            compute: function (cell, pieces that are there, by name) -> the missing ones.
+            units: function (cell, pieces that are there, by name) -> the missing ones.
             weigh: how many steps a piece is worth.
             condense: function (cell, all of its pieces) -> what takes their place in the run, fit for JSON; by default they stay.
 
         Returns:
             cell -> its pieces by name, or what was made of them.
         """
+        if self.client is not None:
+            fill(self, run, steps, per_cell, units, weigh)
+            steps = Steps()
         steps.start(len(self.requests) * per_cell)
         found: dict[Cell, Any] = {}
         for cell in self.cells:
             counter = _Counted(steps)
             try:
-                found[cell] = self._cell(run, counter, per_cell, cell, compute, weigh, condense)
+                found[cell] = self._cell(run, counter, per_cell, cell, units, weigh, condense)
             except UnsupportedError as error:  # what only the package itself can tell
                 self.refuse(cell, error)
                 steps.advance(per_cell - counter.done)
         return found
 
-    def _cell(self, run: Run, steps: Steps, per_cell: int, cell: Cell, compute, weigh, condense) -> Any:
+    def _cell(self, run: Run, steps: Steps, per_cell: int, cell: Cell, units, weigh, condense) -> Any:
+        def compute(kept: Mapping[str, Arrays]) -> Iterator[Piece]:
+            for unit in units(cell, kept):
+                yield Piece(unit.name, unit.compute(self.work(cell, unit.images)))
+
         done = run.load_json(cell.key) if condense else None
         if done is not None:
             steps.advance(per_cell)
             return done
-        words = (cell.method.label, cell.semantics)
-        pieces = pieces_of(run, cell.key, lambda kept: compute(cell, kept), steps, words, weigh)
+        pieces = pieces_of(run, cell.key, compute, steps, (cell.method.label, cell.semantics), weigh)
         if condense is None:
             return pieces
         done = condense(cell, pieces)
@@ -285,7 +279,7 @@ class Study:
 
     def row(self, cell: Cell) -> dict[str, str]:
         """The columns that say what a row is of."""
-        backend = find_backend(self.computed_by(cell.method), cell.method).name
+        backend = find_backend(computed_by(self.backend, cell.method), cell.method).name
         return {"model": self.net.name, "method": cell.method.name, "semantics": cell.semantics, "backend": backend}
 
 

@@ -7,14 +7,14 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Seq
 
 import numpy as np
 
-from wel.backends.request import DTYPES, Measure, Opened, Request
+from wel.backends.request import DTYPES, Measure
 from wel.errors import check_whole, invalid, one_of
 from wel.measures.vectors import random_vectors
 from wel.methods.composites import registered_rules
 from wel.methods.options import arrays_sha256
 from wel.networks.network import Network
-from wel.studies.cluster import Unit, fill
-from wel.studies.study import Arrays, Cell, Piece, Pieces, Settings, Study
+from wel.studies.study import Pieces, Settings, Study
+from wel.studies.units import Arrays, Cell, Unit, Work
 from wel.system.progress import Steps
 from wel.system.runs import Run
 
@@ -61,11 +61,11 @@ class Batch:
     keep: Callable[[Any], Arrays]
     left: int
 
-    def __call__(self, net: Network, opened: Opened, request: Request, images: np.ndarray) -> dict[str, np.ndarray]:
+    def __call__(self, work: Work) -> dict[str, np.ndarray]:
         """The arrays: the images' numbers as `done`, and what is kept at every layer below a start layer, "start/layer/name"."""
-        vectors = {start: self._drawn(net, start, one) for start, one in self.vectors.items()}
-        found = opened.measure(request, images, vectors, None, self.measure, self.left)
-        arrays = {f"{_place(net, *place)}/{name}": array for place, value in found.items() for name, array in self.keep(value).items()}
+        vectors = {start: self._drawn(work.net, start, one) for start, one in self.vectors.items()}
+        found = work.opened.measure(work.request, work.images, vectors, None, self.measure, self.left)
+        arrays = {f"{_place(work.net, *place)}/{name}": array for place, value in found.items() for name, array in self.keep(value).items()}
         return {"done": np.array(self.numbers), **arrays}
 
     def _drawn(self, net: Network, start: str, drawing: Drawing) -> np.ndarray:
@@ -150,10 +150,6 @@ class VectorStudy(Study):
             summarise: function (cell, start layer, layer, the arrays of all batches, the images of each) -> an entry, fit for JSON.
         """
 
-        def compute(cell: Cell, kept: Mapping[str, Arrays]) -> Iterator[Piece]:
-            for unit in self._units(cell, kept, measure, keep):
-                yield Piece(unit.name, unit.compute(self.net, self.opened(cell), self.requests[cell], unit.images))
-
         def units(cell: Cell, kept: Mapping[str, Arrays]) -> Iterator[Unit]:
             return self._units(cell, kept, measure, keep)
 
@@ -163,11 +159,7 @@ class VectorStudy(Study):
         def weigh(arrays: Arrays) -> int:
             return len(self.starts) * len(arrays["done"])
 
-        per_cell = len(self.starts) * len(self.images)
-        if self.client is not None:
-            fill(self, self.client, run, steps, per_cell, units, weigh)
-            steps = Steps()
-        return self.measured(run, steps, per_cell, compute, weigh, condense)
+        return self.measured(run, steps, len(self.starts) * len(self.images), units, weigh, condense)
 
     def _units(self, cell: Cell, kept: Mapping[str, Arrays], measure: Measure, keep: Callable[[Any], Arrays]) -> Iterator[Unit]:
         done = {int(image) for piece in kept.values() for image in piece["done"]}

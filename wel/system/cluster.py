@@ -21,6 +21,7 @@ from wel.system.imports import quiet_tensorflow
 
 LOOPBACK = "127.0.0.1"
 PATIENCE = 30  # seconds, for a scheduler to answer
+DEVICE, MIXED = "the device", "WEL_MIXED_DEVICES"
 # TensorFlow's memory is none that Dask could write to disk, so that a worker that waits for less of it waits for ever
 CONFIGURATION = {
     "distributed.scheduler.allowed-failures": 2,
@@ -123,37 +124,42 @@ def facts() -> Dict[str, str]:
     return {
         "wel": wel.__version__,
         "TensorFlow": version("tensorflow"),
+        "numpy": version("numpy"),
         "the arithmetic": arithmetic(),
         THREADS: str(adding_threads()),
+        DEVICE: used_device().partition(" ")[0],
     }
 
 
-def _facts() -> Dict[str, str]:
-    return {**facts(), "the device": used_device().partition(" ")[0]}
+def check_workers(client: Any) -> Dict[str, str]:
+    """Refuses a cluster of which a worker computes other numbers than this process, or on another kind of device than the other workers,
+    unless WEL_MIXED_DEVICES is 1.
 
-
-def check_workers(client: Any) -> None:
-    """Refuses a cluster of which a worker computes other numbers than this process, or computes on another kind of device than the others.
+    Returns:
+        What all of them, and those that come later, must have in common.
 
     Raises:
         WelError: naming the worker and what differs; also when there is no worker.
     """
-    found = client.run(_facts, on_error="return")
+    found = client.run(facts, on_error="return")
     if not found:
         raise WelError("Invalid value for `client`: its scheduler has no workers. Expected one or more: dask worker ADDRESS.")
-    expected = facts()
+    expected = {name: value for name, value in facts().items() if name != DEVICE}
     for address, there in sorted(found.items()):
         if isinstance(there, BaseException):
-            raise _unlike(address, f"cannot run wel ({str(there).strip().splitlines()[0][:200]})", f"wel {expected['wel']} there")
-        expected.setdefault("the device", there["the device"])
+            lines = str(there).strip().splitlines() or [type(there).__name__]
+            raise _unlike(address, f"cannot run wel ({lines[0][:200]})", f"wel {expected['wel']} there")
+        if os.environ.get(MIXED) != "1":
+            expected.setdefault(DEVICE, there[DEVICE])
         check_alike(expected, there, address)
+    return expected
 
 
 def check_alike(expected: Dict[str, str], there: Dict[str, str], address: str) -> None:
     """Raises WelError when a worker's facts are others than expected."""
     for name, value in expected.items():
-        if there[name] != value:
-            raise _unlike(address, f"has {name} {there[name]}", f"{value}, as elsewhere, or the numbers would be others")
+        if there.get(name) != value:
+            raise _unlike(address, f"has {name} {there.get(name)}", f"{value}, as elsewhere, or the numbers would be others")
 
 
 def _unlike(address: str, words: str, expected: str) -> WelError:
@@ -161,6 +167,11 @@ def _unlike(address: str, words: str, expected: str) -> WelError:
 
 
 def told_of(client: Any) -> str:
-    """A sentence on the workers, with the address of Dask's dashboard where there is one."""
-    count = len(client.scheduler_info(n_workers=-1)["workers"])
-    return f"Workers: {count}" + (f"; dashboard: {client.dashboard_link}" if find_spec("bokeh") else "")
+    """A sentence on the workers, with the address of Dask's dashboard."""
+    dashboard = f"dashboard: {client.dashboard_link}" if find_spec("bokeh") else "no dashboard of Dask's, which needs bokeh"
+    return f"Workers: {count_workers(client)}; {dashboard}"
+
+
+def count_workers(client: Any) -> int:
+    """How many workers a client's scheduler has now."""
+    return len(client.scheduler_info(n_workers=-1)["workers"])

@@ -17,7 +17,7 @@ import pandas as pd
 
 from wel.errors import WelError, invalid
 from wel.system.arithmetic import arithmetic
-from wel.system.devices import used_device
+from wel.system.devices import adding_threads, used_device
 from wel.system.files import written_whole
 
 PACKAGES = ("wel", "python", "tensorflow", "keras", "tf_keras", "innvestigate", "deeplift", "numpy", "scipy", "scikit-learn", "pandas")
@@ -58,6 +58,7 @@ class Run:
                 "versions": versions(),
                 "device": used_device(),
                 "arithmetic": arithmetic(),
+                "threads": adding_threads(),
             }
             self._write_record(finished=False)
 

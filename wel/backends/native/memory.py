@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Iterable, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Iterable, Iterator, Sequence
 
 import numpy as np
 import psutil
@@ -20,6 +22,7 @@ MOST_IN_COMMON = 3 << 30
 # of one image: copies of every layer's values (the values, masks, denominators), and of the largest layer's relevance for each vector;
 # DeepLIFT keeps the reference's values and contributions too, and passes two multipliers where it keeps these apart
 STATES, ROWS = 4, 6
+_allowed: ContextVar[int | None] = ContextVar("allowed", default=None)
 
 
 def images_within(memory: int | None, graph: Graph, rows: int, dtype: str, flow: Relevance = Relevance()) -> int:
@@ -29,7 +32,17 @@ def images_within(memory: int | None, graph: Graph, rows: int, dtype: str, flow:
 
 def batch_memory(memory: int | None) -> int:
     """Bytes that a batch may take: so many, or by default a part of what is free."""
-    return memory or min(MOST, free_memory() // 2)
+    return memory or _allowed.get() or min(MOST, free_memory() // 2)
+
+
+@contextmanager
+def within_memory(memory: int) -> Iterator[None]:
+    """What a batch may take by default, within the block: what is computed together, and so its last bits, no longer depends on what is free."""
+    token = _allowed.set(memory)
+    try:
+        yield
+    finally:
+        _allowed.reset(token)
 
 
 def bytes_per_image(graph: Graph, rows: int, dtype: str, flow: Relevance = Relevance()) -> int:
