@@ -144,14 +144,14 @@ FILES = ("random_logit.csv", "random_logit_images.csv")
 def test_an_interrupted_run_goes_on_and_ends_in_the_same_files(net, images, tmp_path):
     whole = Interrupting()
     wel.random_logit(net, images, **ARGUMENTS, out=tmp_path / "whole", steps=whole)
-    assert (whole.total, whole.done) == (5, 5)
-    for after in (1, 2, 5):
+    assert (whole.total, whole.done) == (15, 15)  # 3 methods and 2 controls × 3 images
+    for after in (1, 6, 15):
         with pytest.raises(KeyboardInterrupt):
             wel.random_logit(net, images, **ARGUMENTS, out=tmp_path / "parts", steps=Interrupting(after))
         assert not any((tmp_path / "parts" / file).exists() for file in FILES)
     steps = Interrupting()
     wel.random_logit(net, images, **ARGUMENTS, out=tmp_path / "parts", steps=steps)
-    assert steps.done == 5
+    assert steps.done == 15
     for file in FILES:
         assert (tmp_path / "parts" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
     assert sorted(path.name for path in (tmp_path / "parts").iterdir()) == sorted([*FILES, "run.json"])

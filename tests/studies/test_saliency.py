@@ -242,14 +242,14 @@ def assert_same(one: SaliencyResult, other: SaliencyResult) -> None:
 def test_an_interrupted_run_goes_on(net, images, tmp_path, monkeypatch):
     settings = {"methods": ["gradient", "input_x_gradient"], "compare": (0, 2), "stages": "dense", "seed": 2}
     with pytest.raises(KeyboardInterrupt):
-        saliency(net, images, **settings, out=tmp_path / "run", steps=Interrupting(6))
+        saliency(net, images, **settings, out=tmp_path / "run", steps=Interrupting(1))
     parts = list((tmp_path / "run" / "parts").iterdir())
-    assert len(parts) == 6 and not (tmp_path / "run" / "maps").exists()
+    assert len(parts) == 1 and not (tmp_path / "run" / "maps").exists()
     asked, real = [], maps_of
     monkeypatch.setattr("wel.studies.map_study.maps_of", lambda *given: asked.append(given[1].method.name) or real(*given))
     steps = Interrupting()
     result = saliency(net, images, **settings, out=tmp_path / "run", steps=steps)
-    assert asked == ["input_x_gradient"] * 2 + ["random"] * 4 + ["edges"] * 4 and steps.done == steps.total == 16
+    assert asked == ["input_x_gradient"] * 4 + ["random"] * 4 + ["edges"] * 4 and steps.done == steps.total == 4 * len(images)
     assert_same(result, saliency(net, images, **settings))
 
 

@@ -124,7 +124,7 @@ def test_an_interrupted_run_goes_on(functional, images, tmp_path):
     settings = {"net": loaded(functional), "images": images, "methods": "gradient", "parts": 4, "sufficiency": 2}
     whole = Interrupting()
     expected = wel.faithfulness(**settings, steps=whole)
-    assert (whole.total, whole.done) == (6, 6)  # the method and two controls, two pieces each
+    assert (whole.total, whole.done) == (9, 9)  # the method and two controls, three images each
     with pytest.raises(KeyboardInterrupt):
         wel.faithfulness(**settings, out=tmp_path / "run", steps=Interrupting(3))
     again = wel.faithfulness(**settings, out=tmp_path / "run")
@@ -135,13 +135,13 @@ def test_an_interrupted_run_goes_on(functional, images, tmp_path):
 def test_maps_that_are_not_finite_have_no_value(functional, images, monkeypatch):
     from wel.studies import map_study
 
-    def broken(self, cell, classes):
-        maps = [attribution(self.net, cell.method.name, self.images, chosen) for chosen in classes]
-        if cell.method.name == "gradient":
+    def broken(self, work, classes):
+        maps = [attribution(work.net, work.request.method.name, work.images, chosen) for chosen in classes]
+        if work.request.method.name == "gradient":
             maps[1][2] = np.nan
         return maps
 
-    monkeypatch.setattr(map_study.MapStudy, "maps", broken)
+    monkeypatch.setattr(map_study.Block, "maps", broken)
     found = wel.faithfulness(loaded(functional), images, "gradient", parts=4, sufficiency=2).sufficiency
     assert found.query("method == 'gradient'")["values"].tolist() == [3] * 5 + [2] * 5
     assert found["median"].notna().all() and set(found.query("method == 'random'")["values"]) == {3}

@@ -44,7 +44,7 @@ def identity_of(net: Network) -> str:
 def _initializers(layer: Any) -> list[str]:
     """Of a layer and those inside it, the initialisers without their seeds, which those of fresh weights replace."""
     found = []
-    for owner in dict.fromkeys((layer, *keras_of(layer).layers_inside(layer))):
+    for owner in keras_of(layer).layers_inside(layer):
         for name, one in sorted(vars(owner).items()):
             if name.endswith("_initializer") and hasattr(one, "get_config"):
                 found.append(repr((name, type(one).__name__, sorted({**one.get_config(), "seed": None}.items()))))

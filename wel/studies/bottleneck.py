@@ -78,7 +78,7 @@ def capacity(query: Query, index: int, statistics: Statistics) -> np.ndarray:
 
 
 def _noise(query: Query, index: int, step: int, shape: tuple[int, ...]) -> np.ndarray:
-    return random_vectors(query.seed, f"iba {step}", [index], query.options["samples"], shape)[0]
+    return random_vectors(query.seed, f"iba {step}", [query.first + index], query.options["samples"], shape)[0]
 
 
 def _statistics(net: Network, layer: str, images: np.ndarray) -> Statistics:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import product
+from dataclasses import dataclass
+from itertools import chain, product
 from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -12,17 +13,31 @@ import numpy as np
 import pandas as pd
 
 from wel.errors import UnsupportedError, invalid, one_of
-from wel.measures.likeness import likeness
+from wel.measures.likeness import Likeness, likeness
 from wel.measures.similarity import correlations, is_picture
 from wel.measures.vectors import key_of
 from wel.methods.registry import choose_map_methods
 from wel.networks.graph import Graph, Node
 from wel.networks.initialization import fresh_weights
 from wel.networks.network import Network
-from wel.studies.map_study import Alike, Comparison, Explainer, Found, Kept, MapStudy, SanityResult
-from wel.studies.noisy import noise
-from wel.studies.study import Cell, Settings
+from wel.studies.map_study import (
+    Alike,
+    Block,
+    Comparison,
+    Explainer,
+    Found,
+    Kept,
+    MapStudy,
+    SanityResult,
+    comparison,
+    head,
+    is_swept,
+    named,
+)
+from wel.studies.noisy import Noise, noise
+from wel.studies.study import Settings
 from wel.studies.tops import Tops, Weights, first_calls, is_random
+from wel.studies.units import Opening, Work
 from wel.system.progress import Steps
 
 STAGES_AT_ONCE = 8  # in one sweep: an interruption loses no more
@@ -48,6 +63,7 @@ def cascading_randomization(
     bins: int | None = None,
     samples: int | None = None,
     noise_scale: float | None = None,
+    client: Any = None,
 ) -> SanityResult:
     """Compares the maps of a network with those of the same network randomised from its last layer down, stage by stage.
 
@@ -75,7 +91,7 @@ def cascading_randomization(
         options: {method: {option: value}}.
         out: run directory; nothing is written without it.
         context: kept in `run.json` beside the settings.
-        steps: is told of progress, (method × semantics × stage) steps in all.
+        steps: is told of progress, (method × semantics × image) steps in all.
         order: "top-down"; "bottom-up", where a layer and every layer before it are random; or "independent", where it is alone.
         measures: of `wel.measures.likeness`: "ssim", "cosine", "rank_correlation", "hog", "complexity_rise". SSIM by default for pictures,
             |cos| and rank correlation for other maps.
@@ -83,23 +99,23 @@ def cascading_randomization(
         bins: of the histograms behind "complexity_rise"; by the rule of Freedman & Diaconis (1981) by default.
         samples: of noise for each image, over which maps are averaged; by default the map is the image's own.
         noise_scale: of the noise, its standard deviation in ranges max x − min x of the image; 0.1 by default.
+        client: a `dask.distributed.Client`, whose workers compute; the numbers stay the same to the last bit.
 
     Raises:
         WelError: for anything in the arguments that cannot be used, or a layer to be made random without initialisers of its own.
     """
     if order not in ORDERS:
         raise invalid("order", order, one_of(ORDERS))
-    settings = Settings(net, images, choose_map_methods(methods), methods == "all", semantics, backend, options, seed)
+    settings = Settings(net, images, choose_map_methods(methods), methods == "all", semantics, backend, options, seed, client=client)
     study = MapStudy(settings, classes, likeness(is_picture(net.input_shape), measures, absolute, bins))
     noisy = noise(samples, noise_scale, seed)
     if noisy and not all(isinstance(request.options.get("noise", ""), str) for request in study.requests.values()):
         raise invalid("samples", samples, "none where the option `noise` gives noise for each image")
     stages = choose_stages(net, layers, order)
-    fresh = Fresh(net, seed)
+    fresh, _ = made_random(study.opening, stages, seed)
     for stage in stages:
         fresh_from(net, stage, fresh, order)  # what cannot be made random is told before any work
     shown = {stage: net.shown(stage) for stage in stages}
-    tops = Tops(net, stages, fresh)
     stated = {
         "order": order,
         "maps": "absolute" if absolute else "signed",
@@ -107,13 +123,8 @@ def cascading_randomization(
         "noise_scale": noisy.scale if noisy else 0.0,
     }
 
-    def compute(cell: Cell, missing: Sequence[str]) -> Iterator[tuple[str, Alike]]:
-        explain, compare, chosen = study.explainer(cell), study.comparison(cell), study.classes.index
-        shared = order == TOP_DOWN and not noisy and study.is_swept(cell)
-        together = [stage for stage in missing if shared and stage in tops.stages]
-        apart = [stage for stage in missing if stage not in together]
-        yield from _swept(study, cell, compare, together, tops)
-        yield from cascade(net, noisy.averaged(explain) if noisy else explain, compare, study.images, chosen, apart, fresh, order)
+    def make(block: Block) -> Cascade:
+        return Cascade(block, tuple(stages), order, noisy, study.likeness)
 
     def tables(found: Found) -> tuple[pd.DataFrame, pd.DataFrame]:
         rows, of_images = [], []
@@ -127,7 +138,7 @@ def cascading_randomization(
         return pd.DataFrame(rows), pd.concat(of_images, ignore_index=True)
 
     asked = {"stages": list(shown.values()), **stated, "measures": list(study.likeness.measures), "bins": bins}
-    return study.result("cascading", shown, compute, tables, asked, Kept(out, context, steps))
+    return study.result("cascading", 1 + len(stages), make, tables, asked, Kept(out, context, steps))
 
 
 def activation_correlations(
@@ -160,16 +171,53 @@ def _untouched(graph: Graph, stage: str, order: str) -> tuple[str, ...]:
     return (graph.input,) if random_below else graph[stage].inputs
 
 
-def _swept(study: MapStudy, cell: Cell, compare: Comparison, stages: Sequence[str], tops: Tops) -> Iterator[tuple[str, Alike]]:
-    """As `cascade`, some stages in each sweep, and the trained network's maps in the first."""
-    (head, times_logit), untouched = study.head(cell, study.classes.index), None
-    for first in range(0, len(stages), STAGES_AT_ONCE):
-        some = stages[first : first + STAGES_AT_ONCE]
-        heads = {stage: head[:, None] for stage in (*([None] if untouched is None else []), *some)}
-        maps = tops.maps(study.opened(cell), study.requests[cell], study.images, heads, times_logit, study.seed)
-        untouched = maps[None][:, 0] if untouched is None else untouched
-        for stage in some:
-            yield stage, compare(maps[stage][:, 0], untouched)
+@dataclass(frozen=True, eq=False)
+class Cascade:
+    """Computes a unit: how alike the maps of the untouched network and of each stage are, "stage/measure"."""
+
+    block: Block
+    stages: tuple[str, ...]
+    order: str
+    noisy: Noise | None
+    likeness: Likeness
+
+    def __call__(self, work: Work) -> dict[str, np.ndarray]:
+        fresh, tops = made_random(work.opening, self.stages, self.block.seed)
+        shared = self.order == TOP_DOWN and not self.noisy and is_swept(work)
+        together = [stage for stage in self.stages if shared and stage in tops.stages]
+        apart = [stage for stage in self.stages if stage not in together]
+        compare, found = comparison(self.likeness, work.request), {}
+        for stage, alike in chain(self._swept(work, compare, together, tops), self._apart(work, compare, apart, fresh)):
+            found.update(named(stage, alike))
+        return found
+
+    def _swept(self, work: Work, compare: Comparison, stages: Sequence[str], tops: Tops) -> Iterator[tuple[str, Alike]]:
+        """As `cascade`, some stages in each sweep, and the trained network's maps in the first."""
+        (begin, times_logit), untouched = head(work, self.block.classes), None
+        for first in range(0, len(stages), STAGES_AT_ONCE):
+            some = stages[first : first + STAGES_AT_ONCE]
+            heads = {stage: begin[:, None] for stage in (*([None] if untouched is None else []), *some)}
+            maps = tops.maps(work.opened, work.request, work.images, heads, times_logit, self.block.seed, number=self.block.first)
+            untouched = maps[None][:, 0] if untouched is None else untouched
+            for stage in some:
+                yield stage, compare(maps[stage][:, 0], untouched)
+
+    def _apart(self, work: Work, compare: Comparison, stages: Sequence[str], fresh: Weights) -> Iterator[tuple[str, Alike]]:
+        if self.noisy:
+            explain = self.noisy.averaged(self.block.explainer(work, 0), self.block.first)
+        else:
+            explain = self.block.explainer(work)
+        return cascade(work.net, explain, compare, work.images, self.block.classes, stages, fresh, self.order)
+
+
+def made_random(opening: Opening, stages: Sequence[str], seed: int) -> tuple[Fresh, Tops]:
+    """Fresh weights of a network and its random tops, which a process keeps."""
+
+    def make() -> tuple[Fresh, Tops]:
+        fresh = Fresh(opening.net, seed)
+        return fresh, Tops(opening.net, stages, fresh)
+
+    return opening.kept(("random", tuple(stages), seed), make)
 
 
 def cascade(

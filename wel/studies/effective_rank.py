@@ -57,6 +57,7 @@ def effective_rank(
     out: Path | None = None,
     context: dict[str, Any] | None = None,
     steps: Steps | None = None,
+    client: Any = None,
 ) -> EffectiveRankResult:
     """Measures the effective rank of the chain of matrices that takes relevance from a start layer down to each layer below it.
 
@@ -71,7 +72,7 @@ def effective_rank(
     float32 relevance ends at p − 1 of about 1e-14.
 
     Args:
-        net, images, methods, start, options, dtype, batch_size, memory, context, steps: as for `wel.csc`.
+        net, images, methods, start, options, dtype, batch_size, memory, context, steps, client: as for `wel.csc`.
         vectors: how many random vectors per image, at least 3, or the vectors themselves, {start layer: (n, V, *shape)}; of a seed
             the first five are those of `wel.csc`.
         seed: of the random vectors.
@@ -85,7 +86,7 @@ def effective_rank(
     if backend != "native":
         raise invalid("backend", backend, "'native', the only one that computes effective ranks")
     chosen = choose_methods(methods)
-    settings = Settings(net, images, chosen, methods == "all", semantics, backend, options, seed, Precision(dtype, memory))
+    settings = Settings(net, images, chosen, methods == "all", semantics, backend, options, seed, Precision(dtype, memory), client)
     study = VectorStudy(settings, Drawn(start, vectors, 3, "the error takes pairs without one of them", batch_size))
 
     def make(run: Run) -> EffectiveRankResult:

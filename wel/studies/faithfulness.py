@@ -35,17 +35,18 @@ from wel.measures.similarity import heats
 from wel.methods.options import Patch
 from wel.methods.registry import choose_map_methods
 from wel.networks.network import Network
-from wel.studies.map_study import TEXT_COLUMNS, MapStudy
-from wel.studies.study import Arrays, Cell, Piece, Settings, run_study
+from wel.studies.map_study import TEXT_COLUMNS, Block, MapStudy, named
+from wel.studies.study import Settings, run_study
 from wel.studies.sufficiency import likely_classes, scores, sufficiency_rows
 from wel.studies.sufficiency import sufficiency as sufficient
+from wel.studies.units import Arrays, Cell, Work
 from wel.system.progress import Steps
 from wel.system.runs import Run
 
 MOST, LEAST, SHARE = "most", "least", "share"  # relevant first, and what is hidden
 PARTS = 16  # by default: of an image so many hidden ones, twice, but for two, are one batch
 MEASURES = ("deletion", "insertion", "gain")
-CURVES, SUFFICIENCY = "curves", "sufficiency"  # pieces of a cell's work
+CURVES, SUFFICIENCY = "curves", "sufficiency"  # parts of a cell's work
 
 
 @dataclass(frozen=True)
@@ -135,10 +136,11 @@ class Hidden:
         net: the network.
         images, classes: (n, *input shape), and the class of each.
         hiding: how they are hidden.
+        first: number of the first image.
     """
 
-    def __init__(self, net: Network, images: np.ndarray, classes: np.ndarray, hiding: Hiding):
-        self._net, self._images, self._classes, self._hiding = net, images, classes, hiding
+    def __init__(self, net: Network, images: np.ndarray, classes: np.ndarray, hiding: Hiding, first: int = 0):
+        self._net, self._images, self._classes, self._hiding, self._first = net, images, classes, hiding, first
         self._known: dict[tuple[int, bytes], np.ndarray] = {}
 
     def curves(self, heats: np.ndarray) -> dict[str, np.ndarray]:
@@ -150,7 +152,7 @@ class Hidden:
         return dict(zip((MOST, LEAST, SHARE), map(np.stack, zip(*found))))
 
     def _curves(self, index: int, heat: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        order = self._hiding.order(index, self._images[index], np.nan_to_num(heat))
+        order = self._hiding.order(self._first + index, self._images[index], np.nan_to_num(heat))
         whole, none = self._scores(index, order, np.repeat([[False], [True]], order.masks.shape[1], axis=1))
         curves = (np.hstack([whole, between, none]) for between in np.split(self._scores(index, order, order.masks), 2))
         most, least = (curve + (0.0 if np.isfinite(heat).all() else np.nan) for curve in curves)
@@ -191,6 +193,7 @@ def faithfulness(
     context: dict[str, Any] | None = None,
     steps: Steps | None = None,
     sufficiency: int | None = None,
+    client: Any = None,
 ) -> FaithfulnessResult:
     """Measures whether maps find what the network's score of a class depends on, beside the controls `random` and `edges`.
 
@@ -205,29 +208,25 @@ def faithfulness(
         classes: the class of each image; where it is None, or by default, the top-1 prediction.
         seed: of ties, of the noise of "linear", of methods and of the bootstrap.
         semantics, options, out, context: as of `wel.random_logit`.
-        steps: is told of progress, one step for each method and semantics, two with `sufficiency`.
+        steps: is told of progress, (method × semantics × image) steps in all.
         sufficiency: for how many classes of each image, its own and the most likely others, it is measured too whether the class is still
             predicted when the most relevant regions of the class's own map are left alone (`wel.studies.sufficiency`).
+        client: a `dask.distributed.Client`, whose workers compute; the numbers stay the same to the last bit.
 
     Raises:
         WelError: for anything in the arguments that cannot be used.
     """
-    settings = Settings(net, images, choose_map_methods(methods), methods == "all", semantics, "native", options, seed)
+    settings = Settings(net, images, choose_map_methods(methods), methods == "all", semantics, "native", options, seed, client=client)
     study = MapStudy(settings, classes)
     hiding = _hiding(study, patch, regions, parts, baseline)
     likely = None if sufficiency is None else likely_classes(net, study.images, study.classes.index, sufficiency)
     asked = {"patch": hiding.side, "regions": regions, "parts": hiding.parts, "baseline": baseline, "sufficiency": sufficiency}
 
+    def compute(block: Block) -> Curves:
+        return Curves(block, hiding, None if likely is None else block.of(likely))
+
     def make(run: Run) -> FaithfulnessResult:
-        images = Hidden(study.net, study.images, study.classes.index, hiding)
-
-        def pieces(cell: Cell, there: Mapping[str, Arrays]) -> Iterator[Piece]:
-            if CURVES not in there:
-                yield Piece(CURVES, _curves(study, cell, images))
-            if likely is not None and SUFFICIENCY not in there:
-                yield Piece(SUFFICIENCY, sufficient(study, cell, hiding, likely))
-
-        measured = study.measured(run, steps or Steps(), 1 if likely is None else 2, pieces)
+        measured = study.found(run, steps, 1 + hiding.parts * (1 if likely is None else 1 + likely.shape[1]), compute)
         tables = {}
         for name, (piece, rows) in ROWS.items():
             found = {cell: several[piece] for cell, several in measured.items() if piece in several}
@@ -255,7 +254,7 @@ def _hiding(study: MapStudy, patch: int | None, regions: str, parts: int | None,
             raise invalid(name, value, one_of(known))
     if regions == "superpixels" and not study.drawn:
         raise invalid("regions", regions, "'squares' for inputs that are no pictures")
-    return Hiding((lambda image: squares) if regions == "squares" else partial(_superpixels, count), side, parts, baseline, study.seed)
+    return Hiding(Squares(squares) if regions == "squares" else partial(_superpixels, count), side, parts, baseline, study.seed)
 
 
 def default_hiding(images: np.ndarray, parts: int, seed: int) -> Hiding | None:
@@ -263,7 +262,17 @@ def default_hiding(images: np.ndarray, parts: int, seed: int) -> Hiding | None:
     side = Patch().settled("patch", None, images)
     squares = _squares(places(images.shape[1:]), side)
     count = int(squares.max()) + 1
-    return None if count < 2 else Hiding(lambda image: squares, side, min(parts, count), "mean", seed)
+    return None if count < 2 else Hiding(Squares(squares), side, min(parts, count), "mean", seed)
+
+
+@dataclass(frozen=True, eq=False)
+class Squares:
+    """Cuts every image in the same way."""
+
+    numbers: np.ndarray
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        return self.numbers
 
 
 def _squares(sizes: Sequence[int], side: int) -> np.ndarray:
@@ -282,9 +291,22 @@ def _superpixels(count: int, image: np.ndarray) -> np.ndarray:
     return np.unique(found, return_inverse=True)[1].reshape(found.shape)
 
 
-def _curves(study: MapStudy, cell: Cell, images: Hidden) -> dict[str, np.ndarray]:
-    maps = study.explainer(cell)(study.net, study.images, study.classes.index)
-    return images.curves(heats(maps, cell.method.reduction))
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """Computes a unit: the curves of some images, and for the classes `likely` (n, K) of each what `sufficiency` gives."""
+
+    block: Block
+    hiding: Hiding
+    likely: np.ndarray | None
+
+    def __call__(self, work: Work) -> dict[str, np.ndarray]:
+        block, reduction = self.block, work.request.method.reduction
+        maps = block.explainer(work)(work.net, work.images, block.classes)
+        images = Hidden(work.net, work.images, block.classes, self.hiding, block.first)
+        found = named(CURVES, images.curves(heats(maps, reduction)))
+        if self.likely is None:
+            return found
+        return {**found, **named(SUFFICIENCY, sufficient(block, work, self.hiding, self.likely))}
 
 
 def measured(curves: Arrays) -> dict[str, np.ndarray]:

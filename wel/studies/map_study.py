@@ -11,7 +11,7 @@ from typing import Any, Callable, Iterator, Mapping, NamedTuple, Sequence
 import numpy as np
 import pandas as pd
 
-from wel.backends.request import relevance_at
+from wel.backends.request import Request, relevance_at
 from wel.errors import UnsupportedError, invalid
 from wel.measures.cosine import chance_level
 from wel.measures.intervals import summary
@@ -20,8 +20,9 @@ from wel.measures.similarity import is_picture
 from wel.methods.registry import CONTROLS
 from wel.networks.network import Network, classes_told
 from wel.studies.maps import class_vectors, maps_of, one_hot
-from wel.studies.study import Arrays, Cell, Piece, Settings, Study, run_study
+from wel.studies.study import Pieces, Settings, Study, run_study
 from wel.studies.tops import come_together
+from wel.studies.units import Arrays, Cell, Compute, Unit, Work, images_per_unit
 from wel.system.progress import Steps
 from wel.system.runs import Run
 
@@ -115,36 +116,34 @@ class MapStudy(Study):
         of_classes = {"classes": self.classes.index.tolist(), "classes_from": self.classes.known_from.tolist()}
         return {**super().record(), **of_classes}
 
-    def explainer(self, cell: Cell) -> Explainer:
-        """The method as a function; what it takes from the images or as patterns is settled once, for all images and all weights."""
-        request, backend = self.requests[cell], self.computed_by(cell.method)
+    def units(self, cell: Cell, kept: Mapping[str, Arrays], vectors: int, make: Callable[[Block], Compute]) -> Iterator[Unit]:
+        """The units of a cell that a run directory lacks, of some images each.
 
-        def explain(net: Network, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
-            return maps_of(net, request, images, class_vectors(net, cell.method, images, classes), backend, self.seed)
+        Args:
+            cell, kept: as for `Study.measured`.
+            vectors: how many relevances, or so, an image has of a method like the gradient.
+            make: what computes a unit.
+        """
+        size = images_per_unit(self.net.graph, vectors * cell.method.cost)
+        for first in range(0, len(self.images), size):
+            name, some = f"{first:06d}", slice(first, first + size)
+            if name not in kept:
+                yield Unit(cell, name, self.images[some], make(Block(first, self.classes.index[some], self.seed)))
 
-        return explain
+    def found(
+        self, run: Run, steps: Steps | None, vectors: int, make: Callable[[Block], Compute]
+    ) -> dict[Cell, dict[str, dict[str, np.ndarray]]]:
+        """Computes what a run directory does not hold yet; of every cell what the names "part/name" of the units' arrays, of all images,
+        say: {part: {name: array}}. One step for each image of a cell.
 
-    def is_swept(self, cell: Cell) -> bool:
-        """Whether maps of several stages are computed together."""
-        return self.backend == "native" and come_together(cell.method)
-
-    def maps(self, cell: Cell, classes: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """The maps of several classes of each image, (n, *input shape) for each, in one sweep where that can be."""
-        if not (self.backend == "native" and cell.method.csc):
-            return [self.explainer(cell)(self.net, self.images, chosen) for chosen in classes]
-        heads = np.stack([class_vectors(self.net, cell.method, self.images, chosen) for chosen in classes], axis=1)
-        ends = self.net.graph.output, self.net.graph.input
-        found = relevance_at(self.opened(cell), self.requests[cell], self.images, ends[0], heads.astype("float32"), [ends[1]])
-        return list(np.moveaxis(found[ends[1]], 1, 0))
-
-    def head(self, cell: Cell, classes: np.ndarray) -> tuple[np.ndarray, bool]:
-        """What maps of classes begin with at the output, (n, classes), and whether that is multiplied with the logits there."""
-        return one_hot(classes, *self.net.output_shape), cell.method.head == "logit"
-
-    def comparison(self, cell: Cell) -> Comparison:
-        """How alike a method's maps are by each measure."""
-        look = Look(cell.method.reduction, cell.method.map_percentile, cell.semantics)
-        return partial(self.likeness.of, look=look)
+        Raises:
+            UnsupportedError: when there is nothing that can be computed.
+        """
+        measured = self.measured(
+            run, steps or Steps(), len(self.images), lambda cell, kept: self.units(cell, kept, vectors, make), _images_of
+        )
+        self.check_any()
+        return {cell: _by_part(pieces) for cell, pieces in measured.items()}
 
     def summaries(self, place: dict[str, Any], alike: Alike) -> list[dict[str, Any]]:
         """Rows of a table, one for each measure: `place`, and the statistics over images."""
@@ -160,8 +159,8 @@ class MapStudy(Study):
     def result(
         self,
         name: str,
-        parts: Mapping[str, str],
-        compute: Callable[[Cell, Sequence[str]], Iterator[tuple[str, Alike]]],
+        vectors: int,
+        make: Callable[[Block], Compute],
         tables: Callable[[Found], tuple[pd.DataFrame, pd.DataFrame]],
         more: Mapping[str, Any],
         kept: Kept,
@@ -170,29 +169,97 @@ class MapStudy(Study):
 
         Args:
             name: of the study, as its files are called.
-            parts: what every cell consists of, and how it is shown.
-            compute: function (cell, parts that are missing) -> pairs (part, how alike the maps of each image are).
+            vectors, make: as for `units`; a unit's arrays are called "part/measure".
             tables: function (what was measured) -> `table` and `images` of the result.
             more: what decides the numbers beside `self.record()`.
             kept: where.
         """
-        names = {part: f"{number:04d}" for number, part in enumerate(parts)}
 
-        def pieces(cell: Cell, there: Mapping[str, Arrays]) -> Iterator[Piece]:
-            for part, alike in compute(cell, [part for part in parts if names[part] not in there]):
-                yield Piece(names[part], alike, (parts[part],))
-
-        def make(run: Run) -> SanityResult:
-            measured = self.measured(run, kept.steps or Steps(), len(parts), pieces)
-            self.check_any()
-            found = {cell: {part: several[names[part]] for part in parts} for cell, several in measured.items()}
-            table, images = tables(found)
+        def run_anew(run: Run) -> SanityResult:
+            table, images = tables(self.found(run, kept.steps, vectors, make))
             run.write_table(f"{name}.csv", table)
             run.write_table(f"{name}_images.csv", images)
             run.finish(skipped=self.skipped)
             return SanityResult(table, images, self.skipped)
 
-        return run_study(kept.out, {"study": name, **self.record(), **more}, kept.context, make, partial(_read, name))
+        return run_study(kept.out, {"study": name, **self.record(), **more}, kept.context, run_anew, partial(_read, name))
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Some images of a study, one after another, and how maps of them are made, in this process or on a worker.
+
+    Attributes:
+        first: number of the first one in the study.
+        classes: of each.
+        seed: the study's.
+    """
+
+    first: int
+    classes: np.ndarray
+    seed: int
+
+    def of(self, array: np.ndarray) -> np.ndarray:
+        """The rows of an array with one for each of the study's images."""
+        return array[self.first : self.first + len(self.classes)]
+
+    def explainer(self, work: Work, first: int | None = None) -> Explainer:
+        """The method as a function; what it takes from the images or as patterns is settled once, for all images and all weights.
+
+        `first` is the number of the first image that it will be given, by default the block's.
+        """
+        number = self.first if first is None else first
+
+        def explain(net: Network, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
+            heads = class_vectors(net, work.request.method, images, classes)
+            return maps_of(net, work.request, images, heads, work.backend, self.seed, number)
+
+        return explain
+
+    def maps(self, work: Work, classes: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The maps of several classes of each image, (n, *input shape) for each, in one sweep where that can be."""
+        method = work.request.method
+        if not (work.backend == "native" and method.csc):
+            return [self.explainer(work)(work.net, work.images, chosen) for chosen in classes]
+        heads = np.stack([class_vectors(work.net, method, work.images, chosen) for chosen in classes], axis=1)
+        ends = work.net.graph.output, work.net.graph.input
+        found = relevance_at(work.opened, work.request, work.images, ends[0], heads.astype("float32"), [ends[1]])
+        return list(np.moveaxis(found[ends[1]], 1, 0))
+
+
+def is_swept(work: Work) -> bool:
+    """Whether maps of several stages are computed together."""
+    return work.backend == "native" and come_together(work.request.method)
+
+
+def head(work: Work, classes: np.ndarray) -> tuple[np.ndarray, bool]:
+    """What maps of classes begin with at the output, (n, classes), and whether that is multiplied with the logits there."""
+    return one_hot(classes, *work.net.output_shape), work.request.method.head == "logit"
+
+
+def comparison(compared_by: Likeness, request: Request) -> Comparison:
+    """How alike a method's maps are by each measure."""
+    look = Look(request.method.reduction, request.method.map_percentile, request.semantics)
+    return partial(compared_by.of, look=look)
+
+
+def named(part: str, arrays: Arrays) -> dict[str, np.ndarray]:
+    """Arrays of a part of a cell, by the names that they have among those of a unit."""
+    return {f"{part}/{name}": array for name, array in arrays.items()}
+
+
+def _images_of(arrays: Arrays) -> int:
+    return len(next(iter(arrays.values())))
+
+
+def _by_part(pieces: Pieces) -> dict[str, dict[str, np.ndarray]]:
+    """part -> name -> array of all images, of pieces with arrays "part/name" of some images each."""
+    ordered = [pieces[name] for name in sorted(pieces)]
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for key in ordered[0]:
+        part, _, name = key.rpartition("/")
+        found.setdefault(part, {})[name] = np.concatenate([piece[key] for piece in ordered])
+    return found
 
 
 def _read(name: str, run: Run) -> SanityResult:

@@ -79,14 +79,23 @@ def attribution(
     return maps_of(net, request, images, class_vectors(net, chosen, images, classes), backend, seed)
 
 
-def maps_of(net: Network, request: Request, images: np.ndarray, heads: np.ndarray, backend: str = "native", seed: int = 0) -> np.ndarray:
+def maps_of(
+    net: Network,
+    request: Request,
+    images: np.ndarray,
+    heads: np.ndarray,
+    backend: str = "native",
+    seed: int = 0,
+    first: int = 0,
+) -> np.ndarray:
     """Maps (n, *input shape) float32 of what was settled before, with the weights that the network has now.
 
     Args:
         heads: (n, classes), the relevance at the output, such as `class_vectors` gives.
+        first: number of the first image, on which noise depends.
     """
     maker = MAKERS.get(request.method.name, _injected)
-    return maker(Query(net, request, images, heads, backend, seed)).astype("float32")
+    return maker(Query(net, request, images, heads, backend, seed, first)).astype("float32")
 
 
 def class_vectors(net: Network, method: Method, images: np.ndarray, classes: Sequence[int] | int | None) -> np.ndarray:
@@ -147,13 +156,14 @@ class Averaged(NamedTuple):
         return factor * np.average(gradients.astype("float64"), axis=0, weights=self.weights)
 
 
-def averaged(request: Request, images: np.ndarray, seed: int) -> Averaged:
-    """Which gradients the maps of a method in `AVERAGED` are the means of; `seed` is of SmoothGrad's noise."""
-    return AVERAGED[request.method.name](request, images, seed)
+def averaged(request: Request, images: np.ndarray, seed: int, first: int = 0) -> Averaged:
+    """Which gradients the maps of a method in `AVERAGED` are the means of; `seed` is of SmoothGrad's noise, and `first` the number of the
+    first image, on which that depends too."""
+    return AVERAGED[request.method.name](request, images, seed, first)
 
 
-def _smoothgrad(request: Request, images: np.ndarray, seed: int) -> Averaged:
-    return Averaged(lambda index: (images[index] + _noise(request, images[index], index, seed)).astype("float32"), None, 1.0)
+def _smoothgrad(request: Request, images: np.ndarray, seed: int, first: int) -> Averaged:
+    return Averaged(lambda index: (images[index] + _noise(request, images[index], first + index, seed)).astype("float32"), None, 1.0)
 
 
 def _noise(request: Request, image: np.ndarray, index: int, seed: int) -> np.ndarray:
@@ -163,7 +173,7 @@ def _noise(request: Request, image: np.ndarray, index: int, seed: int) -> np.nda
     return noise(seed, "smoothgrad", index, image, request.options["samples"], request.options["noise_scale"])
 
 
-def _integrated_gradients(request: Request, images: np.ndarray, seed: int) -> Averaged:
+def _integrated_gradients(request: Request, images: np.ndarray, seed: int, first: int) -> Averaged:
     difference, steps = images - request.options["reference"], request.options["steps"]
     corrected = request.semantics == "corrected"
     begin = np.broadcast_to(request.options["reference"], images.shape) if corrected else images
@@ -186,7 +196,7 @@ def _quadrature(rule: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _mean(query: Query) -> np.ndarray:
-    request, mean = query.behind(), averaged(query.request, query.images, query.seed)
+    request, mean = query.behind(), averaged(query.request, query.images, query.seed, query.first)
     opened = find_backend(query.backend, request.method).open(query.net)
     # one image at a time: what is computed together, and so its rounding, does not depend on the other images
     return np.stack([mean.of(i, _gradients(query.net, opened, request, mean.points(i), head)) for i, head in enumerate(query.head)])

@@ -26,8 +26,8 @@ class Noise(NamedTuple):
         """What is added to an image, (samples, *input shape); `wel.measures.vectors.noise`."""
         return vectors.noise(self.seed, "noisy", index, image, self.samples, self.scale)
 
-    def averaged(self, explain: Explainer) -> Explainer:
-        """mean_k m(x + σ ε_k, class), image by image, of maps m.
+    def averaged(self, explain: Explainer, first: int = 0) -> Explainer:
+        """mean_k m(x + σ ε_k, class), image by image, of maps m; `first` is the number of the first image.
 
         Source: Hedström et al. (2024), sMPRT.
         """
@@ -35,7 +35,7 @@ class Noise(NamedTuple):
         def explain_noisy(net: Network, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
             maps = (
                 explain(net, image + self.of(index, image), np.full(self.samples, chosen))
-                for index, (image, chosen) in enumerate(zip(images, classes))
+                for index, (image, chosen) in enumerate(zip(images, classes), first)
             )
             return np.stack([several.mean(axis=0, dtype="float64") for several in maps]).astype("float32")
 

@@ -15,7 +15,7 @@ from wel.networks.network import Network
 
 @dataclass(frozen=True)
 class Query:
-    """What was asked for; `head` (n, classes) is the relevance at the output."""
+    """What was asked for; `head` (n, classes) is the relevance at the output, and `first` the number of the first image."""
 
     net: Network
     request: Request
@@ -23,6 +23,7 @@ class Query:
     head: np.ndarray
     backend: str
     seed: int
+    first: int = 0
 
     @property
     def options(self) -> Mapping[str, Any]:
@@ -44,7 +45,8 @@ class Query:
         """The same of as many images at once as the relevance of one vector each, and the values of all layers, leave room for."""
         size = find_backend(self.backend, request.method).open(self.net).images_at_once(1, request)
         for first in range(0, len(self.images), size):
-            yield replace(self, images=self.images[first : first + size], head=self.head[first : first + size])
+            some = slice(first, first + size)
+            yield replace(self, images=self.images[some], head=self.head[some], first=self.first + first)
 
 
 def behind(request: Request) -> Request:

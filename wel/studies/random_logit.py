@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from wel.errors import UnsupportedError
+from wel.measures.likeness import Likeness
 from wel.methods.registry import choose_map_methods
 from wel.networks.network import Network
-from wel.studies.map_study import Alike, Found, Kept, MapStudy, SanityResult
-from wel.studies.study import Cell, Settings
+from wel.studies.map_study import Block, Found, Kept, MapStudy, SanityResult, comparison, named
+from wel.studies.study import Settings
+from wel.studies.units import Work
 from wel.system.progress import Steps
 
 OTHER = "other"  # all that a cell of this study consists of: the map that begins at another logit
+
+
+@dataclass(frozen=True, eq=False)
+class OtherMaps:
+    """Computes a unit: how alike the maps of the classes of some images and of the other ones are."""
+
+    block: Block
+    others: np.ndarray
+    likeness: Likeness
+
+    def __call__(self, work: Work) -> dict[str, np.ndarray]:
+        maps = self.block.maps(work, [self.block.classes, self.others])
+        return named(OTHER, comparison(self.likeness, work.request)(*maps))
 
 
 def random_logit(
@@ -30,6 +46,7 @@ def random_logit(
     out: Path | None = None,
     context: dict[str, Any] | None = None,
     steps: Steps | None = None,
+    client: Any = None,
 ) -> SanityResult:
     """Compares each image's map of its true class with its map of a random other class (Sixt et al. 2020, figure 2a).
 
@@ -47,19 +64,18 @@ def random_logit(
         options: {method: {option: value}}.
         out: run directory; nothing is written without it.
         context: kept in `run.json` beside the settings.
-        steps: is told of progress, one step for each method and semantics.
+        steps: is told of progress, (method × semantics × image) steps in all.
+        client: a `dask.distributed.Client`, whose workers compute; the numbers stay the same to the last bit.
 
     Raises:
         WelError: for anything in the arguments that cannot be used.
     """
-    settings = Settings(net, images, choose_map_methods(methods), methods == "all", semantics, backend, options, seed)
+    settings = Settings(net, images, choose_map_methods(methods), methods == "all", semantics, backend, options, seed, client=client)
     study = MapStudy(settings, classes)
     others = other_classes(study.classes.index, net.output_shape[0], seed)
 
-    def compute(cell: Cell, missing: Sequence[str]) -> Iterator[tuple[str, Alike]]:
-        compare = study.comparison(cell)
-        for part in missing:
-            yield part, compare(*study.maps(cell, [study.classes.index, others]))
+    def make(block: Block) -> OtherMaps:
+        return OtherMaps(block, block.of(others), study.likeness)
 
     def tables(found: Found) -> tuple[pd.DataFrame, pd.DataFrame]:
         rows, of_images = [], []
@@ -69,7 +85,7 @@ def random_logit(
             of_images.append(study.rows_of_images(key, parts[OTHER], other_class=others))
         return pd.DataFrame(rows), pd.concat(of_images, ignore_index=True)
 
-    return study.result("random_logit", {OTHER: "output"}, compute, tables, {}, Kept(out, context, steps))
+    return study.result("random_logit", 2, make, tables, {}, Kept(out, context, steps))
 
 
 def other_classes(true: np.ndarray, count: int, seed: int) -> np.ndarray:

@@ -28,15 +28,17 @@ from wel.errors import WelError, invalid
 from wel.measures.similarity import SSIM_WINDOW, absolute, class_distance, normalised, reduce_channels
 from wel.methods.registry import METHODS, choose_map_methods
 from wel.networks.network import Network
-from wel.studies.cascading import STAGES_AT_ONCE, Fresh, choose_stages, fresh_from, randomized
-from wel.studies.map_study import MapStudy
-from wel.studies.study import Arrays, Cell, Piece, Settings, run_study
+from wel.studies.cascading import STAGES_AT_ONCE, choose_stages, fresh_from, made_random, randomized
+from wel.studies.map_study import Block, MapStudy, head, is_swept
+from wel.studies.study import Settings, run_study
 from wel.studies.tops import Tops, Weights
+from wel.studies.units import Cell, Work
 from wel.system.files import written_whole
 from wel.system.progress import Steps
 from wel.system.runs import Run
 
 ORIGINAL = "original"
+MAPS = "maps"
 CLASS, STAGE = "class_", "stage_"  # what the names of the other views begin with
 MOST_LIKELY = 5
 DISTANCES = ("model", "method", "semantics", "backend", "image", "class_a", "class_b", "l1")
@@ -70,6 +72,44 @@ class View(NamedTuple):
     stage: str | None = None
 
 
+def stages_of(views: Sequence[View]) -> list[str]:
+    """The stages of views that have one."""
+    return [view.stage for view in views if view.stage]
+
+
+@dataclass(frozen=True, eq=False)
+class Views:
+    """Computes a unit: the maps of all views of some images with their channels reduced, "maps/view"."""
+
+    block: Block
+    views: tuple[View, ...]
+
+    def __call__(self, work: Work) -> dict[str, np.ndarray]:
+        fresh, tops = made_random(work.opening, stages_of(self.views), self.block.seed)
+        together = [view for view in self.views if is_swept(work) and view.stage in (None, *tops.stages)]
+        apart = [view for view in self.views if all(view is not one for one in together)]
+        made = chain(self._swept(work, together, tops), self._one_by_one(work, apart, fresh))
+        return {f"{MAPS}/{view.name}": reduce_channels(maps, work.request.method.reduction) for view, maps in made}
+
+    def _swept(self, work: Work, views: Sequence[View], tops: Tops) -> Iterator[tuple[View, np.ndarray]]:
+        """Views with their maps, several of them in each sweep."""
+        for some in (views[first : first + STAGES_AT_ONCE] for first in range(0, len(views), STAGES_AT_ONCE)):
+            heads: dict[str | None, list] = {}
+            for view in some:
+                begin, times_logit = head(work, view.classes)
+                heads.setdefault(view.stage, []).append(begin)
+            stacked = {stage: np.stack(several, axis=1) for stage, several in heads.items()}
+            maps = tops.maps(work.opened, work.request, work.images, stacked, times_logit, self.block.seed, number=self.block.first)
+            rows = {stage: iter(np.moveaxis(several, 1, 0)) for stage, several in maps.items()}
+            yield from ((view, next(rows[view.stage])) for view in some)
+
+    def _one_by_one(self, work: Work, views: Sequence[View], fresh: Weights) -> Iterator[tuple[View, np.ndarray]]:
+        explain = self.block.explainer(work)
+        for view in views:
+            with randomized(work.net, view.stage, fresh) if view.stage else nullcontext():
+                yield view, explain(work.net, work.images, view.classes)
+
+
 def saliency(
     net: Network,
     images: np.ndarray,
@@ -84,6 +124,7 @@ def saliency(
     out: Path | None = None,
     context: dict[str, Any] | None = None,
     steps: Steps | None = None,
+    client: Any = None,
 ) -> SaliencyResult:
     """Makes the maps of the paper's figures 1 and 6: of every image's true class, of two classes, and stage by stage.
 
@@ -103,24 +144,24 @@ def saliency(
         options: {method: {option: value}}.
         out: run directory; nothing is written without it.
         context: kept in `run.json` beside the settings.
-        steps: is told of progress, (method × semantics × view) steps in all.
+        steps: is told of progress, (method × semantics × image) steps in all.
+        client: a `dask.distributed.Client`, whose workers compute; the numbers stay the same to the last bit.
 
     Raises:
         WelError: for anything in the arguments that cannot be used, or a layer that cannot be randomised.
     """
-    settings = Settings(net, images, choose_map_methods(methods), methods == "all", semantics, backend, options, seed)
+    settings = Settings(net, images, choose_map_methods(methods), methods == "all", semantics, backend, options, seed, client=client)
     study = MapStudy(settings, classes)
     if not study.drawn:
         expected = f"(height, width, channels) of {SSIM_WINDOW} × {SSIM_WINDOW} or more, for maps to look at"
         raise WelError(f"Invalid value for `model`: '{net.name}' takes inputs of shape {net.input_shape}. Expected {expected}.")
     views = _views(study, compare, stages)
-    fresh = Fresh(net, seed)
-    for view in views:
-        if view.stage:
-            fresh_from(net, view.stage, fresh)  # what cannot be made random is told before any work
+    fresh, _ = made_random(study.opening, stages_of(views), seed)
+    for stage in stages_of(views):
+        fresh_from(net, stage, fresh)  # what cannot be made random is told before any work
 
     def make(run: Run) -> SaliencyResult:
-        maps = _made(study, run, views, fresh, steps or Steps())
+        maps = _made(study, run, views, steps)
         result = SaliencyResult(maps, _images(study), _distances(study, maps, compare), study.skipped)
         _write(run, result)
         return result
@@ -164,42 +205,14 @@ def named_stages(net: Network, names: Sequence[str] | str) -> list[str]:
     return choose_stages(net, [net.find(name, "stages") for name in ([names] if isinstance(names, str) else names)])
 
 
-def _made(study: MapStudy, run: Run, views: Sequence[View], fresh: Weights, steps: Steps) -> Maps:
+def _made(study: MapStudy, run: Run, views: Sequence[View], steps: Steps | None) -> Maps:
     """The maps, from what an interrupted run has left and what is still to be done."""
-    names = {view.name: f"{number:04d}" for number, view in enumerate(views)}
 
-    tops = Tops(study.net, [view.stage for view in views if view.stage], fresh)
+    def make(block: Block) -> Views:
+        return Views(block, tuple(view._replace(classes=block.of(view.classes)) for view in views))
 
-    def pieces(cell: Cell, there: Mapping[str, Arrays]) -> Iterator[Piece]:
-        missing = [view for view in views if names[view.name] not in there]
-        together = [view for view in missing if study.is_swept(cell) and view.stage in (None, *tops.stages)]
-        apart = [view for view in missing if all(view is not one for one in together)]
-        for view, maps in chain(_swept(study, cell, together, tops), _one_by_one(study, cell, apart, fresh)):
-            yield Piece(names[view.name], {"maps": reduce_channels(maps, cell.method.reduction)}, (view.name,))
-
-    found = study.measured(run, steps, len(views), pieces)
-    study.check_any()
-    return {(*cell_name(cell), view): several[name]["maps"] for cell, several in found.items() for view, name in names.items()}
-
-
-def _swept(study: MapStudy, cell: Cell, views: Sequence[View], tops: Tops) -> Iterator[tuple[View, np.ndarray]]:
-    """Views with their maps, several of them in each sweep."""
-    for some in (views[first : first + STAGES_AT_ONCE] for first in range(0, len(views), STAGES_AT_ONCE)):
-        heads: dict[str | None, list] = {}
-        for view in some:
-            head, times_logit = study.head(cell, view.classes)
-            heads.setdefault(view.stage, []).append(head)
-        stacked = {stage: np.stack(several, axis=1) for stage, several in heads.items()}
-        maps = tops.maps(study.opened(cell), study.requests[cell], study.images, stacked, times_logit, study.seed)
-        rows = {stage: iter(np.moveaxis(several, 1, 0)) for stage, several in maps.items()}
-        yield from ((view, next(rows[view.stage])) for view in some)
-
-
-def _one_by_one(study: MapStudy, cell: Cell, views: Sequence[View], fresh: Weights) -> Iterator[tuple[View, np.ndarray]]:
-    explain = study.explainer(cell)
-    for view in views:
-        with randomized(study.net, view.stage, fresh) if view.stage else nullcontext():
-            yield view, explain(study.net, study.images, view.classes)
+    found = study.found(run, steps, len(views), make)
+    return {(*cell_name(cell), view.name): parts[MAPS][view.name] for cell, parts in found.items() for view in views}
 
 
 def cell_name(cell: Cell) -> tuple[str, str]:

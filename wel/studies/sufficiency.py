@@ -20,11 +20,11 @@ import pandas as pd
 from wel.errors import UnsupportedError, check_whole, invalid
 from wel.measures.similarity import heats
 from wel.networks.network import Network
-from wel.studies.study import Arrays, Cell
+from wel.studies.units import Arrays, Cell, Work
 
 if TYPE_CHECKING:
     from wel.studies.faithfulness import Hiding
-    from wel.studies.map_study import MapStudy
+    from wel.studies.map_study import Block, MapStudy
 
 
 def likely_classes(net: Network, images: np.ndarray, true: np.ndarray, count: int) -> np.ndarray:
@@ -44,7 +44,7 @@ def likely_classes(net: Network, images: np.ndarray, true: np.ndarray, count: in
     return np.argsort(-logits, axis=1, kind="stable")[:, :count]
 
 
-def sufficiency(study: MapStudy, cell: Cell, hiding: Hiding, classes: np.ndarray) -> dict[str, np.ndarray]:
+def sufficiency(block: Block, work: Work, hiding: Hiding, classes: np.ndarray) -> dict[str, np.ndarray]:
     """The score of every image and class, (n, K, parts + 1), and 1 where it is predicted, else 0; both NaN where its map is not finite.
 
     Beside them the share of regions that is left, (n, parts + 1), from 1 to 0.
@@ -52,15 +52,15 @@ def sufficiency(study: MapStudy, cell: Cell, hiding: Hiding, classes: np.ndarray
     Args:
         classes: (n, K), as `likely_classes` gives them.
     """
-    several = [heats(maps, cell.method.reduction) for maps in study.maps(cell, list(classes.T))]
+    several = [heats(maps, work.request.method.reduction) for maps in block.maps(work, list(classes.T))]
     shape = (*classes.shape, hiding.parts + 1)
     found = {"score": np.empty(shape), "predicted": np.empty(shape), "kept": np.empty((len(classes), hiding.parts + 1))}
-    for index, image in enumerate(study.images):
+    for index, image in enumerate(work.images):
         for rank, chosen in enumerate(classes[index]):
             heat = several[rank][index]
-            logits, found["kept"][index] = hiding.kept(study.net, index, image, np.nan_to_num(heat))
+            logits, found["kept"][index] = hiding.kept(work.net, block.first + index, image, np.nan_to_num(heat))
             lost = 0.0 if np.isfinite(heat).all() else np.nan
-            found["score"][index, rank] = scores(study.net, logits, chosen) + lost
+            found["score"][index, rank] = scores(work.net, logits, chosen) + lost
             found["predicted"][index, rank] = (logits.argmax(axis=1) == chosen) + lost
     return found
 

@@ -107,6 +107,7 @@ class Tops:
         seed: int = 0,
         passes: Known = lambda batch: None,
         apart: int = 0,
+        number: int = 0,
     ) -> dict[str | None, np.ndarray]:
         """Maps of the trained network (None) and of its stages, (n, V, *input shape) float32, of one pass of each layer.
 
@@ -117,6 +118,7 @@ class Tops:
             seed: of SmoothGrad's noise.
             passes: function of the numbers of images that gives what is known of them already.
             apart: how many of the first images are computed by themselves.
+            number: of the first image, on which that noise depends too.
         """
         wanted = _Wanted(opened, request, images, heads, times_logit, passes, apart)
         if request.method.name == OCCLUSION:
@@ -124,7 +126,7 @@ class Tops:
         elif request.method.name in COMBINED:
             found = self._activation_maps(wanted)
         elif request.method.name in AVERAGED:
-            found = self._averaged(wanted, seed)
+            found = self._averaged(wanted, seed, number)
         else:
             found = self._swept(wanted, self._net.graph.input)
         return {stage: maps.astype("float32", copy=False) for stage, maps in found.items()}
@@ -146,8 +148,8 @@ class Tops:
             found[stage] = np.stack(list(maps), axis=1)
         return found
 
-    def _averaged(self, wanted: _Wanted, seed: int) -> Found:
-        images, mean, found = wanted.images, averaged(wanted.request, wanted.images, seed), []
+    def _averaged(self, wanted: _Wanted, seed: int, number: int) -> Found:
+        images, mean, found = wanted.images, averaged(wanted.request, wanted.images, seed, number), []
         for index in range(len(images)):
             points = mean.points(index)
             heads = {stage: np.repeat(array[index : index + 1], len(points), axis=0) for stage, array in wanted.heads.items()}

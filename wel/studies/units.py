@@ -9,10 +9,13 @@ import numpy as np
 from wel.backends import find_backend
 from wel.backends.request import Opened, Precision, Request
 from wel.methods.registry import CONTROL, Method
+from wel.networks.graph import Graph
 from wel.networks.network import Network
 
 Arrays = Mapping[str, np.ndarray]
 Kept = TypeVar("Kept")
+# a unit of maps: so many values of layers and of relevance there, a minute of VGG-16, and no more images than this
+UNIT_VALUES, UNIT_IMAGES = 2e9, 64
 
 
 class Cell(NamedTuple):
@@ -100,3 +103,9 @@ class Unit(NamedTuple):
 def computed_by(backend: str, method: Method) -> str:
     """The backend that a method is asked of: controls need none, and stand beside what any backend computes."""
     return "native" if method.family == CONTROL else backend
+
+
+def images_per_unit(graph: Graph, vectors: float) -> int:
+    """Of how many images a unit is, where an image has so many relevances: by counts alone, so that units are the same everywhere."""
+    values = sum(int(np.prod(node.shape)) for node in graph.nodes)
+    return int(np.clip(UNIT_VALUES / (vectors * values), 1, UNIT_IMAGES))

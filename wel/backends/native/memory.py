@@ -37,7 +37,7 @@ def batch_memory(memory: int | None) -> int:
 
 @contextmanager
 def within_memory(memory: int) -> Iterator[None]:
-    """What a batch may take by default, within the block: what is computed together, and so its last bits, no longer depends on what is free."""
+    """What a batch may take by default within the block, so that what is computed together does not depend on what is free."""
     token = _allowed.set(memory)
     try:
         yield
