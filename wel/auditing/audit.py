@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import uuid
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Iterable, Iterator, Mapping, Sequence
@@ -22,9 +23,11 @@ from wel.images.load import ImageSet
 from wel.methods.composites import flow_of, rules_for
 from wel.methods.registry import CONTROLS, Method, choose_map_methods, chosen_semantics
 from wel.networks.network import Network
+from wel.studies.cluster import fill
 from wel.studies.faithfulness import LEAST, MOST, SHARE
 from wel.studies.map_study import true_classes
-from wel.studies.study import Arrays, Cell, Piece, Settings, Study, pieces_of
+from wel.studies.study import Piece, Settings, Study, one_step, pieces_of
+from wel.studies.units import Arrays, Cell, Unit, Work
 from wel.system.files import file_sha256
 from wel.system.progress import Steps
 from wel.system.runs import Run
@@ -62,6 +65,7 @@ def audit(
     minutes: float | None = None,
     command: str = "",
     steps: Steps | None = None,
+    client: Any = None,
 ) -> AuditResult:
     """Audits the attribution methods of a network: writes `audit.json` and `report.html` into a run directory.
 
@@ -85,7 +89,8 @@ def audit(
         minutes: leaves methods out, from the end of the order in which they are measured, until the others take no longer by what
             `wel.auditing.plan.expected_seconds` predicts; the first one stays.
         command: how to repeat it, for the record.
-        steps: is told of progress, one step per method and semantics.
+        steps: is told of progress, one step per method and semantics, and for each control.
+        client: a `dask.distributed.Client`, whose workers compute; the numbers stay the same to the last bit.
 
     Raises:
         WelError: for anything in the arguments that cannot be used.
@@ -98,22 +103,23 @@ def audit(
     pictures = _first(pictures, limit or MODES[mode].images_for(net))
     if minutes is not None and not minutes > 0:
         raise invalid("minutes", minutes, "a number above 0")
-    course = _Course(net, pictures, MODES[mode], methods, semantics, seed, first, expect, minutes)
+    course = _Course(net, pictures, MODES[mode], methods, semantics, seed, first, expect, minutes, client)
     return course.result(Path(out), command, steps or Steps())
 
 
 class _Course:
     """The course of one audit: what is measured, in which order, and what becomes of it."""
 
-    def __init__(self, net: Network, pictures: ImageSet, mode: Mode, methods, semantics: str, seed: int, first, expect, minutes):
+    def __init__(self, net: Network, pictures: ImageSet, mode: Mode, methods, semantics: str, seed: int, first, expect, minutes, client):
         self.net, self.pictures, self.mode, self.semantics = net, pictures, mode, chosen_semantics(semantics)
-        self.expect, self._minutes = expect, minutes
+        self.expect, self._minutes, self._name = expect, minutes, uuid.uuid4().hex
         net.count_logits()
-        chosen = by_priority(choose_map_methods(mode.methods if methods == "all" else methods), first)
-        options = mode.options(net)
-        self.study = Study(Settings(net, pictures.inputs, chosen, True, semantics, "native", options, seed))
-        self.study.check_any()
-        self.controls = Study(Settings(net, pictures.inputs, CONTROLS, False, self.semantics[0], seed=seed))
+        self._chosen = by_priority(choose_map_methods(mode.methods if methods == "all" else methods), first)
+        options, several = mode.options(net), list(dict.fromkeys([*self._chosen, *CONTROLS]))
+        self.study = Study(Settings(net, pictures.inputs, several, True, semantics, "native", options, seed, client=client))
+        self.controls = [Cell(method, self.semantics[0]) for method in CONTROLS]
+        if not self._cells():
+            raise UnsupportedError(next(iter(self.study.refused.values())))
         depths = choose_depths(net, mode.depths)
         self.plan = Plan(
             images=self.study.images,
@@ -134,7 +140,7 @@ class _Course:
     def _within(self, cells: Sequence[Cell]) -> tuple[list[Cell], float]:
         """The cells that are measured, the first ones, and how many seconds all will take; what is left out is missing."""
         each = [expected_seconds(self.net, self.plan, cell.method) for cell in cells]
-        beside = sum(expected_seconds(self.net, self.plan, cell.method) for cell in self.controls.cells)
+        beside = sum(expected_seconds(self.net, self.plan, cell.method) for cell in self.controls)
         most = np.inf if self._minutes is None else 60 * self._minutes - beside
         kept = max(1, int(np.searchsorted(np.cumsum(each), most, side="right")))
         for cell in cells[kept:]:
@@ -159,14 +165,15 @@ class _Course:
 
     def _request(self) -> dict[str, Any]:
         record, classes = self.study.record(), self.plan.classes.index.tolist()
-        same = {name: record[name] for name in ("model", "weights_sha256", "methods", "images_sha256", "seed")}
+        same = {name: record[name] for name in ("model", "weights_sha256", "images_sha256", "seed")}
+        same["methods"] = {method.name: record["methods"][method.name] for method in self._chosen if method.name in record["methods"]}
         how = {"study": "audit", "mode": self.mode.name, "semantics": list(self.semantics), "minutes": self._minutes}
         how |= {"parts": self.plan.parts, "hidden_images": self.plan.hidden_images}
         return {**how, **same, "images": self.pictures.names, "classes": classes, "expect_sha256": self.expect and file_sha256(self.expect)}
 
     def _cells(self) -> list[Cell]:
         """One cell per method and semantics, only the first semantics where the rules are the same; those of the first semantics first."""
-        cells = list(self.study.requests)
+        cells = [cell for cell in self.study.requests if cell.method in self._chosen]
         kept = [cell for cell in cells if cell.semantics == self.semantics[0] or not self._is_same(cell.method)]
         return sorted(kept, key=lambda cell: self.semantics.index(cell.semantics))
 
@@ -192,38 +199,41 @@ class _Course:
 
     def _findings(self, run: Run, steps: Steps) -> tuple[list[Finding], list[Finding]]:
         """Of the controls, and of the methods."""
-        examiner = Examiner(self.net, self.plan)
-        steps.start(len(self.cells))
+        cells = list(dict.fromkeys([*self.controls, *self.cells]))
         methods = f"{len(self.cells)} measurement{'s' * (len(self.cells) != 1)}, {len(self.plan.images)} images"
         steps.tell(f"{methods}: about {_shown(self._expected)} on two idle cores.")
-        controls = [self._finding(run, self.controls, cell, examiner, Steps()) for cell in self.controls.cells]
-        found: list[Finding] = []
-        for cell in self.cells:
+        if self.study.client is not None:
+            fill(self.study, run, steps, 1, self._units, one_step, cells)
+            steps = Steps()
+        steps.start(len(cells))
+        found: dict[Cell, Finding] = {}
+        for cell in cells:
             try:
-                found.append(self._finding(run, self.study, cell, examiner, steps))
+                found[cell] = self._finding(run, cell, steps)
             except UnsupportedError as error:  # what only the study itself can tell
                 self.missing.append(Missing(cell.method, None, error.reason))
                 steps.advance(1, cell.method.label, cell.semantics)
-        return controls, found
+        return [found[cell] for cell in self.controls], [found[cell] for cell in self.cells if cell in found]
 
-    def _finding(self, run: Run, study: Study, cell: Cell, examiner: Examiner, steps: Steps) -> Finding:
-        """From what an interrupted audit has left, or measured now."""
+    def _units(self, cell: Cell, kept: Mapping[str, Arrays]) -> list[Unit]:
+        compute = Examination(replace(self.plan, images=self.plan.images[:0]), self._name)
+        return [] if kept else [Unit(cell, "evidence", self.plan.images, compute)]
+
+    def _finding(self, run: Run, cell: Cell, steps: Steps) -> Finding:
+        """From what an interrupted audit, or a worker, has left, or measured now."""
+        if cell in self.study.refused:
+            raise UnsupportedError(self.study.refused[cell])
 
         def compute(there: Mapping[str, Arrays]) -> Iterator[Piece]:
-            if not there:
-                begun = time.monotonic()
-                evidence = examiner.examine(study.requests[cell])
-                tests = [asdict(test) for test in evidence.tests]
-                words = json.dumps({"tests": tests, "csc": evidence.csc, "seconds": time.monotonic() - begun})
-                maps = {} if evidence.examples is None else {"maps": evidence.examples}
-                yield Piece("evidence", {"measured": np.array(words), **maps, **evidence.curves})
+            for unit in self._units(cell, there):
+                yield Piece(unit.name, unit.compute(self.study.work(cell, unit.images)))
 
         (arrays,) = pieces_of(run, cell.key, compute, steps, (cell.method.label, cell.semantics)).values()
         measured = json.loads(str(arrays["measured"]))
         curves = {name: arrays[name] for name in (MOST, LEAST, SHARE) if name in arrays}
         evidence = Evidence([Measurement(**test) for test in measured["tests"]], measured["csc"], arrays.get("maps"), curves)
-        covered = self._covered(cell, self._cells()) if study is self.study else "both"
-        return Finding(cell, covered, study.requests[cell].options, evidence, measured["seconds"])
+        covered = self._covered(cell, self._cells()) if cell.method in self._chosen else "both"
+        return Finding(cell, covered, self.study.requests[cell].options, evidence, measured["seconds"])
 
     def _covered(self, cell: Cell, cells: Sequence[Cell]) -> str:
         """The semantics that a cell stands for: "both" where they are the same for its method."""
@@ -239,6 +249,23 @@ class _Course:
         others = others_of(self.net, self.plan)
         both = np.stack([classes, np.full_like(classes, -1) if others is None else others], axis=1)
         return Examples(self.pictures.names[:count], self.pictures.pixels[:count], maps, both[:count])
+
+
+@dataclass(frozen=True, eq=False)
+class Examination:
+    """Computes a unit: all that is measured of a method, for a plan without its images; `course` is the name of the audit."""
+
+    plan: Plan
+    course: str
+
+    def __call__(self, work: Work) -> dict[str, np.ndarray]:
+        plan = replace(self.plan, images=work.images)
+        begun = time.monotonic()
+        evidence = work.opening.kept(self.course, lambda: Examiner(work.net, plan)).examine(work.request)
+        tests = [asdict(test) for test in evidence.tests]
+        words = json.dumps({"tests": tests, "csc": evidence.csc, "seconds": time.monotonic() - begun})
+        maps = {} if evidence.examples is None else {"maps": evidence.examples}
+        return {"measured": np.array(words), **maps, **evidence.curves}
 
 
 def _shown(seconds: float) -> str:

@@ -62,6 +62,8 @@ def audit(
     fail_on: Annotated[
         Optional[str], typer.Option("--fail-on", help="Exit code 1 for VERDICT:METHOD, such as insensitive:lrp_alpha1_beta0.")
     ] = None,
+    workers: flags.Workers = None,
+    scheduler: flags.Scheduler = None,
     out: Annotated[Optional[Path], typer.Option("--out", help="Run directory; runs/audit-<model> by default.")] = None,
     device: flags.Device = "auto",
     allow_tf32: flags.AllowTf32 = False,
@@ -81,6 +83,7 @@ def audit(
     from wel.cli.inputs import parse_shape
     from wel.images.load import load_images
     from wel.networks.loading import load
+    from wel.system.cluster import connected
     from wel.system.progress import bar_steps
 
     mode = MODES["full" if full else "quick"]
@@ -93,7 +96,7 @@ def audit(
     screen.print(f"Preprocessing: {pictures.preprocessing.formula}. {pictures.preprocessing.guess or ''}", **PLAIN)
     from wel.auditing import audit as course  # imports TensorFlow
 
-    with bar_steps("audit") as steps:
+    with connected(workers, scheduler) as client, bar_steps("audit") as steps:
         result = course.audit(
             net,
             pictures,
@@ -108,6 +111,7 @@ def audit(
             minutes=minutes,
             command=shlex.join(["wel", *sys.argv[1:]]),
             steps=steps,
+            client=client,
         )
     _print(screen, result.record)
     screen.print(f"Report: {folder / 'report.html'} (as data: {folder / 'audit.json'})", **PLAIN)

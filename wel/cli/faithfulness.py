@@ -45,6 +45,8 @@ def faithfulness(
     output_index: flags.OutputIndex = None,
     input_name: flags.InputName = None,
     fixed: flags.Fixed = None,
+    workers: flags.Workers = None,
+    scheduler: flags.Scheduler = None,
     out: Annotated[Optional[Path], typer.Option("--out", help="Run directory; runs/faithfulness-<model> by default.")] = None,
     device: flags.Device = "auto",
     allow_tf32: flags.AllowTf32 = False,
@@ -55,6 +57,7 @@ def faithfulness(
     A run that was interrupted goes on where it stopped when the same command is given again.
     """
     from wel.cli.inputs import chosen, known_classes, opened
+    from wel.system.cluster import connected
     from wel.system.progress import bar_steps
 
     names = chosen(methods, semantics, maps=True)
@@ -72,7 +75,7 @@ def faithfulness(
     inputs.announce(known_classes(inputs.pictures))
     from wel.studies import faithfulness as study  # imports TensorFlow
 
-    with bar_steps("faithfulness") as steps:
+    with connected(workers, scheduler) as client, bar_steps("faithfulness") as steps:
         result = study.faithfulness(
             inputs.net,
             inputs.pictures.inputs,
@@ -87,6 +90,7 @@ def faithfulness(
             out=inputs.folder,
             context=inputs.context,
             steps=steps,
+            client=client,
             sufficiency=sufficiency,
         )
     from wel.figures.faithfulness import write_faithfulness_figure, write_sufficiency_figure  # matplotlib takes a second

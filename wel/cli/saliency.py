@@ -34,6 +34,8 @@ def saliency(
     output_index: flags.OutputIndex = None,
     input_name: flags.InputName = None,
     fixed: flags.Fixed = None,
+    workers: flags.Workers = None,
+    scheduler: flags.Scheduler = None,
     out: Annotated[Optional[Path], typer.Option("--out", help="Run directory; runs/saliency-<model> by default.")] = None,
     device: flags.Device = "auto",
     allow_tf32: flags.AllowTf32 = False,
@@ -44,6 +46,7 @@ def saliency(
     A run that was interrupted goes on where it stopped when the same command is given again.
     """
     from wel.cli.inputs import chosen, known_classes, opened
+    from wel.system.cluster import connected
     from wel.system.progress import bar_steps
 
     names = chosen(methods, semantics, backend, maps=True)
@@ -64,7 +67,7 @@ def saliency(
     if compare:
         study.check_compared(compare, inputs.net.output_shape[-1], "classes")
     inputs.announce(known_classes(inputs.pictures))
-    with bar_steps("saliency") as steps:
+    with connected(workers, scheduler) as client, bar_steps("saliency") as steps:
         result = study.saliency(
             inputs.net,
             inputs.pictures.inputs,
@@ -78,6 +81,7 @@ def saliency(
             out=inputs.folder,
             context=inputs.context,
             steps=steps,
+            client=client,
         )
     from wel.figures.saliency import Pictures, write_saliency_figures  # matplotlib takes a second
     from wel.methods.registry import METHODS

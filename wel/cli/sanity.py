@@ -43,6 +43,8 @@ def random_logit(
     output_index: flags.OutputIndex = None,
     input_name: flags.InputName = None,
     fixed: flags.Fixed = None,
+    workers: flags.Workers = None,
+    scheduler: flags.Scheduler = None,
     out: Annotated[Optional[Path], typer.Option("--out", help="Run directory; runs/random-logit-<model> by default.")] = None,
     device: flags.Device = "auto",
     allow_tf32: flags.AllowTf32 = False,
@@ -53,6 +55,7 @@ def random_logit(
     A run that was interrupted goes on where it stopped when the same command is given again.
     """
     from wel.cli.inputs import chosen, known_classes, opened
+    from wel.system.cluster import connected
     from wel.system.progress import bar_steps
 
     names = chosen(methods, semantics, backend, maps=True)
@@ -70,7 +73,7 @@ def random_logit(
     inputs.announce(known_classes(inputs.pictures))
     from wel.studies import random_logit as study  # imports TensorFlow
 
-    with bar_steps("random-logit") as steps:
+    with connected(workers, scheduler) as client, bar_steps("random-logit") as steps:
         result = study.random_logit(
             inputs.net,
             inputs.pictures.inputs,
@@ -82,6 +85,7 @@ def random_logit(
             out=inputs.folder,
             context=inputs.context,
             steps=steps,
+            client=client,
         )
     from wel.figures.sanity import write_random_logit_figure  # matplotlib takes a second
     from wel.methods.registry import METHODS
@@ -131,6 +135,8 @@ def cascading(
     output_index: flags.OutputIndex = None,
     input_name: flags.InputName = None,
     fixed: flags.Fixed = None,
+    workers: flags.Workers = None,
+    scheduler: flags.Scheduler = None,
     out: Annotated[Optional[Path], typer.Option("--out", help="Run directory; runs/cascading-<model> by default.")] = None,
     device: flags.Device = "auto",
     allow_tf32: flags.AllowTf32 = False,
@@ -142,6 +148,7 @@ def cascading(
     """
     from wel.cli.inputs import chosen, known_classes, opened
     from wel.measures.likeness import chosen_measures
+    from wel.system.cluster import connected
     from wel.system.progress import bar_steps
 
     names = chosen(methods, semantics, backend, maps=True)
@@ -163,7 +170,7 @@ def cascading(
 
     stages = study.choose_stages(inputs.net, listed(layers), order)
     inputs.announce(known_classes(inputs.pictures), f"; {REACHING[order][0]} {_in_words(list(map(inputs.net.shown, stages)))}")
-    with bar_steps("cascading") as steps:
+    with connected(workers, scheduler) as client, bar_steps("cascading") as steps:
         result = study.cascading_randomization(
             inputs.net,
             inputs.pictures.inputs,
@@ -176,6 +183,7 @@ def cascading(
             out=inputs.folder,
             context=inputs.context,
             steps=steps,
+            client=client,
             order=order,
             measures=compared,
             absolute=absolute,

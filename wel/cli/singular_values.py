@@ -41,6 +41,8 @@ def singular_values(
     output_index: flags.OutputIndex = None,
     input_name: flags.InputName = None,
     fixed: flags.Fixed = None,
+    workers: flags.Workers = None,
+    scheduler: flags.Scheduler = None,
     out: Annotated[Optional[Path], typer.Option("--out", help="Run directory; runs/singular-values-<model> by default.")] = None,
     device: flags.Device = "auto",
     allow_tf32: flags.AllowTf32 = False,
@@ -51,6 +53,7 @@ def singular_values(
     A run that was interrupted goes on where it stopped when the same command is given again.
     """
     from wel.cli.inputs import chosen, opened
+    from wel.system.cluster import connected
     from wel.system.progress import bar_steps
 
     names = chosen(methods, semantics)
@@ -69,7 +72,7 @@ def singular_values(
     inputs.announce(f", {vectors} vectors, start layers {', '.join(map(inputs.net.shown, starts))}")
     from wel.studies.effective_rank import effective_rank  # imports TensorFlow
 
-    with bar_steps("singular-values") as steps:
+    with connected(workers, scheduler) as client, bar_steps("singular-values") as steps:
         ranks = effective_rank(
             inputs.net,
             inputs.pictures.inputs,
@@ -82,6 +85,7 @@ def singular_values(
             out=inputs.folder,
             context=inputs.context,
             steps=steps,
+            client=client,
         )
     _report_ratios(inputs, arrays)
     _report_ranks(inputs, ranks)

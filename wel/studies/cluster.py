@@ -88,6 +88,7 @@ def fill(
     per_cell: int,
     units: Callable[[Cell, Mapping[str, Arrays]], Iterable[Unit]],
     weigh: Callable[[Arrays], int],
+    cells: Sequence[Cell] | None = None,
 ) -> None:
     """Has the workers of a study's client compute the pieces that a run directory lacks, so that the study goes on from there as after an
     interruption.
@@ -95,16 +96,18 @@ def fill(
     Args:
         study: whose cells they are; a method that cannot be had is left out, if methods stand for "all".
         run, steps, per_cell, units, weigh: as for `Study.measured`.
+        cells: which; all by default.
 
     Raises:
         WelError: when a worker would compute other numbers than this process, when the network cannot be sent or the scheduler is lost;
             after all others are done, when units failed three times.
     """
     steps.tell(told_of(study.client))
-    steps.start(len(study.requests) * per_cell)
+    cells = study.cells if cells is None else cells
+    steps.start(len(cells) * per_cell)
     done: Counter[Cell] = Counter()
     missing: List[Unit] = []
-    for cell in study.cells:
+    for cell in cells:
         if run.load_json(cell.key) is not None:
             done[cell] = per_cell
         else:
@@ -248,7 +251,8 @@ def _failed(failed: Sequence[tuple[Unit, BaseException]]) -> WelError:
     listed = []
     for unit, error in failed[:LISTED]:
         reason = (str(error).strip().splitlines() or [""])[0][:200]
-        listed.append(f"{unit.cell.method.name} ({unit.cell.semantics}) from image {int(unit.name)} on, {type(error).__name__}: {reason}")
+        images = f" from image {int(unit.name)} on" if unit.name.isdecimal() else ""
+        listed.append(f"{unit.cell.method.name} ({unit.cell.semantics}){images}, {type(error).__name__}: {reason}")
     more = f"; and {len(failed) - LISTED} more" if len(failed) > LISTED else ""
     message = f"Of the units of work {len(failed)} failed {TRIES} times: {'; '.join(listed)}{more}"
     return WelError(f"{message}. The others are in the run directory, from which the same call goes on.")
