@@ -1,4 +1,4 @@
-"""CSC on workers of dask.distributed: the same bytes as without, whatever is lost on the way; what cannot give them is refused."""
+"""Studies on workers of dask.distributed: the same bytes as without, whatever is lost on the way; what cannot give them is refused."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import psutil
 import pytest
 from conftest import loaded
@@ -17,7 +18,7 @@ from interruption import Interrupting
 
 import wel
 from wel.errors import UnsupportedError
-from wel.studies import vector_study
+from wel.studies import units, vector_study
 from wel.system import cluster
 
 distributed = pytest.importorskip("distributed")
@@ -84,6 +85,69 @@ def test_an_interrupted_run_goes_on_with_or_without_workers(net, images, client,
     assert run(net, images, tmp_path / "run", client=second) == plain
 
 
+MAPS = {"methods": ["gradient", "smoothgrad", "grad_cam"], "options": {"smoothgrad": {"samples": 2}}, "seed": 3}
+# study -> its function, arguments, and how many tables it writes
+OTHERS = {
+    "random-logit": (wel.random_logit, MAPS, 2),
+    "cascading": (wel.cascading_randomization, {**MAPS, "layers": ["dense", "conv2"]}, 2),
+    "cascading, noisy": (wel.cascading_randomization, {**MAPS, "layers": ["conv2"], "order": "independent", "samples": 2}, 2),
+    "saliency": (wel.saliency, {**MAPS, "stages": ["dense"], "compare": (0, 2)}, 2),
+    "faithfulness": (wel.faithfulness, {**MAPS, "parts": 3, "sufficiency": 2, "baseline": "linear"}, 4),
+    "effective-rank": (wel.effective_rank, {"methods": ["gradient"], "vectors": 3, "batch_size": 2}, 1),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_all_studies_give_the_same_bytes_and_steps(net, images, client, tmp_path, monkeypatch, name):
+    study, arguments, tables = OTHERS[name]
+    monkeypatch.setattr(units, "UNIT_IMAGES", 2)
+    steps, found = Interrupting(), []
+    for one in (None, client):
+        study(net, images, **arguments, client=one, steps=steps, out=tmp_path / str(one is None))
+        assert steps.done == steps.total > 0
+        steps.done = 0
+        files = [*tmp_path.joinpath(str(one is None)).glob("*.csv"), *tmp_path.joinpath(str(one is None)).glob("maps/*.npz")]
+        found.append({path.name: path.read_bytes() if path.suffix == ".csv" else _arrays(path) for path in files})
+    assert found[0] == found[1] and sum(file.endswith(".csv") for file in found[0]) == tables
+
+
+def _arrays(path: Path) -> dict[str, bytes]:
+    with np.load(path) as arrays:
+        return {name: arrays[name].tobytes() for name in arrays.files}
+
+
+def test_an_interrupted_study_of_maps_goes_on_with_or_without_workers(net, images, client, tmp_path, monkeypatch):
+    monkeypatch.setattr(units, "UNIT_IMAGES", 1)
+    whole = wel.random_logit(net, images, **MAPS)
+    with pytest.raises(KeyboardInterrupt):
+        wel.random_logit(net, images, **MAPS, client=client, out=tmp_path / "run", steps=Interrupting(after=4))
+    assert 4 <= len(list((tmp_path / "run" / "parts").glob("*.npz"))) < 15  # of 3 methods and 2 controls, 3 images each
+    again = wel.random_logit(net, images, **MAPS, out=tmp_path / "run")
+    pd.testing.assert_frame_equal(again.images, whole.images)
+
+
+def test_noise_depends_on_the_number_of_an_image_not_on_its_unit(net, images, monkeypatch):
+    settings = {**MAPS, "methods": ["smoothgrad", "occlusion", "iba"]}
+    whole = wel.faithfulness(net, images, **settings, parts=3, baseline="linear")
+    monkeypatch.setattr(units, "UNIT_IMAGES", 1)
+    pd.testing.assert_frame_equal(wel.faithfulness(net, images, **settings, parts=3, baseline="linear").images, whole.images, rtol=1e-5)
+
+
+def test_an_audit_measures_the_same(net, images, client, tmp_path):
+    np.save(tmp_path / "images.npy", images)
+    pictures = wel.load_images(net, tmp_path / "images.npy")
+    records = []
+    for one in (None, client):
+        steps = Interrupting()
+        settings = {"methods": ["gradient", "lrp_z", "grad_cam"], "semantics": "paper", "client": one, "steps": steps}
+        records.append(wel.audit(net, pictures, tmp_path / str(one is None), **settings).record)
+        assert steps.done == steps.total == 5  # three methods and two controls
+    for record in records:
+        for part in (record, *record["methods"], *record["controls"]):
+            del part["seconds"]
+    assert records[0] == records[1]
+
+
 # --- what fails
 
 
@@ -133,13 +197,38 @@ def test_what_only_a_worker_can_tell_leaves_a_method_out_of_all(net, images, cli
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("wel", "0.1.0"), ("TensorFlow", "2.13.0"), ("the arithmetic", "fastest"), ("TF_NUM_INTRAOP_THREADS", "64"), ("the device", "GPU")],
+    [
+        ("wel", "0.1.0"),
+        ("TensorFlow", "2.13.0"),
+        ("numpy", "1.26.4"),
+        ("the arithmetic", "fastest"),
+        ("TF_NUM_INTRAOP_THREADS", "64"),
+        ("the device", "GPU"),
+    ],
 )
 def test_a_worker_that_computes_other_numbers_is_refused(client, monkeypatch, name, value):
-    facts = [{**cluster.facts(), "the device": "CPU"}, {**cluster.facts(), "the device": "CPU", name: value}]
+    facts = [cluster.facts(), {**cluster.facts(), name: value}]
     monkeypatch.setattr(client, "run", lambda *_, **__: dict(zip(("tcp://10.0.0.1:1", "tcp://10.0.0.2:1"), facts)))
     with pytest.raises(wel.WelError, match=f"the worker tcp://10.0.0.2:1 has {name} {value}. Expected {facts[0][name]}"):
         cluster.check_workers(client)
+
+
+def test_devices_are_mixed_where_that_is_asked_for(client, monkeypatch):
+    facts = [cluster.facts(), {**cluster.facts(), "the device": "GPU"}]  # as a worker with a GPU would answer
+    monkeypatch.setattr(client, "run", lambda *_, **__: dict(zip(("tcp://10.0.0.1:1", "tcp://10.0.0.2:1"), facts)))
+    monkeypatch.setenv("WEL_MIXED_DEVICES", "1")
+    assert "the device" not in cluster.check_workers(client)
+    monkeypatch.setattr(client, "run", lambda *_, **__: {"tcp://10.0.0.2:1": facts[1]})
+    monkeypatch.delenv("WEL_MIXED_DEVICES")
+    assert cluster.check_workers(client)["the device"] == "GPU"  # of a client without one
+
+
+def test_a_worker_that_comes_later_and_computes_other_numbers_is_refused(net, images, client, monkeypatch):
+    from wel.studies import cluster as units_of_workers
+
+    monkeypatch.setattr(units_of_workers, "facts", lambda: {**cluster.facts(), "numpy": "1.26.4"})
+    with pytest.raises(wel.WelError, match="the worker .* has numpy 1.26.4. Expected"):
+        wel.csc(net, images, client=client, **SETTINGS)
 
 
 def test_workers_have_no_rules_of_the_users(net, images, client):

@@ -1,0 +1,101 @@
+"""Kills workers of `wel csc --workers 2` at random moments, then the command itself, and holds the tables against those of a plain run.
+
+    python experiments/benchmarks/faults.py --out DIR [--seed 0] [--kills 5] [-- --model cifar10 --limit 40 --methods all]
+
+Moments are drawn from the seed, of the seconds that an undisturbed run with workers takes. Exit code 1 unless all tables are alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+TABLES = ("csc.csv", "histograms.csv")
+ASKED = "--model cifar10 --limit 40 --methods all".split()
+
+
+def main() -> None:
+    """Runs the command undisturbed, with workers killed, and killed itself in three ways."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kills", type=int, default=5)
+    parser.add_argument("asked", nargs="*", default=ASKED, help="what `wel csc` is asked for")
+    given = parser.parse_args()
+    rng = random.Random(given.seed)
+    given.out.mkdir(parents=True)
+
+    def command(name: str, *more: str) -> list[str]:
+        return [sys.executable, "-m", "wel", "csc", *given.asked, *more, "--out", str(given.out / name)]
+
+    def finished(name: str, *more: str) -> float:
+        begun = time.monotonic()
+        subprocess.run(command(name, *more), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return time.monotonic() - begun
+
+    def same(name: str) -> bool:
+        found = all((given.out / name / table).read_bytes() == (given.out / "plain" / table).read_bytes() for table in TABLES)
+        print(f"{name}: {'the same bytes' if found else 'OTHER BYTES'}", flush=True)
+        return found
+
+    print(f"plain: {finished('plain'):.0f} s", flush=True)
+    whole = finished("workers", "--workers", "2")
+    print(f"workers: {whole:.0f} s", flush=True)
+    results = [same("workers")]
+    moments = sorted(rng.uniform(0.15, 1.2) * whole for _ in range(given.kills))
+    results.append(_with_workers_killed(command("killed", "--workers", "2"), moments, rng) and same("killed"))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        name = number.name.lower()
+        moment = rng.uniform(0.4, 0.8) * whole
+        left = _killed(command(name, "--workers", "2"), moment, number)
+        kept = len(list((given.out / name / "parts").glob("*"))) if (given.out / name / "parts").exists() else 0
+        print(f"{name} after {moment:.0f} s: {kept} pieces are there, {left} processes outlived it", flush=True)
+        finished(name, "--workers", "2")
+        results += [same(name), not left]
+    sys.exit(0 if all(results) else 1)
+
+
+def _with_workers_killed(command: list[str], moments: list[float], rng: random.Random) -> bool:
+    process, begun = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL), time.monotonic()
+    for moment in moments:
+        while time.monotonic() - begun < moment and process.poll() is None:
+            time.sleep(0.01)
+        workers = _workers(process.pid)
+        if process.poll() is None and workers:
+            victim = rng.choice(workers)
+            print(f"killing worker {victim} after {time.monotonic() - begun:.1f} s", flush=True)
+            os.kill(victim, signal.SIGKILL)
+    code = process.wait()
+    print(f"killed: exit code {code} after {time.monotonic() - begun:.0f} s", flush=True)
+    return code == 0
+
+
+def _workers(parent: int) -> list[int]:
+    children = psutil.Process(parent).children(recursive=True) if psutil.pid_exists(parent) else []
+    return sorted(child.pid for child in children if "spawn_main" in " ".join(child.cmdline()))
+
+
+def _killed(command: list[str], moment: float, number: signal.Signals) -> int:
+    """How many of a command's processes are there ten seconds after it was killed; Ctrl-C reaches all of them, as from a terminal."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    time.sleep(moment)
+    others = psutil.Process(process.pid).children(recursive=True)
+    if number is signal.SIGINT:
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
+    process.wait(60)
+    _, alive = psutil.wait_procs(others, 10)
+    return len(alive)
+
+
+if __name__ == "__main__":
+    main()
