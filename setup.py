@@ -27,7 +27,7 @@ setup(
         "wel.models": [f"**/*.{kind}" for kind in ("h5", "json", "npz", "jpg", "png", "csv", "md")],
         "wel.original": ["requirements.*", "*.md"],
         "wel": ["py.typed"],
-        "wel.auditing": ["*.j2", "*.json"],
+        "wel.auditing": ["*.j2", "*.js", "*.json"],
         "wel.backends": ["requirements-wrapped.*"],
     },
     install_requires=requirements("requirements.in"),

@@ -8,8 +8,9 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from wel.cli.inputs import Inputs, parse_shape
+from wel.cli.inputs import Inputs
 from wel.errors import WelError
+from wel.networks.loading import parse_shape
 
 
 @pytest.mark.parametrize(

@@ -80,9 +80,8 @@ def audit(
         names = [method.name for method in choose_map_methods([*names, *(method for _, method in watched)])]
     chosen_semantics(semantics)
     from wel.auditing.plan import MODES
-    from wel.cli.inputs import parse_shape
     from wel.images.load import load_images
-    from wel.networks.loading import load
+    from wel.networks.loading import load, parse_shape
     from wel.system.cluster import connected
     from wel.system.progress import bar_steps
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, List, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, List, Optional, Union
 
 from rich.console import Console
 
 from wel.backends import check_backend
 from wel.cli.console import PLAIN, console, listed
-from wel.errors import invalid
 from wel.images.load import ImageSet, load_images
 from wel.methods.registry import choose_map_methods, choose_methods, chosen_semantics
-from wel.networks.loading import load
+from wel.networks.loading import load, parse_shape
 
 if TYPE_CHECKING:
     from wel.networks.network import Network
@@ -81,20 +79,6 @@ def opened(
     net = load(model, weights, seed=seed, **given)
     pictures = load_images(net, images, labels, limit, preprocess)
     return Inputs(net, pictures, out or Path("runs") / f"{study}-{net.name}", console())
-
-
-def parse_shape(text: Optional[str]) -> Optional[Tuple[int, ...]]:
-    """ "224,224,3" or "224x224x3" as numbers.
-
-    Raises:
-        WelError: for anything else.
-    """
-    if text is None:
-        return None
-    sizes = [size.strip() for size in text.replace("x", ",").strip("() ,").split(",")]
-    if not all(re.fullmatch(r"[1-9]\d{0,8}", size) for size in sizes):
-        raise invalid("input-shape", text, "whole numbers from 1 on, such as 224,224,3")
-    return tuple(map(int, sizes))
 
 
 def chosen(methods: str, semantics: str, backend: str = "native", maps: bool = False) -> Names:

@@ -65,8 +65,7 @@ def methods(
 
 
 def _loaded(model: str, weights: str | None, seed: int, input_shape: str | None, output_index: str | None) -> Network:
-    from wel.cli.inputs import parse_shape
-    from wel.networks.loading import load
+    from wel.networks.loading import load, parse_shape
 
     return load(model, weights, input_shape=parse_shape(input_shape), output_index=output_index, seed=seed)
 

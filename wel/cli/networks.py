@@ -56,10 +56,9 @@ def fit_patterns(
     arithmetic: flags.Arithmetic = None,
 ) -> None:
     """Fit the patterns that PatternNet and PatternAttribution need."""
-    from wel.cli.inputs import parse_shape
     from wel.images.load import load_images
     from wel.methods import fitting
-    from wel.networks.loading import load
+    from wel.networks.loading import load, parse_shape
     from wel.system.progress import bar_steps
 
     if not out.parent.is_dir():

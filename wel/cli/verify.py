@@ -38,9 +38,8 @@ def verify(
     arithmetic: flags.Arithmetic = None,
 ) -> None:
     """Compare backends with each other or with reference numbers; exit code 1 above tolerance."""
-    from wel.cli.inputs import parse_shape
     from wel.images.load import load_images
-    from wel.networks.loading import load
+    from wel.networks.loading import load, parse_shape
     from wel.studies import verification as study
     from wel.system.files import written_whole
     from wel.system.progress import bar_steps

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import random
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from numbers import Integral
@@ -162,6 +163,20 @@ def _refuse_settings(**settings: Any) -> None:
         if value is not None:
             expected = {"weights": ", and for a .json file", "input_shape": ", and for files"}.get(name, "")
             raise invalid(name, value, f"nothing: it is for networks of the zoo ({', '.join(ZOO)}){expected}")
+
+
+def parse_shape(text: str | None) -> tuple[int, ...] | None:
+    """ "224,224,3" or "224x224x3" as numbers.
+
+    Raises:
+        WelError: for anything else.
+    """
+    if text is None:
+        return None
+    sizes = [size.strip() for size in text.replace("x", ",").strip("() ,").split(",")]
+    if not all(re.fullmatch(r"[1-9]\d{0,8}", size) for size in sizes):
+        raise invalid("input-shape", text, "whole numbers from 1 on, such as 224,224,3")
+    return tuple(map(int, sizes))
 
 
 def _checked_shape(shape: Sequence[int] | None) -> tuple[int, ...] | None:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from wel.errors import WelError
 from wel.keras.either import keras_of
 from wel.modelfiles.building import quiet
+from wel.modelfiles.modelfile import Origin
 from wel.networks.loading import load
 from wel.networks.network import Network
 from wel.networks.zoo import ZOO
@@ -25,6 +26,7 @@ class Packed(NamedTuple):
         called: the network's name.
         architecture: its name in the zoo, None for a network that wel does not know.
         final_activation: what was taken off the model's end.
+        origin: the file that it comes from.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Packed(NamedTuple):
     called: str = "network"
     architecture: str | None = None
     final_activation: str | None = None
+    origin: Origin | None = None
 
 
 def identity_of(net: Network) -> str:
@@ -65,7 +68,7 @@ def packed(net: Network) -> Packed:
         except Exception as error:  # whatever a layer raises that has no configuration
             raise _unpackable(f"Keras cannot save it ({str(error).strip().splitlines()[0][:200]})") from error
         known = net.architecture and net.architecture.name
-        return Packed(name, path.read_bytes(), identity_of(net), net.name, known, net.final_activation)
+        return Packed(name, path.read_bytes(), identity_of(net), net.name, known, net.final_activation, net.origin)
 
 
 def unpacked(sent: Packed) -> Network:
@@ -81,7 +84,7 @@ def unpacked(sent: Packed) -> Network:
             model = load(path).model
         except WelError as error:
             raise _unpackable(str(error).replace(str(path), path.name).rstrip(".")) from error
-    net = Network(model, sent.called, ZOO.get(sent.architecture or ""), final_activation=sent.final_activation)
+    net = Network(model, sent.called, ZOO.get(sent.architecture or ""), sent.origin, sent.final_activation)
     if identity_of(net) != sent.identity:
         raise _unpackable("its layers are others when its file is read")
     return net

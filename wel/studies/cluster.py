@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-import time
 import uuid
 import warnings
 from collections import Counter
 from contextlib import contextmanager
-from itertools import islice
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Sequence
 
@@ -26,7 +24,7 @@ from wel.methods.composites import registered_rules
 from wel.methods.registry import find_method
 from wel.networks.packing import Packed, packed, unpacked
 from wel.studies.units import Arrays, Cell, Compute, Opening, Unit, Work
-from wel.system.cluster import check_alike, check_workers, count_workers, facts, told_of
+from wel.system.cluster import answers, check_alike, check_workers, facts, told_of
 from wel.system.progress import Steps
 from wel.system.runs import Run
 
@@ -36,7 +34,6 @@ if TYPE_CHECKING:
 TRIES = 3
 KEPT_NETWORKS = 2  # by a worker
 KEPT_IMAGES = 1 << 30  # bytes, by all workers together, for units that take the same
-RECOUNTED = 2  # seconds, after which it is asked how many workers there are
 LISTED = 3  # units that failed, in an error
 
 
@@ -131,20 +128,13 @@ def fill(
 def computed(study: Study, units: Sequence[Unit]) -> Iterator[tuple[Unit, Arrays | UnsupportedError]]:
     """The arrays of every unit, or why its method cannot be had, in the order in which they are done.
 
-    A worker has one unit at a time, so that none but that one is blamed for its death.
-
     Raises:
         WelError: when a worker would compute other numbers than this process, or the network cannot be sent; at once, when the scheduler is
             lost; at the end, when units failed three times.
     """
     failed: List[tuple[Unit, BaseException]] = []
-    with _sending(study) as sender:
-        for unit, future in sender.done(units):
-            if future.status in ("cancelled", "lost"):
-                raise WelError(
-                    "The scheduler of the workers is lost. What is done is in the run directory, from which the same call goes on."
-                )
-            answer = future.exception() or future.result()
+    with _sending(study) as submitted:
+        for unit, answer in answers(study.client, units, submitted):
             if isinstance(answer, BaseException) and not isinstance(answer, WelError):
                 failed.append((unit, answer))
             elif isinstance(answer, WelError) and not isinstance(answer, UnsupportedError):
@@ -156,8 +146,8 @@ def computed(study: Study, units: Sequence[Unit]) -> Iterator[tuple[Unit, Arrays
 
 
 @contextmanager
-def _sending(study: Study) -> Iterator[_Sender]:
-    """Has every worker of a study's client keep what all units need, while the block lasts."""
+def _sending(study: Study) -> Iterator[Callable[[Unit], Any]]:
+    """Has every worker of a study's client keep what all units need, while the block lasts; gives what submits a unit to them."""
     client, there = study.client, check_workers(study.client)
     if rules := registered_rules():
         message = f"Invalid value for `client`: workers have no rules of `wel.register_rule` ({', '.join(rules)})"
@@ -166,7 +156,7 @@ def _sending(study: Study) -> Iterator[_Sender]:
     sent, key = Sent(packed(study.net), asked, there, batch_memory(study.precision.memory)), f"wel-{uuid.uuid4().hex}"
     client.register_plugin(_keeping(key, sent), name=key)
     try:
-        yield _Sender(client, key)
+        yield _Sender(client, key).submitted
     finally:
         if client.status == "running":
             client.unregister_worker_plugin(key)
@@ -202,29 +192,10 @@ class _Sender:
     def __init__(self, client: Any, key: str):
         self._client, self._key = client, key
         self._images: Dict[str, Any] = {}
-        self._bytes, self._workers, self._counted = 0, 1, -np.inf
+        self._bytes = 0
 
-    def done(self, units: Iterable[Unit]) -> Iterator[tuple[Unit, Any]]:
-        """Units and their futures, as they are done."""
-        from distributed import as_completed
-
-        waiting, units_of, futures = iter(units), {}, as_completed()
-        while True:
-            for unit in islice(waiting, max(0, self._at_once() - len(units_of))):
-                future = self._submitted(unit)
-                units_of[future.key] = unit
-                futures.add(future)
-            if not units_of:
-                return
-            future = next(futures)
-            yield units_of.pop(future.key), future
-
-    def _at_once(self) -> int:
-        if time.monotonic() > self._counted + RECOUNTED:
-            self._workers, self._counted = max(1, count_workers(self._client)), time.monotonic()
-        return self._workers
-
-    def _submitted(self, unit: Unit) -> Any:
+    def submitted(self, unit: Unit) -> Any:
+        """A unit's future."""
         name = f"{self._key}-{unit.cell.key}-{unit.name}-{uuid.uuid4().hex}"
         arguments = self._key, unit.cell.key, self._held(unit.images), unit.compute
         return self._client.submit(computed_here, *arguments, key=name, retries=TRIES - 1, pure=False)
@@ -259,7 +230,7 @@ def _failed(failed: Sequence[tuple[Unit, BaseException]]) -> WelError:
 
 
 # TensorFlow has the cores of a worker for one unit, also where Dask has several threads
-_one_at_a_time = Lock()
+one_at_a_time = Lock()
 _kept: Dict[str, Sent] = {}
 _openings: Dict[str, Opening] = {}
 
@@ -270,7 +241,7 @@ def computed_here(key: str, cell: str, images: bytes, compute: Compute) -> Array
     Raises:
         WelError: when this process computes other numbers than the one that asks.
     """
-    with _one_at_a_time:
+    with one_at_a_time:
         sent = _kept[key]
         check_alike(sent.facts, facts(), "that took a unit")
         try:

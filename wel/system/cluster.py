@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from importlib.util import find_spec
+from itertools import islice
 from types import ModuleType
-from typing import Any, Dict, Iterator
+from typing import Any, Callable, Dict, Iterable, Iterator, TypeVar
 from urllib.parse import urlsplit
 
 from wel.errors import WelError, check_whole, invalid
@@ -21,7 +23,9 @@ from wel.system.imports import quiet_tensorflow
 
 LOOPBACK = "127.0.0.1"
 PATIENCE = 30  # seconds, for a scheduler to answer
+RECOUNTED = 2  # seconds, after which it is asked how many workers there are
 DEVICE, MIXED = "the device", "WEL_MIXED_DEVICES"
+Thing = TypeVar("Thing")
 # TensorFlow's memory is none that Dask could write to disk, so that a worker that waits for less of it waits for ever
 CONFIGURATION = {
     "distributed.scheduler.allowed-failures": 2,
@@ -175,3 +179,36 @@ def told_of(client: Any) -> str:
 def count_workers(client: Any) -> int:
     """How many workers a client's scheduler has now."""
     return len(client.scheduler_info(n_workers=-1)["workers"])
+
+
+def answers(client: Any, things: Iterable[Thing], submit: Callable[[Thing], Any]) -> Iterator[tuple[Thing, Any]]:
+    """Has workers compute something of each thing: pairs of a thing and what was computed of it, or the exception that it ended in, as they
+    are done.
+
+    A worker has one of them at a time, so that none but that one is blamed for its death.
+
+    Args:
+        client: whose workers compute.
+        things: are asked for as workers become free.
+        submit: function (thing) -> its future.
+
+    Raises:
+        WelError: when the scheduler is lost.
+    """
+    from distributed import as_completed
+
+    waiting, things_of, futures, counted = iter(things), {}, as_completed(), -RECOUNTED
+    workers = 1
+    while True:
+        if time.monotonic() > counted + RECOUNTED:
+            workers, counted = max(1, count_workers(client)), time.monotonic()
+        for thing in islice(waiting, max(0, workers - len(things_of))):
+            future = submit(thing)
+            things_of[future.key] = thing
+            futures.add(future)
+        if not things_of:
+            return
+        future = next(futures)
+        if future.status in ("cancelled", "lost"):
+            raise WelError("The scheduler of the workers is lost. What is done is in the run directory, from which the same call goes on.")
+        yield things_of.pop(future.key), future.exception() or future.result()

@@ -1,0 +1,85 @@
+"""`wel zoo-audit`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from wel.cli import flags
+from wel.cli.console import PLAIN, console, listed, printable
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from wel.auditing.zoo import Entry, ZooResult
+
+FAILED = 70
+
+
+def zoo_audit(
+    *,
+    models: Annotated[
+        Path,
+        typer.Argument(
+            metavar="LIST.csv",
+            exists=True,
+            dir_okay=False,
+            help="CSV with the column model and, if needed, images, labels, weights, preprocess, input_shape, output, output_index, input, "
+            "fixed, expect: the flags of `wel audit`.",
+        ),
+    ],
+    limit: Annotated[Optional[int], typer.Option("--limit", min=1, help="Use so many images of each; up to 24 by default.")] = None,
+    full: Annotated[
+        bool, typer.Option("--full/--quick", help="More methods, cuts and vectors, or the paper's methods at three cuts.")
+    ] = False,
+    minutes: Annotated[
+        Optional[float], typer.Option("--minutes", help="For each model, leave methods out until the others take no longer as predicted.")
+    ] = None,
+    methods: flags.Methods = "all",
+    semantics: flags.Semantics = "both",
+    seed: flags.Seed = 0,
+    workers: flags.Workers = None,
+    scheduler: flags.Scheduler = None,
+    out: Annotated[Path, typer.Option("--out", help="Directory of the reports and of index.html.")] = Path("runs/zoo-audit"),
+    device: flags.Device = "auto",
+    allow_tf32: flags.AllowTf32 = False,
+    arithmetic: flags.Arithmetic = None,
+) -> None:
+    """Audit many models: one report each, and one page with a table of them all.
+
+    A model that is refused stands in the table with its reason. The same command goes on where it was interrupted.
+    """
+    from wel.methods.registry import choose_map_methods, chosen_semantics
+
+    names = listed(methods)
+    if names != "all":
+        names = tuple(method.name for method in choose_map_methods(names))
+    chosen_semantics(semantics)
+    from wel.auditing import zoo  # imports TensorFlow
+    from wel.system.cluster import connected
+    from wel.system.progress import bar_steps
+
+    manner = zoo.Manner("full" if full else "quick", names, semantics, seed, limit, minutes)
+    entries = zoo.read_entries(models, manner)
+    with connected(workers, scheduler) as client, bar_steps("zoo-audit") as steps:
+        result = zoo.zoo_audit(entries, out, manner, steps, client)
+    screen = console()
+    screen.print(_table(entries, result))
+    screen.print(f"Page: {result.page}", **PLAIN)
+    if result.failed:
+        raise typer.Exit(FAILED)
+
+
+def _table(entries: list[Entry], result: ZooResult) -> Table:
+    rows = []
+    for entry in entries:
+        reason = result.refused.get(entry.folder) or result.failed.get(entry.folder)
+        found = [method["verdict"] for method in result.records.get(entry.folder, {}).get("methods", [])]
+        counts = ["–"] * 3 if reason else [found.count(word) for word in ("insensitive", "inconclusive", "sensitive")]
+        rows.append((Path(entry.model).name, *counts, reason or entry.folder))
+    return printable(("model", "insensitive", "inconclusive", "sensitive", "report, or why there is none"), rows)
+
+
+COMMANDS = (zoo_audit,)
