@@ -2,7 +2,8 @@
 
     python experiments/benchmarks/faults.py --out DIR [--seed 0] [--kills 5] [-- --model cifar10 --limit 40 --methods all]
 
-Moments are drawn from the seed, of the seconds that an undisturbed run with workers takes. Exit code 1 unless all tables are alike.
+Moments are drawn from the seed: of the seconds that an undisturbed run with workers takes, and for the command of the pieces that are done.
+Exit code 1 unless all tables are alike.
 """
 
 from __future__ import annotations
@@ -54,10 +55,8 @@ def main() -> None:
     results.append(_with_workers_killed(command("killed", "--workers", "2"), moments, rng) and same("killed"))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         name = number.name.lower()
-        moment = rng.uniform(0.4, 0.8) * whole
-        left = _killed(command(name, "--workers", "2"), moment, number)
-        kept = len(list((given.out / name / "parts").glob("*"))) if (given.out / name / "parts").exists() else 0
-        print(f"{name} after {moment:.0f} s: {kept} pieces are there, {left} processes outlived it", flush=True)
+        left = _killed(command(name, "--workers", "2"), given.out / name / "parts", rng.randint(2, 12), number)
+        print(f"{name}: {_pieces(given.out / name / 'parts')} pieces are there, {left} processes outlived it", flush=True)
         finished(name, "--workers", "2")
         results += [same(name), not left]
     sys.exit(0 if all(results) else 1)
@@ -83,10 +82,18 @@ def _workers(parent: int) -> list[int]:
     return sorted(child.pid for child in children if "spawn_main" in " ".join(child.cmdline()))
 
 
-def _killed(command: list[str], moment: float, number: signal.Signals) -> int:
-    """How many of a command's processes are there ten seconds after it was killed; Ctrl-C reaches all of them, as from a terminal."""
+def _pieces(parts: Path) -> int:
+    return len(list(parts.glob("[!.]*")))
+
+
+def _killed(command: list[str], parts: Path, pieces: int, number: signal.Signals) -> int:
+    """How many of a command's processes are there ten seconds after it was killed, which happens once so many pieces are there.
+
+    Ctrl-C reaches all of them, as from a terminal.
+    """
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    time.sleep(moment)
+    while _pieces(parts) < pieces and process.poll() is None:
+        time.sleep(0.05)
     others = psutil.Process(process.pid).children(recursive=True)
     if number is signal.SIGINT:
         os.killpg(process.pid, number)

@@ -3,7 +3,7 @@ for (const button of document.querySelectorAll("thead button")) {
   button.addEventListener("click", () => {
     const heading = button.closest("th"), body = document.querySelector("tbody"), column = heading.cellIndex;
     const down = heading.getAttribute("aria-sort") === "ascending";
-    const value = (row) => row.cells[column].dataset.value;
+    const value = (row) => row.cells[column]?.dataset.value ?? "";
     const numbers = heading.dataset.kind === "number";
     const compare = (a, b) => (numbers ? a - b : a.localeCompare(b, undefined, { numeric: true })) * (down ? -1 : 1);
     const rows = [...body.rows].sort((one, other) => {

@@ -43,8 +43,8 @@ def write_index(page: Path, entries: Sequence[Entry], records: Mapping[str, dict
 
 def _row(entry: Entry, record: dict[str, Any] | None, reason: str | None) -> dict[str, Any]:
     """What the table says of a model."""
-    told = {"model": Path(entry.model).name, "images": entry.given.get("images", "bundled"), "reason": reason, "report": None}
-    told |= {"state": "audited" if record and not reason else "refused" if reason else "not yet audited"}
+    told = {"model": Path(entry.model).name, "images": Path(entry.given.get("images", "bundled")).name, "reason": reason, "report": None}
+    told |= {"state": "audited" if record and not reason else "refused" if reason else "waiting"}
     if record is None:
         return {**told, "parameters": None, "count": None, "verdicts": {}, USE: [], DO_NOT_USE: []}
     record = finite(record)

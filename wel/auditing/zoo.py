@@ -115,8 +115,8 @@ def _entry(beside: Path, line: Mapping[str, str], manner: Manner) -> Entry:
 def zoo_audit(entries: Sequence[Entry], out: Path, manner: Manner, steps: Steps | None = None, client: Any = None) -> ZooResult:
     """Audits models one after another, or on workers, each in a folder of its own below `out`, and writes `index.html` there.
 
-    An audit that is finished is taken as it is unless the model's file has changed. What is refused, and what fails, stands in the table
-    with its reason; nothing that a file carries is run, here or on a worker.
+    An audit that is finished is taken as it is; when the model's file has changed since, that is told. What is refused, and what fails,
+    stands in the table with its reason; nothing that a file carries is run, here or on a worker.
 
     Args:
         entries: from `read_entries`.
@@ -142,9 +142,13 @@ def zoo_audit(entries: Sequence[Entry], out: Path, manner: Manner, steps: Steps 
         record = _finished(Path(out) / entry.folder)
         if record is None:
             missing.append(entry)
-        else:
-            result.records[entry.folder] = record
-            steps.advance(1, entry.folder)
+            continue
+        result.records[entry.folder] = record
+        if not _is_as_audited(record["model"]):
+            result.refused[entry.folder] = (
+                f"Its file has changed since it was audited. Expected another `out`, or '{entry.folder}' removed."
+            )
+        steps.advance(1, entry.folder)
     audited = _here(missing, result, out, manner) if client is None or not missing else _by_workers(client, missing, result, out, manner)
     for entry in audited:
         write_index(result.page, entries, result.records, {**result.refused, **result.failed})
@@ -154,15 +158,18 @@ def zoo_audit(entries: Sequence[Entry], out: Path, manner: Manner, steps: Steps 
 
 
 def _finished(folder: Path) -> dict[str, Any] | None:
-    """The record of an audit that is finished, of a model whose file is what it was; else None."""
+    """The record of an audit that is finished; else None."""
     try:
         finished = json.loads((folder / RUN).read_text(encoding="utf-8"))["finished"]
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        model = record["model"]
-        same = model["file"] is None or file_sha256(Path(model["file"])) == model["sha256"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return record if finished and same else None
+    return record if finished else None
+
+
+def _is_as_audited(model: Mapping[str, Any]) -> bool:
+    path = model["file"] and Path(model["file"])
+    return not path or path.is_file() and file_sha256(path) == model["sha256"]
 
 
 def _here(entries: Sequence[Entry], result: ZooResult, out: Path, manner: Manner) -> Iterator[Entry]:
