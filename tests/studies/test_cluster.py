@@ -253,6 +253,7 @@ def test_workers_have_no_rules_of_the_users(net, images, client):
         ((0, None), "`workers`: 0. Expected a whole number from 1"),
         ((10_000, None), "`workers`: 10000. Expected .* at most, the cores of this machine"),
         ((None, "somewhere"), "`scheduler`: 'somewhere'. Expected an address such as tcp://host:8786"),
+        ((None, "tls://127.0.0.1:1"), "`scheduler`: 'tls://127.0.0.1:1'. Expected certificates in Dask's settings"),
     ],
 )
 def test_what_cannot_be_asked_for(asked, message):

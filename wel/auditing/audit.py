@@ -110,7 +110,9 @@ def audit(
 class _Course:
     """The course of one audit: what is measured, in which order, and what becomes of it."""
 
-    def __init__(self, net: Network, pictures: ImageSet, mode: Mode, methods, semantics: str, seed: int, first, expect, minutes, client=None):
+    def __init__(
+        self, net: Network, pictures: ImageSet, mode: Mode, methods, semantics: str, seed: int, first, expect, minutes, client=None
+    ):
         self.net, self.pictures, self.mode, self.semantics = net, pictures, mode, chosen_semantics(semantics)
         self.expect, self._minutes, self._name = expect, minutes, uuid.uuid4().hex
         net.count_logits()

@@ -108,6 +108,10 @@ def _remote(address: str) -> Iterator[Any]:
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # the loss of a scheduler is told in a sentence
     try:
         client = distributed.Client(address, timeout=PATIENCE)
+    except TypeError as error:  # what Dask raises where it lacks certificates
+        raise invalid(
+            "scheduler", address, "certificates in Dask's settings, such as DASK_DISTRIBUTED__COMM__TLS__CA_FILE, for tls://"
+        ) from error
     except (OSError, ValueError, TimeoutError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise invalid("scheduler", address, f"the address of a scheduler of Dask that answers ({reason})") from error
