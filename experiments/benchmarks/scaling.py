@@ -13,10 +13,11 @@ import random
 import time
 import uuid
 
+import dask.config
 import distributed
 import numpy as np
 
-from wel.system.cluster import answers
+from wel.system.cluster import CONFIGURATION, answers
 
 
 def asleep(seconds: float, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -29,12 +30,13 @@ def efficiency(workers: int, units: int, seconds: float, size: int, seed: int = 
     """The share of the workers' time in which they sleep."""
     rng, images = random.Random(seed), np.zeros(size, "uint8")
     sleeps = [seconds * rng.uniform(0.5, 1.5) for _ in range(workers * units)]
+    dask.config.set(CONFIGURATION)
     settings = {"processes": False, "n_workers": workers, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
     with distributed.Client(**settings) as client:
         begun = time.monotonic()
 
         def submit(sleep: float):
-            return client.submit(asleep, sleep, images, key=f"unit-{uuid.uuid4().hex}", pure=False)
+            return client.submit(asleep, sleep, images, key=f"units-{uuid.uuid4().hex}", pure=False)
 
         for _ in answers(client, sleeps, submit):
             pass

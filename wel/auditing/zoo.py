@@ -247,7 +247,7 @@ def _by_workers(client: Any, entries: Sequence[Entry], result: ZooResult, out: P
     def submit(task: _Task) -> Any:
         with warnings.catch_warnings():  # of its size
             warnings.simplefilter("ignore", UserWarning)
-            key = f"wel-audit-{task.entry.folder}-{uuid.uuid4().hex}"
+            key = f"wel-audit-{uuid.uuid4().hex}"
             return client.submit(audited_here, there, memory, *task[1:], key=key, retries=TRIES - 1, pure=False)
 
     for task, answer in answers(client, tasks(), submit):

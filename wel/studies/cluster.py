@@ -1,13 +1,11 @@
 """Units of work computed by the workers of a dask.distributed cluster.
 
 The study keeps its run directory and all that follows from the pieces; workers compute their arrays. The network and what is asked of it
-go to every worker once, also to one that joins or is started anew; images travel by content hash.
+go to every worker once, also to one that joins or is started anew; images travel with the units.
 """
 
 from __future__ import annotations
 
-import hashlib
-import pickle
 import uuid
 import warnings
 from collections import Counter
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
 
 TRIES = 3
 KEPT_NETWORKS = 2  # by a worker
-KEPT_IMAGES = 1 << 30  # bytes, by all workers together, for units that take the same
 LISTED = 3  # units that failed, in an error
 
 
@@ -156,7 +153,7 @@ def _sending(study: Study) -> Iterator[Callable[[Unit], Any]]:
     sent, key = Sent(packed(study.net), asked, there, batch_memory(study.precision.memory)), f"wel-{uuid.uuid4().hex}"
     client.register_plugin(_keeping(key, sent), name=key)
     try:
-        yield _Sender(client, key).submitted
+        yield lambda unit: _submitted(client, key, unit)
     finally:
         if client.status == "running":
             client.unregister_worker_plugin(key)
@@ -186,36 +183,12 @@ def forget(key: str) -> None:
     _kept.pop(key, None)
 
 
-class _Sender:
-    """Submits units to a client's workers."""
-
-    def __init__(self, client: Any, key: str):
-        self._client, self._key = client, key
-        self._images: Dict[str, Any] = {}
-        self._bytes = 0
-
-    def submitted(self, unit: Unit) -> Any:
-        """A unit's future."""
-        name = f"{self._key}-{unit.cell.key}-{unit.name}-{uuid.uuid4().hex}"
-        arguments = self._key, unit.cell.key, self._held(unit.images), unit.compute
-        return self._client.submit(computed_here, *arguments, key=name, retries=TRIES - 1, pure=False)
-
-    def _held(self, images: np.ndarray) -> Any:
-        """Images in the hands of the workers: a task that gives them, so that they are given anew when they are lost with a worker."""
-        data = pickle.dumps(images)
-        key = f"wel-given-{hashlib.sha256(data).hexdigest()}"
-        if key not in self._images:
-            if self._bytes + len(data) > KEPT_IMAGES:
-                self._images, self._bytes = {}, 0
-            with warnings.catch_warnings():  # of its size
-                warnings.simplefilter("ignore", UserWarning)
-                self._images[key] = self._client.submit(_given, data, key=key)
-            self._bytes += len(data)
-        return self._images[key]
-
-
-def _given(data: bytes) -> bytes:
-    return data
+def _submitted(client: Any, key: str, unit: Unit) -> Any:
+    with warnings.catch_warnings():  # of the images' size
+        warnings.simplefilter("ignore", UserWarning)
+        arguments = key, unit.cell.key, unit.images, unit.compute
+        # what the keys have in common before the last hyphen tells Dask that the units are alike
+        return client.submit(computed_here, *arguments, key=f"{key}-{uuid.uuid4().hex}", retries=TRIES - 1, pure=False)
 
 
 def _failed(failed: Sequence[tuple[Unit, BaseException]]) -> WelError:
@@ -235,7 +208,7 @@ _kept: Dict[str, Sent] = {}
 _openings: Dict[str, Opening] = {}
 
 
-def computed_here(key: str, cell: str, images: bytes, compute: Compute) -> Arrays | WelError:
+def computed_here(key: str, cell: str, images: np.ndarray, compute: Compute) -> Arrays | WelError:
     """What a worker does with a unit: its arrays, or the error that it will always end in.
 
     Raises:
@@ -246,7 +219,7 @@ def computed_here(key: str, cell: str, images: bytes, compute: Compute) -> Array
         check_alike(sent.facts, facts(), "that took a unit")
         try:
             with within_memory(sent.memory):
-                return compute(sent.asked[cell].work(_opening(sent.network), pickle.loads(images)))
+                return compute(sent.asked[cell].work(_opening(sent.network), images))
         except WelError as error:
             return error
 

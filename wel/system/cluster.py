@@ -24,11 +24,13 @@ from wel.system.imports import quiet_tensorflow
 LOOPBACK = "127.0.0.1"
 PATIENCE = 30  # seconds, for a scheduler to answer
 RECOUNTED = 2  # seconds, after which it is asked how many workers there are
+WAITING = 4  # things for each worker, at the scheduler; more than two, or Dask sends them on at once
 DEVICE, MIXED = "the device", "WEL_MIXED_DEVICES"
 Thing = TypeVar("Thing")
 # TensorFlow's memory is none that Dask could write to disk, so that a worker that waits for less of it waits for ever
 CONFIGURATION = {
     "distributed.scheduler.allowed-failures": 2,
+    "distributed.scheduler.worker-saturation": 1.0,
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
@@ -189,7 +191,8 @@ def answers(client: Any, things: Iterable[Thing], submit: Callable[[Thing], Any]
     """Has workers compute something of each thing: pairs of a thing and what was computed of it, or the exception that it ended in, as they
     are done.
 
-    A worker has one of them at a time, so that none but that one is blamed for its death.
+    More wait at the scheduler than there are workers, by which Dask knows that it may keep them there until a worker is free: by default it
+    has one more wait at each worker, in `CONFIGURATION` none, so that none but one is blamed for a worker's death.
 
     Args:
         client: whose workers compute.
@@ -206,7 +209,7 @@ def answers(client: Any, things: Iterable[Thing], submit: Callable[[Thing], Any]
     while True:
         if time.monotonic() > counted + RECOUNTED:
             workers, counted = max(1, count_workers(client)), time.monotonic()
-        for thing in islice(waiting, max(0, workers - len(things_of))):
+        for thing in islice(waiting, max(0, WAITING * workers - len(things_of))):
             future = submit(thing)
             things_of[future.key] = thing
             futures.add(future)
