@@ -83,6 +83,7 @@ def fill(
     units: Callable[[Cell, Mapping[str, Arrays]], Iterable[Unit]],
     weigh: Callable[[Arrays], int],
     cells: Sequence[Cell] | None = None,
+    done_with: Callable[[Cell], Any] = lambda cell: None,
 ) -> None:
     """Has the workers of a study's client compute the pieces that a run directory lacks, so that the study goes on from there as after an
     interruption.
@@ -91,6 +92,7 @@ def fill(
         study: whose cells they are; a method that cannot be had is left out, if methods stand for "all".
         run, steps, per_cell, units, weigh: as for `Study.measured`.
         cells: which; all by default.
+        done_with: is called with a cell when all of its pieces are there, while workers go on with others.
 
     Raises:
         WelError: when a worker would compute other numbers than this process, when the network cannot be sent or the scheduler is lost;
@@ -120,6 +122,8 @@ def fill(
             run.save_part(f"{cell.key}-{unit.name}", answer)
             steps.advance(weigh(answer), cell.method.label, cell.semantics)
             done[cell] += weigh(answer)
+            if done[cell] == per_cell:
+                done_with(cell)
 
 
 def computed(study: Study, units: Sequence[Unit]) -> Iterator[tuple[Unit, Arrays | UnsupportedError]]:

@@ -234,7 +234,12 @@ class Study:
             cell -> its pieces by name, or what was made of them.
         """
         if self.client is not None:
-            fill(self, run, steps, per_cell, units, weigh)
+
+            def finished(cell: Cell) -> None:  # what takes the place of pieces is much smaller
+                if condense:
+                    self._cell(run, Steps(), per_cell, cell, units, weigh, condense)
+
+            fill(self, run, steps, per_cell, units, weigh, done_with=finished)
             steps = Steps()
         steps.start(len(self.requests) * per_cell)
         found: dict[Cell, Any] = {}
