@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from wel.networks.kinds import TWO_KERNELS
+from wel.networks.kinds import TWO_KERNELS, is_relu
 from wel.rules.base import SAFE, LinearRule, Rule, Site, kept_from_zero, per_image
 from wel.rules.derivatives import derivatives
 from wel.rules.parts import Part, Weights
@@ -159,22 +159,26 @@ class AlphaBeta(Rule):
     def prepare(self, site):
         signs = site.parameters
         plus, minus = zip(*(_by_sign(x, site.part.nonnegative_inputs) for x in site.inputs))
-        up, down = ("W⁺", signs.up), ("W⁻", signs.down)
-        activators = self._denominator(site, ("x⁺", plus, *up), ("x⁻", minus, *down), signs.activator_bias)
-        inhibitors = self._denominator(site, ("x⁺", plus, *down), ("x⁻", minus, *up), signs.inhibitor_bias) if self.beta else None
+        up, down, cancels = ("W⁺", signs.up), ("W⁻", signs.down), self.bias == "both" and signs.activator_bias is not None
+        # where a bias cancels z⁺, Wx + b is not above 0 either, and through a ReLU nothing comes to it
+        exactly = cancels and not is_relu(site.part.node.layer)
+        activators = self._denominator(site, ("x⁺", plus, *up), ("x⁻", minus, *down), signs.activator_bias, exactly)
+        several = ("x⁺", plus, *down), ("x⁻", minus, *up)
+        inhibitors = self._denominator(site, *several, signs.inhibitor_bias, cancels) if self.beta else None
         return plus, minus, activators / self.alpha, None if inhibitors is None else inhibitors / -self.beta
 
-    def _denominator(self, site, on_plus, on_minus, bias):
-        products = [self._product(site, *pair) for pair in (on_plus, on_minus)]
+    def _denominator(self, site, on_plus, on_minus, bias, exactly: bool):
+        products = [self._product(site, *pair, exactly) for pair in (on_plus, on_minus)]
         z = _total(*products, bias)
         return None if z is None else kept_from_zero(z, self.stabilizer)
 
-    def _product(self, site, of_x: str, xs, of_weights: str, weights: Weights):
-        """W±x±, None where one of them is 0."""
+    def _product(self, site, of_x: str, xs, of_weights: str, weights: Weights, exactly: bool):
+        """W±x±, None where one of them is 0; `exactly` as in the forward pass, or in any order, all terms having one sign."""
         if xs[0] is None or weights.kernels is None:
             return None
         of_each = self.of_each and site.part.node.kind in TWO_KERNELS
-        return site.once((of_weights, of_each, of_x), lambda: site.part.map(xs, weights))
+        multiplied = site.part.map if exactly else site.part.sums
+        return site.once((of_weights, of_each, of_x, exactly), lambda: multiplied(xs, weights))
 
     def apply(self, site, prepared, R):
         plus, minus, activators, inhibitors = prepared
