@@ -93,6 +93,14 @@ def logits_and_activation(model: Any) -> tuple[Any, str | None]:
     return _linear(copied(model, "take its last activation off"), 0), activation
 
 
+def before_activation(tensor: Any) -> tuple[Any, str | None]:
+    """A Keras tensor as it is before the softmax or sigmoid that it comes from, which is named; itself and None without one."""
+    keras = keras_of(tensor)
+    call = keras.call_of(tensor)
+    activation = None if call is None else _activation_of(call)
+    return (tensor, None) if activation is None else (_without_activation(call, keras.module()), activation)
+
+
 def _last_call(model: Any, output: int) -> Call | None:
     """The call that an output comes from; None where the output is an input."""
     return next((call for call in keras_of(model).calls(model) if any(one is model.outputs[output] for one in call.outputs)), None)

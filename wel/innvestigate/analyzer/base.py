@@ -1,16 +1,19 @@
-"""Analyzers, as innvestigate makes and calls them."""
+"""What all analyzers are: a model, what is asked of wel for it, and the relevance that comes of it."""
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Sequence
 
 import numpy as np
 
 from wel.backends import find_backend
 from wel.backends.request import Request
 from wel.errors import UnsupportedError, WelError, check_whole, invalid, of_method, one_of, words_on
-from wel.innvestigate.analyzers import POSTPROCESSING, Asked, analyzers, keywords_of
-from wel.innvestigate.utils import as_it_ends
+from wel.innvestigate.analyzers import POSTPROCESSING, Asked, asked, keywords_of
+from wel.innvestigate.models import as_it_ends
+from wel.innvestigate.reverse import Reverse
+from wel.innvestigate.state import model_of, read_state, state_of, write_state
 from wel.measures.vectors import random_vectors
 from wel.methods.composites import rules_for
 from wel.methods.fitting import fit_patterns
@@ -28,67 +31,74 @@ class NotAnalyzeableModelException(WelError):
     """A model that an analyzer cannot be had for; the message says why."""
 
 
-class UnknownAnalyzer(WelError, KeyError):
-    """A name that no analyzer has; innvestigate raises KeyError for it."""
-
-    __str__ = Exception.__str__
-
-
-def create_analyzer(name: str, model: Any, **kwargs: Any) -> Analyzer:
-    """An analyzer by innvestigate's name.
-
-    Args:
-        name: one of `analyzers`.
-        model: a Keras model with one input and one output.
-        kwargs: `Analyzer`'s, and the analyzer's own, as innvestigate has them.
-
-    Raises:
-        WelError: for a name, a keyword or a value that cannot be used.
-        NotAnalyzeableModelException: for a model that the analyzer cannot be had for.
-    """
-    return Analyzer(name, model, **kwargs)
-
-
-class Analyzer:
+class AnalyzerBase:
     """An analyzer of a model, which it does not copy: `model.set_weights(...)` takes effect in the next call.
 
     Args:
-        name: one of `analyzers`.
         model: a Keras model with one input and one output; an output of several axes is flattened.
-        neuron_selection_mode: what is analyzed: the output's largest entry, the one that `analyze` is told, or all of them.
+        own: the analyzer's own keywords, in their order.
+        neuron_selection_mode: what is analyzed: "max_activation", the output's largest entry, "index", the one that `analyze` is told, or
+            "all" of them.
         disable_model_checks: takes a model with a softmax too.
         allow_lambda_layers: takes a model with Lambda layers too, for gradients.
         semantics: "paper", innvestigate's numbers (`wel.innvestigate.analyzers`), or "corrected", the published formulas.
         seed: of noise, which depends on it, the image's index and the sample's index only.
-        kwargs: the analyzer's own.
+        keywords: the analyzer's own, and those of `wel.innvestigate.reverse.Reverse` with `reverse_` before them.
+
+    Attributes:
+        name: as in `create_analyzer`.
+
+    Raises:
+        WelError: for a keyword or a value that cannot be used.
+        NotAnalyzeableModelException: for a model that the analyzer cannot be had for.
     """
+
+    name: ClassVar[str]
+    _kinds: ClassVar[dict[str, type]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        AnalyzerBase._kinds[cls.__name__] = cls
 
     def __init__(
         self,
-        name: str,
         model: Any,
+        *own: Any,
         neuron_selection_mode: str = "max_activation",
         disable_model_checks: bool = False,
         allow_lambda_layers: bool = False,
         semantics: str = "paper",
         seed: int = 0,
-        **kwargs: Any,
+        **keywords: Any,
     ):
         check_semantics(semantics)
         check_whole("seed", seed, 0)
-        if neuron_selection_mode not in MODES:
-            raise invalid("neuron_selection_mode", neuron_selection_mode, one_of(MODES))
-        self.name, self._mode, self._seed = name, neuron_selection_mode, seed
+        keywords.update(zip(keywords_of(self.name), own))
+        self._model, self._keywords = model, keywords
+        self._settings = {
+            "neuron_selection_mode": neuron_selection_mode,
+            "disable_model_checks": disable_model_checks,
+            "allow_lambda_layers": allow_lambda_layers,
+            "semantics": semantics,
+            "seed": seed,
+        }
+        self._mode, self._seed = self._checked_mode(neuron_selection_mode), seed
+        self._reverse, keywords = Reverse.taken_from(keywords)
         self._net = load(as_it_ends(model))
-        self._asked = _asked(name, model, semantics, kwargs)
+        self._asked = asked(self.name, model, self._net.graph, semantics, keywords)
         if not allow_lambda_layers:
-            _refuse(name, self._net, "Lambda layers without `allow_lambda_layers`", lambda node: node.kind == "Lambda")
+            self._refuse("Lambda layers without `allow_lambda_layers`", lambda node: node.kind == "Lambda")
         if self._asked.method and not disable_model_checks:
-            _refuse(name, self._net, "a softmax; `model_wo_softmax` takes the last one off", _is_softmax)
-        _check_rules(name, self._net, self._asked)
+            self._refuse("a softmax; `model_wo_softmax` takes the last one off", _is_softmax)
+        _check_rules(self.name, self._net, self._asked)
+        self._reverse.check(self.name, self._asked)
+        self._reverse.announce(self._net, self._asked)
 
-    def fit(self, X: np.ndarray) -> None:
-        """Fits what the analyzer learns from inputs (n, *input shape): patterns. The others learn nothing."""
+    def fit(self, X: np.ndarray, batch_size: int | None = None, verbose: int = 0) -> None:
+        """Fits what the analyzer learns from inputs (n, *input shape): patterns. The others learn nothing.
+
+        `batch_size` and `verbose` are innvestigate's; nothing depends on them.
+        """
         asked = self._asked
         if asked.method and "patterns" in asked.method.options:
             asked.options["patterns"] = fit_patterns(self._net, _array(X), asked.estimator, asked.semantics).arrays
@@ -104,7 +114,59 @@ class Analyzer:
             WelError: for an argument that cannot be used.
         """
         images = self._net.checked_images(_array(X), "X")
-        classes = self._classes(neuron_selection, len(images))
+        return self._of(images, self._classes(neuron_selection, len(images)))
+
+    def save(self, path: str | Path | None = None) -> tuple[str, dict[str, Any]]:
+        """The analyzer's class and state, `load`'s arguments: the model, the keywords, and patterns that were fitted.
+
+        With a path they are written to it too, as by `save_npz`.
+        """
+        if path is not None:
+            self.save_npz(path)
+        return type(self).__name__, self._state()
+
+    def save_npz(self, fname: str | Path) -> None:
+        """Writes class and state to an .npz file, which holds no pickles.
+
+        Raises:
+            WelError: for a rule that is none of innvestigate's by name, or a file that cannot be written.
+        """
+        write_state(fname, type(self).__name__, self._state())
+
+    @staticmethod
+    def load(class_name: str | Path, state: dict[str, Any] | None = None) -> AnalyzerBase:
+        """The analyzer of what `save` gave; of a file that it wrote, if there is no state.
+
+        Raises:
+            WelError: for a class that is not known, or a state or file that is none.
+        """
+        if state is None:
+            return AnalyzerBase.load_npz(class_name)
+        if class_name not in AnalyzerBase._kinds:
+            raise invalid("class_name", class_name, one_of(AnalyzerBase._kinds))
+        return AnalyzerBase._kinds[class_name]._of_state(state)
+
+    @staticmethod
+    def load_npz(fname: str | Path) -> AnalyzerBase:
+        """The analyzer that `save_npz` wrote.
+
+        Raises:
+            WelError: for a file that it did not write. Nothing that the file holds or names is run.
+        """
+        return AnalyzerBase.load(*read_state(fname))
+
+    def _state(self) -> dict[str, Any]:
+        patterns = (self._asked.options if self._asked.method is not GIVEN else {}).get("patterns")
+        fitted = {} if patterns is None else {"patterns": list(patterns)}
+        return {**state_of(self._model), **self._settings, **self._keywords, **fitted}
+
+    @classmethod
+    def _of_state(cls, state: dict[str, Any]) -> AnalyzerBase:
+        model, keywords = model_of(state)
+        return cls(model, **keywords)
+
+    def _of(self, images: np.ndarray, classes: np.ndarray | None) -> np.ndarray:
+        """The analysis of images for these entries of the output; None for what the mode says."""
         if self._asked.method is None:
             return images + self._noise(images) if self._asked.stddev else images.copy()
         request = self._request(images)
@@ -125,7 +187,7 @@ class Analyzer:
 
     def _heads(self, images: np.ndarray, classes: np.ndarray | None) -> np.ndarray:
         method = self._asked.method
-        if self._mode != "all":
+        if self._mode != "all" or classes is not None:
             heads = class_vectors(self._net, method, images, classes)
         else:
             logits = self._net.logits(images)
@@ -137,13 +199,18 @@ class Analyzer:
         if method is GIVEN:
             return Request(method, semantics, options)
         if "reference" in options:
-            options = {**options, "reference": _like(options["reference"], images)}
+            options = {**options, "reference": like(options["reference"], images)}
         return Request(method, semantics, settled_options(self._net, method, options, images))
 
     def _maps(self, request: Request, images: np.ndarray, heads: np.ndarray) -> np.ndarray:
         if request.method.name == "input_x_gradient":
             return images * self._maps(Request(METHODS["gradient"], "paper"), images, heads)
-        return POSTPROCESSING[self._asked.postprocess](maps_of(self._net, request, images, heads))
+        if self._reverse.reads:
+            self._reversed_tensors = self._reverse.told(self._net, request, images, heads)
+            maps = dict(self._reversed_tensors)[self._net.graph.input]
+        else:
+            maps = maps_of(self._net, request, images, heads)
+        return POSTPROCESSING[self._asked.postprocess](maps)
 
     def _mean(self, request: Request, images: np.ndarray, heads: np.ndarray) -> np.ndarray:
         mean = self._smoothed(request, images) if request.method.name == "smoothgrad" else averaged(request, images, self._seed)
@@ -156,59 +223,47 @@ class Analyzer:
 
     def _smoothed(self, request: Request, images: np.ndarray) -> Averaged:
         scale, samples = request.options["noise_scale"], request.options["samples"]
-
-        def points(index: int) -> np.ndarray:
-            noise = random_vectors(self._seed, "smoothgrad", [index], samples, images.shape[1:])[0]
-            return (images[index] + scale * noise).astype("float32")
-
-        return Averaged(points, None, 1.0)
+        return Averaged(lambda index: noisy(images[index], index, samples, scale, self._seed), None, 1.0)
 
     def _noise(self, images: np.ndarray) -> np.ndarray:
         drawn = random_vectors(self._seed, "random", range(len(images)), 1, images.shape[1:])[:, 0]
         return (self._asked.stddev * drawn).astype("float32")
 
+    @staticmethod
+    def _checked_mode(mode: Any) -> str:
+        if mode not in MODES:
+            raise invalid("neuron_selection_mode", mode, one_of(MODES))
+        return mode
 
-def _asked(name: str, model: Any, semantics: str, keywords: dict[str, Any]) -> Asked:
-    if name not in tuple(analyzers):
-        raise UnknownAnalyzer(f"Invalid value for `name`: {name!r}. Expected {one_of(analyzers)}.")
-    for key in keywords:
-        if key not in keywords_of(name):
-            raise invalid("kwargs", key, f"for {name}: {one_of(keywords_of(name)) if keywords_of(name) else 'none'}")
-    if "until_layer_idx" in keywords:
-        keywords = {**keywords, "until_layer_idx": _names_until(model, keywords["until_layer_idx"])}
-    return analyzers[name](semantics, **keywords)
-
-
-def _names_until(model: Any, index: int | None) -> list[str]:
-    """The names of a model's first layers, the one at the index included, counted as `model.layers` has them; none for None."""
-    if index is None:
-        return []
-    check_whole("until_layer_idx", index, 0)
-    if index >= len(model.layers):
-        raise invalid("until_layer_idx", index, f"at most {len(model.layers) - 1}, the model's last layer")
-    return [layer.name for layer in model.layers[: index + 1]]
+    def _refuse(self, what: str, condition: Any) -> None:
+        found = next((node for node in self._net.graph.nodes if condition(node)), None)
+        if found is not None:
+            raise NotAnalyzeableModelException(of_method(self.name, f"does not take {what}. Received layer '{found.name}' ({found.kind})."))
 
 
 def _array(X: Any) -> np.ndarray:
     return np.asarray(X[0] if isinstance(X, (list, tuple)) and len(X) == 1 else X)
 
 
-def _like(reference: Any, images: np.ndarray) -> np.ndarray:
-    """innvestigate's `reference_inputs`, a number or an array, as one image."""
+def like(reference: Any, images: np.ndarray) -> np.ndarray:
+    """innvestigate's `reference_inputs`, a number or an array, as one image.
+
+    Raises:
+        WelError: for anything else.
+    """
     array, shape = np.asarray(reference), images.shape[1:]
     if array.dtype.kind not in "iuf" or array.shape not in ((), shape, (1, *shape)):
         raise invalid("reference_inputs", reference, f"a number, or an array of shape {shape}")
     return np.broadcast_to(array, (1, *shape))[0].astype("float32")
 
 
+def noisy(image: np.ndarray, index: int, samples: int, scale: float, seed: int) -> np.ndarray:
+    """An image with noise N(0, scale²), (samples, *input shape), that depends on the seed and the image's index."""
+    return (image + scale * random_vectors(seed, "smoothgrad", [index], samples, image.shape)[0]).astype("float32")
+
+
 def _is_softmax(node: Any) -> bool:
     return node.kind == "Softmax" or activation_name(node.layer) == "softmax"
-
-
-def _refuse(name: str, net: Network, what: str, condition: Any) -> None:
-    found = next((node for node in net.graph.nodes if condition(node)), None)
-    if found is not None:
-        raise NotAnalyzeableModelException(of_method(name, f"does not take {what}. Received layer '{found.name}' ({found.kind})."))
 
 
 def _check_rules(name: str, net: Network, asked: Asked) -> None:
