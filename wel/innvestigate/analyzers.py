@@ -113,9 +113,7 @@ def _placed(
     """What every LRP takes: the rule at the input, those of the first layers by name, and what is made of BatchNormalization's."""
     if bn_layer_fuse_mode not in tuple(FUSED):
         raise invalid("bn_layer_fuse_mode", bn_layer_fuse_mode, one_of(FUSED))
-    bounds = isinstance(input_layer_rule, tuple) and len(input_layer_rule) == 2
-    at_input = BoundedRule(None, None, *input_layer_rule) if bounds else input_layer_rule
-    at_input = None if at_input is None else rule_of("input_layer_rule", at_input, semantics)
+    at_input = None if input_layer_rule is None else rule_of("input_layer_rule", _bounds(input_layer_rule), semantics)
     rule = None if until_layer_rule is None else rule_of("until_layer_rule", until_layer_rule, semantics)
     until = () if rule is None else tuple((name, rule) for name in until_layer_idx)
     return at_input, until, FUSED[bn_layer_fuse_mode] if semantics == "paper" else lambda rule: rule
@@ -239,19 +237,27 @@ def keywords_of(name: str) -> list[str]:
     return [key for key in keys if key not in ("semantics", "placed", "options", *settled)]
 
 
-def asked(name: str, model: Any, graph: Graph, semantics: str, keywords: Mapping[str, Any]) -> Asked:
+class UnknownAnalyzer(WelError, KeyError):
+    """A name that no analyzer has; innvestigate raises KeyError for it."""
+
+    __str__ = Exception.__str__
+
+
+def asked_for(name: str, model: Any, semantics: str, keywords: Mapping[str, Any], graph: Graph) -> Asked:
     """What an analyzer asks of wel for a model.
 
     Args:
         name: one of `analyzers`.
         model: whose `layers` an `until_layer_idx` counts.
-        graph: the model's.
         semantics: "paper" or "corrected".
         keywords: the analyzer's own.
+        graph: the model's.
 
     Raises:
-        WelError: for a keyword that it does not have, or a value that cannot be used.
+        WelError: for a name or keyword that there is not, or a value that cannot be used.
     """
+    if name not in tuple(analyzers):
+        raise UnknownAnalyzer(f"Invalid value for `name`: {name!r}. Expected {one_of(analyzers)}.")
     known = keywords_of(name)
     for key in keywords:
         if key not in known:
@@ -273,18 +279,28 @@ def _names_until(layers: Sequence[Any], index: int) -> list[str]:
 
 
 def _by_layer(keywords: dict[str, Any], graph: Graph, semantics: str) -> dict[str, Any]:
-    """The keywords with a list of rules as {layer: rule}: pairs (condition, rule), or one rule for each kernel, from the input on."""
-    rules, kernels = keywords["rule"], [node for node in graph.nodes if node.kind in KERNELS]
+    """The keywords with a list of rules as {layer: rule}: of pairs (condition, rule) the first that holds, or one rule for each kernel.
+
+    innvestigate puts the rule at the input before the list, and hands it out backwards: the first kernel has the last rule. In `corrected`
+    the first kernel has the first, or that at the input, for which the list may be one shorter.
+    """
+    rules, kernels = list(keywords["rule"]), [node for node in graph.nodes if node.kind in KERNELS]
     if isinstance(rules[0], tuple):
         return {**keywords, "rule": {node.name: _first_rule(rules, node) for node in kernels}}
     if keywords.get("until_layer_rule") is not None:
         raise invalid("until_layer_rule", keywords["until_layer_rule"], "None with a list of rules, which says what each layer has")
-    at_input = keywords.get("input_layer_rule") is not None
-    if len(rules) != len(kernels) and not (at_input and len(rules) == len(kernels) - 1):
+    at_input = keywords.get("input_layer_rule")
+    if len(rules) != len(kernels) and (at_input is None or len(rules) != len(kernels) - 1):
         raise invalid("rule", rules, f"a rule for each of the {len(kernels)} layers with a kernel, or pairs (condition, rule)")
-    if at_input and len(rules) == len(kernels) and semantics == "paper":
-        keywords = {**keywords, "input_layer_rule": None}  # innvestigate hands rules out from the output on, and this one is left over
-    return {**keywords, "rule": {node.name: one for node, one in zip(reversed(kernels), reversed(rules))}}
+    if semantics == "corrected":
+        return {**keywords, "rule": {node.name: rule for node, rule in zip(reversed(kernels), reversed(rules))}}
+    handed_out = reversed(rules if at_input is None else [_bounds(at_input), *rules])
+    return {**keywords, "input_layer_rule": None, "rule": {node.name: rule for node, rule in zip(kernels, handed_out)}}
+
+
+def _bounds(rule: Any) -> Any:
+    """The rule at the input; a pair of numbers is zᴮ's bounds."""
+    return BoundedRule(None, None, *rule) if isinstance(rule, tuple) and len(rule) == 2 else rule
 
 
 def _first_rule(pairs: Sequence[tuple[Callable[[Any], bool], Any]], node: Node) -> Any:

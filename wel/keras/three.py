@@ -106,12 +106,6 @@ def source(tensor: Any) -> Any:
     return tensor._keras_history.operation
 
 
-def call_of(tensor: Any) -> Call | None:
-    """The call that a Keras tensor comes from; None for an input."""
-    node = source(tensor)._inbound_nodes[tensor._keras_history.node_index]
-    return None if node.is_input else _call(node)
-
-
 def is_plain(model: Any) -> bool:
     """Whether a model of one input and one output takes a tensor and gives one, neither a list nor a dictionary."""
     functional = _functional(model)

@@ -6,7 +6,7 @@ from typing import Any, Sequence
 
 from wel.errors import WelError, invalid, one_of
 from wel.keras.call import Call
-from wel.keras.either import is_listed, is_model, keras_of
+from wel.keras.either import call_of, is_listed, is_model, keras_of
 from wel.networks.copies import copied, functional
 from wel.networks.operators import function_called
 
@@ -95,10 +95,9 @@ def logits_and_activation(model: Any) -> tuple[Any, str | None]:
 
 def before_activation(tensor: Any) -> tuple[Any, str | None]:
     """A Keras tensor as it is before the softmax or sigmoid that it comes from, which is named; itself and None without one."""
-    keras = keras_of(tensor)
-    call = keras.call_of(tensor)
+    call = call_of(tensor)
     activation = None if call is None else _activation_of(call)
-    return (tensor, None) if activation is None else (_without_activation(call, keras.module()), activation)
+    return (tensor, None) if activation is None else (_without_activation(call, keras_of(call.layer).module()), activation)
 
 
 def _last_call(model: Any, output: int) -> Call | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 import tensorflow as tf
 
@@ -104,7 +104,10 @@ class Excess(Rule):
 
     def parameters(self, part, pattern=None):
         weights = part.weights()
-        return tuple(weights._replace(kernels=tuple(keep(k, 0) for k in weights.kernels), bias=keep(weights.bias, 0)) for keep in _SIGNS)
+        return tuple(self._kept(weights, keep) for keep in _SIGNS)
+
+    def _kept(self, weights: Weights, keep: Callable) -> Weights:
+        return Weights(tuple(keep(k, 0) for k in weights.kernels), None if weights.bias is None else keep(weights.bias, 0))
 
     def prepare(self, site):
         x = tf.maximum(site.inputs[0], 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Mapping
 
-from wel.errors import WelError, one_of
+from wel.errors import one_of
 from wel.innvestigate.analyzer.base import AnalyzerBase, NotAnalyzeableModelException
 from wel.innvestigate.analyzer.deeplift import DeepLIFT, DeepLIFTWrapper
 from wel.innvestigate.analyzer.deeptaylor import BoundedDeepTaylor, DeepTaylor
@@ -42,6 +42,7 @@ from wel.innvestigate.analyzer.relevance_based.relevance_analyzer import (
     LRPZPlusFast,
 )
 from wel.innvestigate.analyzer.wrapper import AugmentReduceBase, GaussianSmoother, PathIntegrator, WrapperBase
+from wel.innvestigate.analyzers import UnknownAnalyzer
 
 __all__ = [
     "analyzers",
@@ -128,12 +129,6 @@ analyzers: Mapping[str, type[AnalyzerBase]] = {
         PatternAttribution,
     )
 }
-
-
-class UnknownAnalyzer(WelError, KeyError):
-    """A name that no analyzer has; innvestigate raises KeyError for it."""
-
-    __str__ = Exception.__str__
 
 
 def create_analyzer(name: str, model: Any, **kwargs: Any) -> AnalyzerBase:

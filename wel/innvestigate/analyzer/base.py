@@ -10,18 +10,19 @@ import numpy as np
 from wel.backends import find_backend
 from wel.backends.request import Request
 from wel.errors import UnsupportedError, WelError, check_whole, invalid, of_method, one_of, words_on
-from wel.innvestigate.analyzers import POSTPROCESSING, Asked, asked, keywords_of
+from wel.innvestigate.analyzers import POSTPROCESSING, Asked, asked_for, keywords_of
+from wel.innvestigate.heads import Head, from_output
 from wel.innvestigate.models import as_it_ends
 from wel.innvestigate.reverse import Reverse
 from wel.innvestigate.state import model_of, read_state, state_of, write_state
 from wel.measures.vectors import random_vectors
 from wel.methods.composites import rules_for
 from wel.methods.fitting import fit_patterns
-from wel.methods.registry import GIVEN, METHODS, check_semantics
+from wel.methods.registry import DEEPLIFT, GIVEN, METHODS, check_semantics
 from wel.networks.kinds import activation_name
 from wel.networks.loading import load
 from wel.networks.network import Network
-from wel.studies.maps import AVERAGED, Averaged, averaged, class_vectors, maps_of
+from wel.studies.maps import AVERAGED, Averaged, averaged, class_vectors, maps_of, one_hot
 from wel.studies.study import settled_options
 
 MODES = ("max_activation", "index", "all")
@@ -85,7 +86,7 @@ class AnalyzerBase:
         self._mode, self._seed = self._checked_mode(neuron_selection_mode), seed
         self._reverse, keywords = Reverse.taken_from(keywords)
         self._net = load(as_it_ends(model))
-        self._asked = asked(self.name, model, self._net.graph, semantics, keywords)
+        self._asked = asked_for(self.name, model, semantics, keywords, self._net.graph)
         if not allow_lambda_layers:
             self._refuse("Lambda layers without `allow_lambda_layers`", lambda node: node.kind == "Lambda")
         if self._asked.method and not disable_model_checks:
@@ -172,7 +173,19 @@ class AnalyzerBase:
         request = self._request(images)
         if request.method.name in AVERAGED:
             return self._mean(request, images, self._heads(images, classes))
-        return self._maps(request, images, self._heads(images, classes))
+        factor, request = (images, Request(METHODS["gradient"], "paper")) if request.method.name == "input_x_gradient" else (1, request)
+        return factor * POSTPROCESSING[self._asked.postprocess](self._injected(request, images, classes))
+
+    def _injected(self, request: Request, images: np.ndarray, classes: np.ndarray | None) -> np.ndarray:
+        if self._reverse.reads:
+            self._reversed_tensors = self._reverse.told(self._net, request, images, self._heads(images, classes))
+            return dict(self._reversed_tensors)[self._net.graph.input]
+        if request.method.family == DEEPLIFT:  # whose values are no tensors
+            return maps_of(self._net, request, images, self._heads(images, classes))
+        largest = self._mode == "max_activation" and classes is None
+        head, count = Head(largest, request.method.head == "logit", self._asked.positive), self._net.count_logits()
+        vectors = np.ones((len(images), count), "float32") if classes is None else one_hot(classes, count)
+        return from_output(self._net, request, images, vectors, head)
 
     def _classes(self, selection: Any, images: int) -> np.ndarray | None:
         if (selection is None) == (self._mode == "index"):
@@ -199,18 +212,8 @@ class AnalyzerBase:
         if method is GIVEN:
             return Request(method, semantics, options)
         if "reference" in options:
-            options = {**options, "reference": like(options["reference"], images)}
+            options = {**options, "reference": like_images(options["reference"], images)}
         return Request(method, semantics, settled_options(self._net, method, options, images))
-
-    def _maps(self, request: Request, images: np.ndarray, heads: np.ndarray) -> np.ndarray:
-        if request.method.name == "input_x_gradient":
-            return images * self._maps(Request(METHODS["gradient"], "paper"), images, heads)
-        if self._reverse.reads:
-            self._reversed_tensors = self._reverse.told(self._net, request, images, heads)
-            maps = dict(self._reversed_tensors)[self._net.graph.input]
-        else:
-            maps = maps_of(self._net, request, images, heads)
-        return POSTPROCESSING[self._asked.postprocess](maps)
 
     def _mean(self, request: Request, images: np.ndarray, heads: np.ndarray) -> np.ndarray:
         mean = self._smoothed(request, images) if request.method.name == "smoothgrad" else averaged(request, images, self._seed)
@@ -218,8 +221,9 @@ class AnalyzerBase:
 
     def _mean_of(self, mean: Averaged, index: int, head: np.ndarray) -> np.ndarray:
         points = mean.points(index)
-        maps = self._maps(Request(METHODS["gradient"], "paper"), points, np.broadcast_to(head, (len(points), *head.shape)))
-        return mean.of(index, maps)
+        several = np.broadcast_to(head, (len(points), *head.shape))
+        maps = maps_of(self._net, Request(METHODS["gradient"], "paper"), points, several)
+        return mean.of(index, POSTPROCESSING[self._asked.postprocess](maps))
 
     def _smoothed(self, request: Request, images: np.ndarray) -> Averaged:
         scale, samples = request.options["noise_scale"], request.options["samples"]
@@ -245,7 +249,7 @@ def _array(X: Any) -> np.ndarray:
     return np.asarray(X[0] if isinstance(X, (list, tuple)) and len(X) == 1 else X)
 
 
-def like(reference: Any, images: np.ndarray) -> np.ndarray:
+def like_images(reference: Any, images: np.ndarray) -> np.ndarray:
     """innvestigate's `reference_inputs`, a number or an array, as one image.
 
     Raises:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from wel.errors import check_whole, invalid
-from wel.innvestigate.analyzer.base import AnalyzerBase, like, noisy
+from wel.innvestigate.analyzer.base import AnalyzerBase, like_images, noisy
 from wel.innvestigate.rules import checked
 
 
@@ -109,4 +109,4 @@ class PathIntegrator(AugmentReduceBase):
         return image - (1 - shares) * self._factor(image)
 
     def _factor(self, image):
-        return image - like(self._reference, image[None])
+        return image - like_images(self._reference, image[None])
