@@ -193,6 +193,12 @@ def test_keywords_may_come_in_their_order(models):
     assert keywords_of("lrp.epsilon")[:2] == ["epsilon", "bias"]
 
 
+@pytest.mark.parametrize("own, kwargs", [(("abs", 1), {}), (("abs",), {"postprocess": "abs"})])
+def test_more_of_them_than_there_are_is_refused(own, kwargs, models):
+    with pytest.raises(WelError, match=r"Invalid value for `kwargs`: \('abs'.*Expected values for one of postprocess, each once"):
+        innvestigate.analyzer.Gradient(models["plain"], *own, **kwargs)
+
+
 def test_two_linear_by_hand():
     model = keras.Sequential([keras.Input((1,)), layers.BatchNormalization(epsilon=0.0)])
     # γ, β, μ, v; innvestigate takes √v² = 2 for the deviation
@@ -253,6 +259,9 @@ class TestSoftmax:
         ("lrp", {"rule": ["Z", "Z", "Z"]}, "Expected a rule for each of the 2 layers with a kernel"),
         ("lrp", {"rule": ["Z", "X"]}, "Invalid value for `rule`: 'X'"),
         ("lrp", {"rule": "AlphaBeta"}, "Invalid value for `alpha`: None"),
+        ("lrp", {"rule": {"dense": "Z"}}, "Invalid value for `rule`: {'dense': 'Z'}. Expected a rule, or a list of them"),
+        ("lrp", {"rule": [("Dense", "Z")]}, r"Invalid value for `rule`.*Expected pairs \(condition, rule\) throughout"),
+        ("lrp", {"rule": ["Z", (lambda layer: True, "Z")]}, r"Invalid value for `rule`.*Expected pairs \(condition, rule\) throughout"),
         ("lrp", {"rule": [(lambda layer: False, "Z")]}, r"no condition holds for layer 'dense.*' \(Dense\)"),
         ("lrp", {"rule": ["Z", "Z"], "until_layer_rule": "Z"}, "Invalid value for `until_layer_rule`: 'Z'. Expected None with a list"),
         ("lrp.z", {"input_layer_rule": "Round"}, "Invalid value for `input_layer_rule`: 'Round'"),
@@ -275,6 +284,11 @@ def test_until_no_layer_is_the_preset_itself(models):
     x, model = images_of("plain"), models["plain"]
     found = analyze("lrp.sequential_preset_b_flat_until_idx", model, x, until_layer_idx=None)
     np.testing.assert_array_equal(found, analyze("lrp.sequential_preset_b_flat", model, x))
+
+
+def test_what_has_no_name_is_none(models):
+    with pytest.raises(KeyError, match="Invalid value for `name`: ''"):
+        innvestigate.analyzer.AnalyzerBase(models["tanh"])
 
 
 def test_an_unknown_name_is_a_key_error_too(models):

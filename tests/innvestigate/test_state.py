@@ -126,6 +126,27 @@ class TestWhatIsNoAnalyzer:
         with pytest.raises(WelError, match="Invalid value for `class_name`: 'create_analyzer'. Expected one of"):
             AnalyzerBase.load("create_analyzer", state)
 
+    @pytest.mark.parametrize("text", ["[1]", '{"class_name": "Gradient"}', '{"class_name": "Gradient", "state": {"seed": {"tuple": 3}}}'])
+    def test_other_json(self, text, tmp_path):
+        np.savez(tmp_path / "other.npz", analyzer=text)
+        with pytest.raises(WelError, match="is no analyzer that was saved here"):
+            AnalyzerBase.load_npz(tmp_path / "other.npz")
+
+    def test_no_path(self):
+        with pytest.raises(WelError, match="Invalid value for `fname`: None"):
+            AnalyzerBase.load(None)
+
+    def test_an_array_that_is_not_there(self, tmp_path):
+        np.savez(tmp_path / "other.npz", analyzer='{"class_name": "Gradient", "state": {"model_weights": [{"array": 7}]}}')
+        with pytest.raises(WelError, match="array_7 is not a file"):
+            AnalyzerBase.load_npz(tmp_path / "other.npz")
+
+    @pytest.mark.parametrize("more", [{3: 1}, {"model": 1}])
+    def test_keys_that_save_does_not_give(self, more, model):
+        kind, state = Gradient(model).save()
+        with pytest.raises(WelError, match="Invalid value for `state`"):
+            AnalyzerBase.load(kind, {**state, **more})
+
     @pytest.mark.parametrize("state", [{}, None, {"model_json": "{}"}])
     def test_no_state(self, state, tmp_path):
         with pytest.raises(WelError, match="Invalid value for `(state|fname)`"):

@@ -57,6 +57,10 @@ class TestMeans:
             (lambda model: AugmentReduceBase(gradient(model), augment_by_n=0), "Invalid value for `augment_by_n`: 0"),
             (lambda model: GaussianSmoother(gradient(model), noise_scale=-1), "Invalid value for `noise_scale`: -1"),
             (lambda model: PathIntegrator(gradient(model), steps=0), "Invalid value for `steps`: 0"),
+            (
+                lambda model: GaussianSmoother(gradient(model), foo=1),
+                "Invalid value for `kwargs`: 'foo'. Expected what GaussianSmoother has",
+            ),
             (lambda model: WrapperBase(gradient(model), neuron_selection_mode="some"), "Invalid value for `neuron_selection_mode`: 'some'"),
         ],
     )
@@ -96,7 +100,7 @@ class TestReverse:
 
     def test_the_first_layer_that_is_not_finite_is_told(self, model):
         analyzer = innvestigate.create_analyzer(
-            "lrp", model, rule=["Z", Broken()], bn_layer_rule="Z", reverse_check_finite=True, neuron_selection_mode="all"
+            "lrp", model, rule=[Broken(), "Z"], bn_layer_rule="Z", reverse_check_finite=True, neuron_selection_mode="all"
         )
         with pytest.warns(UserWarning, match=r"Relevance is not finite at layer 'hidden' \(Dense\) and below\."):
             analyzer.analyze(X)

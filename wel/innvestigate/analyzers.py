@@ -229,18 +229,24 @@ analyzers: Mapping[str, Callable[..., Asked]] = {
 }
 
 
-def keywords_of(name: str) -> list[str]:
-    """An analyzer's own keywords, those that its name settles left out, in the order in which they may be given without their names."""
-    found = analyzers[name]
-    keys = [*signature(found).parameters, *(signature(_placed).parameters if "placed" in signature(found).parameters else ())]
-    settled = found.keywords if isinstance(found, partial) else {}
-    return [key for key in keys if key not in ("semantics", "placed", "options", *settled)]
-
-
 class UnknownAnalyzer(WelError, KeyError):
     """A name that no analyzer has; innvestigate raises KeyError for it."""
 
     __str__ = Exception.__str__
+
+
+def keywords_of(name: str) -> list[str]:
+    """An analyzer's own keywords, those that its name settles left out, in the order in which they may be given without their names.
+
+    Raises:
+        WelError: for a name that there is not.
+    """
+    if name not in tuple(analyzers):
+        raise UnknownAnalyzer(f"Invalid value for `name`: {name!r}. Expected {one_of(analyzers)}.")
+    found = analyzers[name]
+    keys = [*signature(found).parameters, *(signature(_placed).parameters if "placed" in signature(found).parameters else ())]
+    settled = found.keywords if isinstance(found, partial) else {}
+    return [key for key in keys if key not in ("semantics", "placed", "options", *settled)]
 
 
 def asked_for(name: str, model: Any, semantics: str, keywords: Mapping[str, Any], graph: Graph) -> Asked:
@@ -256,8 +262,6 @@ def asked_for(name: str, model: Any, semantics: str, keywords: Mapping[str, Any]
     Raises:
         WelError: for a name or keyword that there is not, or a value that cannot be used.
     """
-    if name not in tuple(analyzers):
-        raise UnknownAnalyzer(f"Invalid value for `name`: {name!r}. Expected {one_of(analyzers)}.")
     known = keywords_of(name)
     for key in keywords:
         if key not in known:
@@ -265,6 +269,8 @@ def asked_for(name: str, model: Any, semantics: str, keywords: Mapping[str, Any]
     settled = dict(keywords)
     if settled.get("until_layer_idx") is not None:
         settled["until_layer_idx"] = _names_until(model.layers, settled["until_layer_idx"])
+    if isinstance(settled.get("rule"), Mapping):
+        raise invalid("rule", settled["rule"], "a rule, or a list of them")
     if isinstance(settled.get("rule"), (list, tuple)) and settled["rule"]:
         settled = _by_layer(settled, graph, semantics)
     return analyzers[name](semantics, **{key: value for key, value in settled.items() if key != "until_layer_idx" or value is not None})
@@ -285,7 +291,9 @@ def _by_layer(keywords: dict[str, Any], graph: Graph, semantics: str) -> dict[st
     the first kernel has the first, or that at the input, for which the list may be one shorter.
     """
     rules, kernels = list(keywords["rule"]), [node for node in graph.nodes if node.kind in KERNELS]
-    if isinstance(rules[0], tuple):
+    if any(isinstance(rule, tuple) for rule in rules):
+        if not all(isinstance(rule, tuple) and len(rule) == 2 and callable(rule[0]) for rule in rules):
+            raise invalid("rule", rules, "pairs (condition, rule) throughout, the condition a function of a layer")
         return {**keywords, "rule": {node.name: _first_rule(rules, node) for node in kernels}}
     if keywords.get("until_layer_rule") is not None:
         raise invalid("until_layer_rule", keywords["until_layer_rule"], "None with a list of rules, which says what each layer has")

@@ -229,7 +229,7 @@ def rule_of(argument: str, chosen: Any, semantics: str) -> Rule:
     if isinstance(chosen, str) and chosen in RULES:
         chosen = RULES[chosen]
     if isclass(chosen) and issubclass(chosen, LRPRule):
-        chosen = chosen()
+        chosen = chosen(None, None)  # as innvestigate calls it, but for what they are
     if isinstance(chosen, LRPRule):
         return chosen.of(semantics)
     if isinstance(chosen, Rule):

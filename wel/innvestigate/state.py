@@ -39,7 +39,7 @@ def model_of(state: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     Raises:
         WelError: when there is none in it, or it is none that Keras's own layers make.
     """
-    if not isinstance(state, Mapping) or not all(key in state for key in MODEL):
+    if not isinstance(state, Mapping) or not set(MODEL) <= set(state) or "model" in state or not all(isinstance(key, str) for key in state):
         raise WelError(f"Invalid value for `state`: Expected a dictionary with {' and '.join(MODEL)}, as `save` gives it.")
     model = rebuilt(*(state[key] for key in MODEL))
     return model, {key: value for key, value in state.items() if key not in MODEL}
@@ -67,14 +67,15 @@ def read_state(path: str | Path) -> tuple[str, dict[str, Any]]:
     Raises:
         WelError: for another file, or one with pickles.
     """
-    path = Path(path)
+    if not isinstance(path, (str, Path)):
+        raise invalid("fname", path, "an existing .npz file")
     try:
         with np.load(path, allow_pickle=False) as file:
             found = parsed(str(file["analyzer"]))
             return str(found["class_name"]), _unpacked(found["state"], file)
     except FileNotFoundError as error:
         raise invalid("fname", str(path), "an existing .npz file") from error
-    except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
         raise WelError(f"Invalid value for `fname`: '{path}' is no analyzer that was saved here ({error}).") from error
 
 

@@ -49,3 +49,8 @@ def test_gamma_by_hand():
 def test_another_reduction_is_refused():
     with pytest.raises(WelError, match="Invalid value for `reduce_op`: 'mean'. Expected 'sum' or 'absmax'"):
         ivis.heatmap(np.ones((1, 2, 2, 3)), reduce_op="mean")
+
+
+def test_an_unknown_colour_map_is_refused():
+    with pytest.raises(WelError, match="Invalid value for `cmap_type`: 'hot air'"):
+        ivis.heatmap(np.ones((1, 2, 2, 3)), cmap_type="hot air")

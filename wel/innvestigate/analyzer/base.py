@@ -54,7 +54,7 @@ class AnalyzerBase:
         NotAnalyzeableModelException: for a model that the analyzer cannot be had for.
     """
 
-    name: ClassVar[str]
+    name: ClassVar[str] = ""
     _kinds: ClassVar[dict[str, type]] = {}
 
     def __init_subclass__(cls, **kwargs: Any):
@@ -74,7 +74,7 @@ class AnalyzerBase:
     ):
         check_semantics(semantics)
         check_whole("seed", seed, 0)
-        keywords.update(zip(keywords_of(self.name), own))
+        keywords = {**keywords, **_by_name(self.name, own, keywords)}
         self._model, self._keywords = model, keywords
         self._settings = {
             "neuron_selection_mode": neuron_selection_mode,
@@ -243,6 +243,13 @@ class AnalyzerBase:
         found = next((node for node in self._net.graph.nodes if condition(node)), None)
         if found is not None:
             raise NotAnalyzeableModelException(of_method(self.name, f"does not take {what}. Received layer '{found.name}' ({found.kind})."))
+
+
+def _by_name(name: str, own: Sequence[Any], keywords: dict[str, Any]) -> dict[str, Any]:
+    known = keywords_of(name)
+    if len(own) > len(known) or not keywords.keys().isdisjoint(known[: len(own)]):
+        raise invalid("kwargs", own, f"values for {one_of(known)}, each once" if known else f"none for {name}")
+    return dict(zip(known, own))
 
 
 def _array(X: Any) -> np.ndarray:

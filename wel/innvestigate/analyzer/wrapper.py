@@ -25,7 +25,9 @@ class WrapperBase(AnalyzerBase):
     def __init__(self, subanalyzer: AnalyzerBase, neuron_selection_mode: str | None = None, **keywords: Any):
         if not isinstance(subanalyzer, AnalyzerBase):
             raise invalid("subanalyzer", subanalyzer, "an analyzer, such as `create_analyzer` gives")
-        self._subanalyzer, self._keywords = subanalyzer, keywords
+        if keywords:
+            raise invalid("kwargs", next(iter(keywords)), f"what {type(self).__name__} has")
+        self._subanalyzer, self._keywords = subanalyzer, {}
         self._mode = subanalyzer._mode if neuron_selection_mode is None else self._checked_mode(neuron_selection_mode)
         self._net, self._seed = subanalyzer._net, subanalyzer._seed
 

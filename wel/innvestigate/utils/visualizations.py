@@ -50,13 +50,15 @@ def heatmap(
         float32 from 0 to 1, of the shape of X with 3 or 4 in place of the channels.
 
     Raises:
-        WelError: for another `reduce_op`.
+        WelError: for another `reduce_op`, or a colour map that matplotlib does not have.
     """
     from matplotlib import colormaps  # takes a second
 
     reductions = {"sum": np.sum, "absmax": np.max}
     if reduce_op not in reductions:
         raise invalid("reduce_op", reduce_op, "'sum' or 'absmax'")
+    if cmap_type not in colormaps:
+        raise invalid("cmap_type", cmap_type, "a colour map of matplotlib's, such as 'seismic'")
     places = project(reductions[reduce_op](np.asarray(X), axis=reduce_axis), output_range=(0, 255), **kwargs).astype("int64")
     colours = colormaps[cmap_type](places)[..., : 3 + bool(alpha_cmap)]
     return np.moveaxis(colours, -1, reduce_axis).astype("float32")
