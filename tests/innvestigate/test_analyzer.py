@@ -193,6 +193,16 @@ def test_keywords_may_come_in_their_order(models):
     assert keywords_of("lrp.epsilon")[:2] == ["epsilon", "bias"]
 
 
+def test_a_layer_that_is_called_twice_has_one_rule():
+    x, shared = keras.Input((4,)), layers.Dense(4, activation="relu", bias_initializer="ones")
+    model = keras.Model(x, layers.Dense(2)(shared(shared(x))))
+    images = np.random.default_rng(0).standard_normal((2, 4)).astype("float32")
+    by_kind = [(lambda layer: layer is shared, "Flat"), (lambda layer: True, "Z")]
+    expected = analyze("lrp", model, images, rule=by_kind, bn_layer_rule="Z")
+    np.testing.assert_array_equal(analyze("lrp", model, images, rule=["Z", "Flat"], bn_layer_rule="Z"), expected)
+    np.testing.assert_array_equal(analyze("lrp.z", model, images, until_layer_idx=1, until_layer_rule="Flat"), expected)
+
+
 @pytest.mark.parametrize("own, kwargs", [(("abs", 1), {}), (("abs",), {"postprocess": "abs"})])
 def test_more_of_them_than_there_are_is_refused(own, kwargs, models):
     with pytest.raises(WelError, match=r"Invalid value for `kwargs`: \('abs'.*Expected values for one of postprocess, each once"):

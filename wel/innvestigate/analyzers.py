@@ -268,7 +268,7 @@ def asked_for(name: str, model: Any, semantics: str, keywords: Mapping[str, Any]
             raise invalid("kwargs", key, f"for {name}: {one_of(known) if known else 'none'}")
     settled = dict(keywords)
     if settled.get("until_layer_idx") is not None:
-        settled["until_layer_idx"] = _names_until(model.layers, settled["until_layer_idx"])
+        settled["until_layer_idx"] = _names_until(model.layers, settled["until_layer_idx"], graph)
     if isinstance(settled.get("rule"), Mapping):
         raise invalid("rule", settled["rule"], "a rule, or a list of them")
     if isinstance(settled.get("rule"), (list, tuple)) and settled["rule"]:
@@ -276,12 +276,13 @@ def asked_for(name: str, model: Any, semantics: str, keywords: Mapping[str, Any]
     return analyzers[name](semantics, **{key: value for key, value in settled.items() if key != "until_layer_idx" or value is not None})
 
 
-def _names_until(layers: Sequence[Any], index: int) -> list[str]:
-    """The names of a model's first layers, the one at the index included, counted as `model.layers` has them."""
+def _names_until(layers: Sequence[Any], index: int, graph: Graph) -> list[str]:
+    """The names of the calls of a model's first layers, the one at the index included, counted as `model.layers` has them."""
     check_whole("until_layer_idx", index, 0)
     if index >= len(layers):
         raise invalid("until_layer_idx", index, f"at most {len(layers) - 1}, the model's last layer")
-    return [layer.name for layer in layers[: index + 1]]
+    first = set(map(id, layers[: index + 1]))
+    return [node.name for node in graph.nodes if id(node.layer) in first]
 
 
 def _by_layer(keywords: dict[str, Any], graph: Graph, semantics: str) -> dict[str, Any]:
@@ -290,20 +291,22 @@ def _by_layer(keywords: dict[str, Any], graph: Graph, semantics: str) -> dict[st
     innvestigate puts the rule at the input before the list, and hands it out backwards: the first kernel has the last rule. In `corrected`
     the first kernel has the first, or that at the input, for which the list may be one shorter.
     """
-    rules, kernels = list(keywords["rule"]), [node for node in graph.nodes if node.kind in KERNELS]
+    rules, calls = list(keywords["rule"]), [node for node in graph.nodes if node.kind in KERNELS]
+    kernels = list(dict.fromkeys(id(node.layer) for node in calls))
     if any(isinstance(rule, tuple) for rule in rules):
         if not all(isinstance(rule, tuple) and len(rule) == 2 and callable(rule[0]) for rule in rules):
             raise invalid("rule", rules, "pairs (condition, rule) throughout, the condition a function of a layer")
-        return {**keywords, "rule": {node.name: _first_rule(rules, node) for node in kernels}}
+        return {**keywords, "rule": {node.name: _first_rule(rules, node) for node in calls}}
     if keywords.get("until_layer_rule") is not None:
         raise invalid("until_layer_rule", keywords["until_layer_rule"], "None with a list of rules, which says what each layer has")
     at_input = keywords.get("input_layer_rule")
     if len(rules) != len(kernels) and (at_input is None or len(rules) != len(kernels) - 1):
         raise invalid("rule", rules, f"a rule for each of the {len(kernels)} layers with a kernel, or pairs (condition, rule)")
     if semantics == "corrected":
-        return {**keywords, "rule": {node.name: rule for node, rule in zip(reversed(kernels), reversed(rules))}}
-    handed_out = reversed(rules if at_input is None else [_bounds(at_input), *rules])
-    return {**keywords, "input_layer_rule": None, "rule": {node.name: rule for node, rule in zip(kernels, handed_out)}}
+        of_layer = dict(zip(reversed(kernels), reversed(rules)))
+        return {**keywords, "rule": {node.name: of_layer[id(node.layer)] for node in calls if id(node.layer) in of_layer}}
+    of_layer = dict(zip(kernels, reversed(rules if at_input is None else [_bounds(at_input), *rules])))
+    return {**keywords, "input_layer_rule": None, "rule": {node.name: of_layer[id(node.layer)] for node in calls}}
 
 
 def _bounds(rule: Any) -> Any:
