@@ -22,6 +22,8 @@ SHAPES = {
     "tanh": (6,),
     "squashed": (6,),
     "volume": (6, 6, 6, 2),
+    "solid": (6, 6, 6, 2),
+    "branches": (8, 8, 2),
 }
 NEURONS = [2, 0]
 LRP = [
@@ -102,6 +104,15 @@ def outputs(network: str, layers, x):
     if network == "volume":
         x = layers.MaxPooling3D(2)(layers.Conv3D(4, 3, activation="relu", padding="same")(x))
         return layers.Dense(3)(layers.GlobalAveragePooling3D()(layers.Conv3D(5, 2, activation="relu")(x)))
+    if network == "solid":
+        first = layers.Activation("relu")(layers.BatchNormalization()(layers.Conv3D(3, 3, padding="same")(x)))
+        x = layers.Activation("relu")(layers.Add()([layers.Conv3D(3, 3, padding="same", use_bias=False)(first), first]))
+        return layers.Dense(3)(layers.Flatten()(layers.AveragePooling3D(3)(x)))
+    if network == "branches":
+        first, second = layers.Conv2D(3, 3, padding="same", activation="relu")(x), layers.Conv2D(3, 1, activation="relu")(x)
+        x = layers.Cropping2D(1)(layers.Maximum()([first, second]))
+        x = layers.Permute((2, 1, 3))(layers.Concatenate()([x, layers.AveragePooling2D(3, strides=1)(second)]))
+        return layers.Dense(3)(layers.Dense(5, activation="relu")(layers.Flatten()(x)))
     x = layers.Dense(5, activation="tanh")(x)
     return layers.Dense(3, activation="sigmoid" if network == "squashed" else "linear")(x)
 
@@ -115,7 +126,7 @@ def cases() -> list[tuple[str, str, dict, str]]:
     return found
 
 
-KERNELS = {"plain": 4, "residual": 3, "kernels": 3, "sequence": 3, "tanh": 2, "squashed": 2, "volume": 3}
+KERNELS = {"plain": 4, "residual": 3, "kernels": 3, "sequence": 3, "tanh": 2, "squashed": 2, "volume": 3, "solid": 3, "branches": 4}
 
 
 def keywords(network: str, kwargs: dict, rule=lambda name: name) -> dict:

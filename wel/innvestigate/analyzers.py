@@ -272,7 +272,7 @@ def asked_for(name: str, model: Any, semantics: str, keywords: Mapping[str, Any]
     if isinstance(settled.get("rule"), Mapping):
         raise invalid("rule", settled["rule"], "a rule, or a list of them")
     if isinstance(settled.get("rule"), (list, tuple)) and settled["rule"]:
-        settled = _by_layer(settled, graph, semantics)
+        settled = _by_layer(settled, model.layers, graph, semantics)
     return analyzers[name](semantics, **{key: value for key, value in settled.items() if key != "until_layer_idx" or value is not None})
 
 
@@ -285,14 +285,14 @@ def _names_until(layers: Sequence[Any], index: int, graph: Graph) -> list[str]:
     return [node.name for node in graph.nodes if id(node.layer) in first]
 
 
-def _by_layer(keywords: dict[str, Any], graph: Graph, semantics: str) -> dict[str, Any]:
+def _by_layer(keywords: dict[str, Any], layers: Sequence[Any], graph: Graph, semantics: str) -> dict[str, Any]:
     """The keywords with a list of rules as {layer: rule}: of pairs (condition, rule) the first that holds, or one rule for each kernel.
 
     innvestigate puts the rule at the input before the list, and hands it out backwards: the first kernel has the last rule. In `corrected`
     the first kernel has the first, or that at the input, for which the list may be one shorter.
     """
     rules, calls = list(keywords["rule"]), [node for node in graph.nodes if node.kind in KERNELS]
-    kernels = list(dict.fromkeys(id(node.layer) for node in calls))
+    kernels = _in_order([id(node.layer) for node in calls], [id(layer) for layer in layers])
     if any(isinstance(rule, tuple) for rule in rules):
         if not all(isinstance(rule, tuple) and len(rule) == 2 and callable(rule[0]) for rule in rules):
             raise invalid("rule", rules, "pairs (condition, rule) throughout, the condition a function of a layer")
@@ -307,6 +307,11 @@ def _by_layer(keywords: dict[str, Any], graph: Graph, semantics: str) -> dict[st
         return {**keywords, "rule": {node.name: of_layer[id(node.layer)] for node in calls if id(node.layer) in of_layer}}
     of_layer = dict(zip(kernels, reversed(rules if at_input is None else [_bounds(at_input), *rules])))
     return {**keywords, "input_layer_rule": None, "rule": {node.name: of_layer[id(node.layer)] for node in calls}}
+
+
+def _in_order(found: Sequence[int], layers: Sequence[int]) -> list[int]:
+    """Each of what was found once, as `model.layers` has them; in the order of the calls where some lie in a model within the model."""
+    return [layer for layer in layers if layer in found] if set(found) <= set(layers) else list(dict.fromkeys(found))
 
 
 def _bounds(rule: Any) -> Any:
