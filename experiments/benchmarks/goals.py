@@ -35,7 +35,8 @@ class Goal:
     """How fast we want to be beside somebody.
 
     Attributes:
-        beside: one of `YARDSTICKS` or `ORIGINALS`, "wrapped", "zennit", "other tensorflow", "one by one" or "first innvestigate".
+        beside: one of `YARDSTICKS` or `ORIGINALS`, "wrapped", "zennit", "other tensorflow", "one by one", "first innvestigate",
+            "first map" or "further maps".
         bound: the ratio that is wanted; of the yardstick at most, of others at least.
         methods, networks: what it holds for; all if empty.
         aim: a ratio that would be better still.
@@ -69,6 +70,8 @@ GOALS = (
     Goal("zennit", 6.0, ("lrp_alpha1_beta0",), ("vgg16",)),
     Goal("other tensorflow", 0.95),
     Goal("first innvestigate", 10.0),
+    Goal("first map", 10.0, networks=("vgg16",)),
+    Goal("further maps", 5.0, networks=("vgg16",)),
     Goal("one by one", 1.15),
 )
 

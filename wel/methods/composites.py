@@ -352,8 +352,7 @@ class Given:
         add: of Add, in `corrected` of Subtract too.
         dense: of dense layers, if that is another one than `kernel`.
         at_input: of a kernel at the input, if that is another one.
-        until: names of layers whose kernels have the rule `until_rule`, that at the input aside.
-        until_rule: theirs.
+        own: layers whose kernels have a rule of their own, that at the input aside, and these rules; of two for a layer the last.
         taylor: whether all other layers are as in Deep Taylor, Add included; else they are as in LRP.
     """
 
@@ -362,20 +361,20 @@ class Given:
     add: Rule = lrp.Z()
     dense: Rule | None = None
     at_input: Rule | None = None
-    until: frozenset[str] = frozenset()
-    until_rule: Rule | None = None
+    own: tuple[tuple[str, Rule], ...] = ()
     taylor: bool = False
 
 
 def _given(setting: _Setting) -> Callable:
     given: Given = setting.options["rules"]
+    own = dict(given.own)
     others = _deep_taylor(setting) if given.taylor else _relevance(setting, given.kernel, given.batch_norm, given.add, given.dense)
 
     def choose(part: Part) -> Rule | None:
         if part.has_kernel and given.at_input and _at_input(part, setting):
             return given.at_input
-        if part.has_kernel and part.node.name in given.until:
-            return given.until_rule
+        if part.has_kernel and part.node.name in own:
+            return own[part.node.name]
         if part.has_kernel and given.taylor:
             return given.kernel
         return given.batch_norm if part.node.kind == "BatchNormalization" else others(part)

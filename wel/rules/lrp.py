@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, Callable, NamedTuple
 
 import tensorflow as tf
 
 from wel.networks.kinds import TWO_KERNELS, is_relu
-from wel.rules.base import SAFE, LinearRule, Rule, Site, kept_from_zero, per_image
+from wel.rules.base import SAFE, LinearRule, Rule, Site, anew, kept_from_zero, per_image
 from wel.rules.derivatives import derivatives
 from wel.rules.parts import Part, Weights
 
@@ -104,7 +104,10 @@ class Excess(Rule):
 
     def parameters(self, part, pattern=None):
         weights = part.weights()
-        return tuple(weights._replace(kernels=tuple(keep(k, 0) for k in weights.kernels), bias=keep(weights.bias, 0)) for keep in _SIGNS)
+        return tuple(self._kept(weights, keep) for keep in _SIGNS)
+
+    def _kept(self, weights: Weights, keep: Callable) -> Weights:
+        return Weights(tuple(keep(k, 0) for k in weights.kernels), None if weights.bias is None else keep(weights.bias, 0))
 
     def prepare(self, site):
         x = tf.maximum(site.inputs[0], 0)
@@ -324,18 +327,71 @@ class Fused(Rule):
         return self.rule.parameters(_FusedPart(**vars(part)))
 
     def prepare(self, site):
-        return self.rule.prepare(site)
+        # what others have computed once is of the layer's own weights
+        return self.rule.prepare(site._replace(once=anew))
 
     def apply(self, site, prepared, R):
         return self.rule.apply(site, prepared, R)
 
 
+@dataclass(frozen=True)
+class FusedTwice(Rule):
+    """Another rule at BatchNormalization, taken for two linear layers, u = (x − μ)/s and γu + β, s = √(v² + ε); see `Fused`."""
+
+    rule: Rule
+
+    def parameters(self, part, pattern=None):
+        first, second = _Centring(**vars(part)), _Scaling(**{**vars(part), "nonnegative_inputs": False})
+        return first.weights(), self.rule.parameters(first), self.rule.parameters(second)
+
+    def prepare(self, site):
+        weights, *parameters = site.parameters
+        between = site.part.map(site.inputs, weights)
+        second = replace(site.part, nonnegative_inputs=False)
+        sites = (
+            Site(site.part, site.inputs, between, parameters[0]),
+            Site(second, [between], site.output, parameters[1]),
+        )
+        return [(one, self.rule.prepare(one)) for one in sites]
+
+    def apply(self, site, prepared, R):
+        for one, made in reversed(prepared):
+            (R,) = self.rule.apply(one, made, R)
+        return [R]
+
+
 class _FusedPart(Part):
+    """A BatchNormalization as one linear map."""
+
     def weights(self):
-        layer, deviation = self.node.layer, tf.sqrt(tf.square(self.node.layer.moving_variance) + self.node.layer.epsilon)
-        kernel = (layer.gamma if layer.scale else 1) / deviation
-        bias = (layer.beta if layer.center else 0) - layer.moving_mean / deviation
+        layer = self.node.layer
+        kernel = self._scale / self._deviation
+        bias = (layer.beta if layer.center else 0) - layer.moving_mean / self._deviation
         return Weights((self.over_axis(kernel),), self.over_axis(bias))
+
+    @property
+    def _scale(self) -> Any:
+        layer = self.node.layer
+        return layer.gamma if layer.scale else tf.ones_like(layer.moving_mean)
+
+    @property
+    def _deviation(self) -> tf.Tensor:
+        return tf.sqrt(tf.square(self.node.layer.moving_variance) + self.node.layer.epsilon)
+
+
+class _Centring(_FusedPart):
+    """The first of its two."""
+
+    def weights(self):
+        return Weights((self.over_axis(1 / self._deviation),), self.over_axis(-self.node.layer.moving_mean / self._deviation))
+
+
+class _Scaling(_FusedPart):
+    """The second."""
+
+    def weights(self):
+        layer = self.node.layer
+        return Weights((self.over_axis(self._scale),), self.over_axis(layer.beta if layer.center else tf.zeros_like(layer.moving_mean)))
 
 
 @dataclass(frozen=True)

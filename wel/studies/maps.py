@@ -6,7 +6,7 @@ With g(x) the gradient of the class's logit at x and r the reference,
     smoothgrad              mean of g(x + noise_k), noise_k ~ N(0, (noise_scale · (max x − min x))²)
     integrated_gradients    (x − r) ∘ mean of g(begin + t_k (x − r)), with n steps and the option `rule`:
         corrected           begin = r, so the way leads from r to x; rule "midpoint", t_k = (k + ½)/n, k = 0 … n − 1
-        paper               begin = x, as innvestigate 1.0.8 and 1.0.9 have it: the way begins at x and leads away from r; rule "left",
+        paper               begin = x, as innvestigate 1.0.8 has it: the way begins at x and leads away from r; rule "left",
                             t_k = k/n, k = 0 … n − 1
         rule "trapezoid"    t_k = k/n, k = 0 … n, the two ends with half the weight
         `corrected` with rule "left" is what innvestigate 2.1.2 computes

@@ -47,7 +47,8 @@ class NativeBackend:
         Raises:
             WelError: when one of them is not finite.
         """
-        _check_finite(net.graph)
+        for node in net.graph.nodes:
+            node.check_finite()
         graph = net.graph.in_dtype(precision.dtype)
         if self._registrations != registrations():
             self.close()
@@ -179,13 +180,6 @@ class NativeNetwork:
             tensors = tensors_for(sweep, request.options)
             self._tensors = (sweep, request.options.get("patterns")), tensors
         return tensors  # pyright: ignore[reportReturnType]
-
-
-def _check_finite(graph: Graph) -> None:
-    for node in graph.nodes:
-        tensors = map(tf.convert_to_tensor, node.variables)
-        if not all(tf.reduce_all(tf.math.is_finite(tensor)) for tensor in tensors if tensor.dtype.is_floating):
-            node.weights()  # raises, with the layer's name
 
 
 def tensors_for(sweep: Sweep, options: Mapping[str, Any]) -> tuple[Tensors, Tensors | None]:
