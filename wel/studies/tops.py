@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Callable, Mapping, NamedTuple, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple, Optional, Sequence
 
 import numpy as np
 
@@ -214,4 +214,9 @@ def map_injection(graph: Graph, rows: int, stage: str | None = None, times_logit
 
     They are read at the input, or at a layer.
     """
-    return Injection(graph.output, rows, frozenset([at or graph.input]), Whole(), stage, times_logit)
+    return Injection(graph.output, rows, frozenset([at or graph.input]), Whole(), stage, _times if times_logit else None)
+
+
+def _times(vectors: Any, logits: Any) -> Any:
+    """Vectors (n, V, classes) times logits (n, classes), which are DeepLIFT's own there."""
+    return vectors * getattr(logits, "value", logits)[:, None]
