@@ -15,11 +15,12 @@ class UnsupportedError(WelError):
 
     Attributes:
         reason: the message without advice on what to do.
+        advice: that.
     """
 
     def __init__(self, reason: str, advice: str = ""):
         super().__init__(f"{reason} {advice}" if advice else reason)
-        self.reason = reason
+        self.reason, self.advice = reason, advice
 
 
 def of_method(method: str, words: str) -> str:

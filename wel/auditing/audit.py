@@ -179,8 +179,8 @@ class _Course:
 
     def _rules(self, cell: Cell) -> tuple:
         graph, request = self.net.graph, self.study.requests[cell]
-        rules = rules_for(graph, cell.method.name, cell.semantics, request.options)
-        return [[rule for _, rule in pairs] for pairs in rules.values()], flow_of(graph, cell.method.name, cell.semantics)
+        rules = rules_for(graph, cell.method.key, cell.semantics, request.options)
+        return [[rule for _, rule in pairs] for pairs in rules.values()], flow_of(graph, cell.method.key, cell.semantics)
 
     def _refused(self) -> list[Missing]:
         """What does not apply, once for a method that does not apply under any semantics."""

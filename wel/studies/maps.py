@@ -39,7 +39,7 @@ from wel.studies.study import settled_options
 
 def attribution(
     net: Network,
-    method: str,
+    method: str | Method,
     images: np.ndarray,
     classes: Sequence[int] | int | None = None,
     backend: str = "native",
@@ -54,7 +54,7 @@ def attribution(
 
     Args:
         net: from `wel.load`.
-        method: name of any attribution method.
+        method: name of any attribution method, or one of your own (`wel.composite`).
         images: (n, *input shape), as the network takes them.
         classes: one class for all images or one for each; the top-1 predictions by default.
         backend: who computes.
@@ -85,7 +85,7 @@ def maps_of(net: Network, request: Request, images: np.ndarray, heads: np.ndarra
     Args:
         heads: (n, classes), the relevance at the output, such as `class_vectors` gives.
     """
-    maker = MAKERS.get(request.method.name, _injected)
+    maker = MAKERS.get(request.method.key, _injected)
     return maker(Query(net, request, images, heads, backend, seed)).astype("float32")
 
 
@@ -149,7 +149,7 @@ class Averaged(NamedTuple):
 
 def averaged(request: Request, images: np.ndarray, seed: int) -> Averaged:
     """Which gradients the maps of a method in `AVERAGED` are the means of; `seed` is of SmoothGrad's noise."""
-    return AVERAGED[request.method.name](request, images, seed)
+    return AVERAGED[request.method.key](request, images, seed)
 
 
 def _smoothgrad(request: Request, images: np.ndarray, seed: int) -> Averaged:

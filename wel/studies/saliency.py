@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from numbers import Integral
 from pathlib import Path
-from typing import Any, Iterable, Iterator, Mapping, NamedTuple, Sequence
+from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 from zipfile import BadZipFile
 
 import numpy as np
@@ -26,7 +26,7 @@ import pandas as pd
 
 from wel.errors import WelError, invalid
 from wel.measures.similarity import SSIM_WINDOW, absolute, class_distance, normalised, reduce_channels
-from wel.methods.registry import METHODS, choose_map_methods
+from wel.methods.registry import METHODS, Names, choose_map_methods
 from wel.networks.network import Network
 from wel.studies.cascading import STAGES_AT_ONCE, Fresh, choose_stages, fresh_from, randomized
 from wel.studies.map_study import MapStudy
@@ -73,7 +73,7 @@ class View(NamedTuple):
 def saliency(
     net: Network,
     images: np.ndarray,
-    methods: str | Iterable[str] = "all",
+    methods: Names = "all",
     classes: Sequence[int | None] | None = None,
     compare: tuple[int, int] | None = None,
     stages: Sequence[str] | str | None = None,
