@@ -366,7 +366,9 @@ def _canonical(setting: _Setting, convolution: str, at_input: str | None = None)
     def choose(part: Part) -> Rule | None:
         if part.has_kernel and at_input and _at_input(part, corrected) and (at_input == "flat" or part.node.kind != "Dense"):
             return lrp.Flat() if at_input == "flat" else _bounded(part, corrected)
-        return norm if part.role == LINEAR and part.node.kind in AVERAGE_POOLINGS | {"Average"} else others(part)
+        if part.role == LINEAR and part.node.kind in AVERAGE_POOLINGS | {"Average"}:
+            return norm
+        return gradient.Gradient() if part.role == OTHER and part.node.kind in SEEN_THROUGH - {"Embedding"} else others(part)
 
     return choose
 
