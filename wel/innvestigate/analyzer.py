@@ -80,7 +80,7 @@ class Analyzer:
             raise invalid("neuron_selection_mode", neuron_selection_mode, one_of(MODES))
         self.name, self._mode, self._seed = name, neuron_selection_mode, seed
         self._net = load(as_it_ends(model))
-        self._asked = _asked(name, model, semantics, kwargs)
+        self._asked = asked_for(name, model, semantics, kwargs)
         if not allow_lambda_layers:
             _refuse(name, self._net, "Lambda layers without `allow_lambda_layers`", lambda node: node.kind == "Lambda")
         if self._asked.method and not disable_model_checks:
@@ -137,7 +137,7 @@ class Analyzer:
         if method is GIVEN:
             return Request(method, semantics, options)
         if "reference" in options:
-            options = {**options, "reference": _like(options["reference"], images)}
+            options = {**options, "reference": like_images(options["reference"], images)}
         return Request(method, semantics, settled_options(self._net, method, options, images))
 
     def _maps(self, request: Request, images: np.ndarray, heads: np.ndarray) -> np.ndarray:
@@ -168,7 +168,12 @@ class Analyzer:
         return (self._asked.stddev * drawn).astype("float32")
 
 
-def _asked(name: str, model: Any, semantics: str, keywords: dict[str, Any]) -> Asked:
+def asked_for(name: str, model: Any, semantics: str, keywords: dict[str, Any]) -> Asked:
+    """What an analyzer with these keywords asks of wel, for a model.
+
+    Raises:
+        WelError: for a name, a keyword or a value that cannot be used.
+    """
     if name not in tuple(analyzers):
         raise UnknownAnalyzer(f"Invalid value for `name`: {name!r}. Expected {one_of(analyzers)}.")
     for key in keywords:
@@ -193,7 +198,7 @@ def _array(X: Any) -> np.ndarray:
     return np.asarray(X[0] if isinstance(X, (list, tuple)) and len(X) == 1 else X)
 
 
-def _like(reference: Any, images: np.ndarray) -> np.ndarray:
+def like_images(reference: Any, images: np.ndarray) -> np.ndarray:
     """innvestigate's `reference_inputs`, a number or an array, as one image."""
     array, shape = np.asarray(reference), images.shape[1:]
     if array.dtype.kind not in "iuf" or array.shape not in ((), shape, (1, *shape)):

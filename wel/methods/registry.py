@@ -168,6 +168,8 @@ class Method:
 
 # how integrated gradients sum up along their path; `paper` takes the left ends of the steps, `corrected` their middles
 QUADRATURES = ("left", "midpoint", "trapezoid")
+# where the way of integrated gradients begins; `paper` at the image, `corrected` at the reference
+BEGINNINGS = ("image", "reference")
 BY_SEMANTICS = "by semantics"
 # what is added, with its sign, to all denominators; 0: those that are exactly 0 become 1e-7, and the others stay as they are
 STABILIZED = MappingProxyType({"stabilizer": Number(0.0, 0)})
@@ -343,14 +345,20 @@ MAPS = (
     ),
     _maps(
         "smoothgrad", "SmoothGrad", "o", ORANGE, GRADIENT, "smilkov2017", "mean of ∂y/∂x at x + N(0, σ²), σ = noise_scale × range of x",
-        made_of="gradient", between_inputs=True, cost=100, options={"samples": Count(50), "noise_scale": Number(0.15, 0), "noise": Noise()},
+        made_of="gradient", between_inputs=True, cost=100,
+        options={
+            "samples": Count(50), "noise_scale": Number(0.15, 0), "noise_unit": Choice("range", ("range", "one")), "noise": Noise(),
+        },
         paper=True, same_semantics=True, full_audit=True, head="one", reduction="max_abs",
     ),
     _maps(
         "integrated_gradients", "Integrated gradients", "I", BLACK, GRADIENT, "sundararajan2017",
         "(x − r) ⊙ mean of ∂y/∂x at r + t(x − r); `paper`: at x + t(x − r), as innvestigate 1.0.8 has it; t from 0 to 1",
         made_of="gradient", between_inputs=True, cost=130, full_audit=True, head="one",
-        options={"steps": Count(64), "rule": Choice(BY_SEMANTICS, (BY_SEMANTICS, *QUADRATURES)), "reference": Reference()},
+        options={
+            "steps": Count(64), "rule": Choice(BY_SEMANTICS, (BY_SEMANTICS, *QUADRATURES)),
+            "begin": Choice(BY_SEMANTICS, (BY_SEMANTICS, *BEGINNINGS)), "reference": Reference(),
+        },
     ),
     _maps("excitation_backprop", "Excitation BP", "B", GREEN, LRP, "zhang2018", "LRP α1β0", made_of="lrp_alpha1_beta0", two_kernels=False),
     _maps(

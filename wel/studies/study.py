@@ -19,6 +19,7 @@ from wel.methods.patterns import with_patterns
 from wel.methods.registry import CONTROL, Method, chosen_semantics, find_method
 from wel.networks.network import Network
 from wel.system.cluster import check_client
+from wel.system.files import file_stem
 from wel.system.progress import Steps
 from wel.system.runs import Run
 
@@ -35,7 +36,7 @@ class Cell(NamedTuple):
     @property
     def key(self) -> str:
         """As the pieces of its work are called in a run directory."""
-        return f"{self.method.name}-{self.semantics}"
+        return f"{file_stem(self.method.name)}-{self.semantics}"
 
 
 class Piece(NamedTuple):
