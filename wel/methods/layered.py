@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Iterable, Mapping, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping, Sequence, Tuple, Union
 
 from wel.errors import invalid, one_of
 from wel.methods.options import Rules
 from wel.methods.registry import CSC_METHODS, DEEPLIFT, GIVEN, METHODS, PATTERN, Method
 from wel.networks.kinds import ACTIVATION_LAYERS, ELEMENTWISE, KERNELS, LINEAR_LAYERS, SEEN_THROUGH
 from wel.networks.network import Network
-from wel.rules.base import LinearRule, Rule
-from wel.rules.parts import ACTIVATION, LINEAR, Part
+
+# what needs rules imports them where it is called, for they import TensorFlow
+if TYPE_CHECKING:
+    from wel.rules.base import Rule
+    from wel.rules.parts import Part
 
 # a layer's name or kind, a layer class, the position of a kernel or a range of them, or a function of a part that says whether it is meant
-Selector = Union[str, type, int, range, Callable[[Part], bool]]
+Selector = Union[str, type, int, range, Callable[["Part"], bool]]
 BASES = tuple(name for name in CSC_METHODS if METHODS[name].family not in (DEEPLIFT, PATTERN))
 KINDS = ACTIVATION_LAYERS | ELEMENTWISE | KERNELS | LINEAR_LAYERS | SEEN_THROUGH
 
@@ -28,7 +31,7 @@ class Layered:
         base: the method that gives all other parts their rule.
     """
 
-    rules: Tuple[Tuple[Selector, Rule], ...]
+    rules: Tuple[Tuple[Selector, "Rule"], ...]
     base: str
 
     def rule_of(self, part: Part, kernels: Sequence[str]) -> Rule | None:
@@ -37,6 +40,9 @@ class Layered:
         Raises:
             WelError: for a `wel.LinearRule` where the part is no linear map.
         """
+        from wel.rules.base import LinearRule
+        from wel.rules.parts import LINEAR
+
         rule = next((rule for selector, rule in self.rules if _takes(selector, part, kernels)), None)
         if isinstance(rule, LinearRule) and part.role != LINEAR:
             raise invalid("rules", str(rule), f"a wel.Rule with `apply` for '{part.name}' ({part.kind}), which is no linear layer")
@@ -99,6 +105,8 @@ def with_rules(net: Network, method: Method, given: dict[str, Any]) -> dict[str,
 
 
 def _takes(selector: Selector, part: Part, kernels: Sequence[str]) -> bool:
+    from wel.rules.parts import ACTIVATION
+
     if isinstance(selector, type):
         return not part.fused and part.kind == selector.__name__
     if isinstance(selector, str):
@@ -121,6 +129,8 @@ def _shown(selector: Selector) -> str:
 
 
 def _check(selector: Any, rule: Any) -> None:
+    from wel.rules.base import Rule
+
     if isinstance(selector, bool) or not (isinstance(selector, (str, int, range)) or callable(selector)):
         raise invalid("rules", selector, "a layer's name, a kind of layers, a position or a range of them, or a function of a part")
     if not isinstance(rule, Rule):
