@@ -206,7 +206,7 @@ class _Wanted(NamedTuple):
 
 def come_together(method: Method) -> bool:
     """Whether maps of several classes and stages can be had together: of methods with rules, and of most that are made of these."""
-    return method.csc or method.name in (*AVERAGED, *COMBINED, OCCLUSION)
+    return method.csc or method.key in (*AVERAGED, *COMBINED, OCCLUSION)
 
 
 def map_injection(graph: Graph, rows: int, stage: str | None = None, times_logit: bool = False, at: str | None = None) -> Injection:
