@@ -105,11 +105,11 @@ def chosen(methods: str, semantics: str, backend: str = "native", maps: bool = F
     Raises:
         WelError: for an unknown method, semantics or backend.
     """
-    names = [] if methods == "all" and analyzer else listed(methods)
     chosen_semantics(semantics)
     check_backend(backend)
-    if names == []:
+    if methods == "all" and analyzer:
         return []
+    names = listed(methods)
     found = (choose_map_methods if maps else choose_methods)(names)
     return "all" if names == "all" else [method.name for method in found]
 
