@@ -6,7 +6,7 @@ import json
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -19,8 +19,9 @@ from wel.auditing.report import RECORD, Examples, write_report
 from wel.auditing.verdicts import VERDICTS, Measurement
 from wel.errors import UnsupportedError, check_whole, invalid, one_of
 from wel.images.load import ImageSet
+from wel.innvestigate.strings import methods_of
 from wel.methods.composites import flow_of, rules_for
-from wel.methods.registry import CONTROLS, Method, choose_map_methods, chosen_semantics
+from wel.methods.registry import CONTROLS, Method, Names, choose_map_methods, chosen_semantics
 from wel.networks.network import Network
 from wel.studies.faithfulness import LEAST, MOST, SHARE
 from wel.studies.map_study import true_classes
@@ -53,7 +54,7 @@ def audit(
     pictures: ImageSet,
     out: Path,
     mode: str = "quick",
-    methods: str | Iterable[str] = "all",
+    methods: Names = "all",
     semantics: str = "both",
     seed: int = 0,
     limit: int | None = None,
@@ -62,6 +63,7 @@ def audit(
     minutes: float | None = None,
     command: str = "",
     steps: Steps | None = None,
+    analyzer: str | Sequence[str] = (),
 ) -> AuditResult:
     """Audits the attribution methods of a network: writes `audit.json` and `report.html` into a run directory.
 
@@ -86,6 +88,8 @@ def audit(
             `wel.auditing.plan.expected_seconds` predicts; the first one stays.
         command: how to repeat it, for the record.
         steps: is told of progress, one step per method and semantics.
+        analyzer: analyzers of innvestigate's, such as "lrp.epsilon:epsilon=0.1" (`wel.innvestigate.strings`), which are measured before
+            the methods.
 
     Raises:
         WelError: for anything in the arguments that cannot be used.
@@ -98,18 +102,23 @@ def audit(
     pictures = _first(pictures, limit or MODES[mode].images_for(net))
     if minutes is not None and not minutes > 0:
         raise invalid("minutes", minutes, "a number above 0")
-    course = _Course(net, pictures, MODES[mode], methods, semantics, seed, first, expect, minutes)
+    own = methods_of([analyzer] if isinstance(analyzer, str) else analyzer, net)
+    asked = [*own, *choose_map_methods(MODES[mode].methods if methods == "all" else methods)]
+    first = [*(method.name for method in own), *first]
+    course = _Course(net, pictures, MODES[mode], choose_map_methods(asked), semantics, seed, first, expect, minutes)
     return course.result(Path(out), command, steps or Steps())
 
 
 class _Course:
     """The course of one audit: what is measured, in which order, and what becomes of it."""
 
-    def __init__(self, net: Network, pictures: ImageSet, mode: Mode, methods, semantics: str, seed: int, first, expect, minutes):
+    def __init__(
+        self, net: Network, pictures: ImageSet, mode: Mode, methods: Sequence[Method], semantics: str, seed: int, first, expect, minutes
+    ):
         self.net, self.pictures, self.mode, self.semantics = net, pictures, mode, chosen_semantics(semantics)
         self.expect, self._minutes = expect, minutes
         net.count_logits()
-        chosen = by_priority(choose_map_methods(mode.methods if methods == "all" else methods), first)
+        chosen = by_priority(methods, first)
         options = mode.options(net)
         self.study = Study(Settings(net, pictures.inputs, chosen, True, semantics, "native", options, seed))
         self.study.check_any()
@@ -179,8 +188,8 @@ class _Course:
 
     def _rules(self, cell: Cell) -> tuple:
         graph, request = self.net.graph, self.study.requests[cell]
-        rules = rules_for(graph, cell.method.name, cell.semantics, request.options)
-        return [[rule for _, rule in pairs] for pairs in rules.values()], flow_of(graph, cell.method.name, cell.semantics)
+        rules = rules_for(graph, cell.method.key, cell.semantics, request.options)
+        return [[rule for _, rule in pairs] for pairs in rules.values()], flow_of(graph, cell.method.key, cell.semantics)
 
     def _refused(self) -> list[Missing]:
         """What does not apply, once for a method that does not apply under any semantics."""

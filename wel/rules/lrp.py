@@ -38,8 +38,8 @@ class Epsilon(Z):
 class Gamma(LinearRule):
     """LRP-γ: R_i = x_i Σ_j ŵ_ij R_j / ẑ_j, ŵ = w + γw⁺ (Montavon et al. 2019).
 
-    `bias` "scaled": b̂ = b + γb⁺, the bias being the weight of an input that is 1; "unscaled": b̂ = b. The denominators are kept from zero,
-    or have `stabilizer` added with their sign.
+    `bias` "scaled": b̂ = b + γb⁺, the bias being the weight of an input that is 1; "unscaled": b̂ = b; "none": b̂ = 0. The denominators are
+    kept from zero, or have `stabilizer` added with their sign.
     """
 
     gamma: float
@@ -48,10 +48,46 @@ class Gamma(LinearRule):
 
     def split(self, weights):
         stressed = weights.each(lambda w: w + self.gamma * tf.maximum(w, 0))
-        return stressed if self.bias == "scaled" else stressed._replace(bias=weights.bias)
+        return stressed if self.bias == "scaled" else stressed._replace(bias=None if self.bias == "none" else weights.bias)
 
     def denominator(self, z):
         return kept_from_zero(z, self.stabilizer)
+
+
+@dataclass(frozen=True)
+class SignedGamma(Rule):
+    """LRP-γ for inputs and outputs of both signs (Andéol et al. 2021): with z the output,
+
+        R_in = x⁺ ⊙ (Ŵᵀp + W̌ᵀn) + x⁻ ⊙ (W̌ᵀp + Ŵᵀn),   Ŵ = W + γW⁺,  W̌ = W + γW⁻,
+
+    p = R / (Ŵx⁺ + W̌x⁻ + b + γb⁺) where z > 0 and n = R / (W̌x⁺ + Ŵx⁻ + b + γb⁻) where z < 0, else 0. The denominators have `stabilizer`
+    added with their sign.
+    """
+
+    gamma: float
+    stabilizer: float | None = None
+
+    def parameters(self, part, pattern=None):
+        return tuple(part.weights().each(lambda w, keep=keep: w + self.gamma * keep(w, 0)) for keep in _SIGNS)
+
+    def prepare(self, site):
+        plus, minus = zip(*(_by_sign(x, False) for x in site.inputs))
+        up, down = site.parameters
+        rising, falling = self._denominator(site, (plus, up), (minus, down)), self._denominator(site, (plus, down), (minus, up))
+        zeros = tf.zeros_like(site.output)
+        shares = tf.where(site.output > 0, 1 / rising, zeros), tf.where(site.output < 0, 1 / falling, zeros)
+        return plus, minus, *shares
+
+    def _denominator(self, site, first, second):
+        (xs, weights), (others, less) = first, second
+        return kept_from_zero(site.part.map(xs, weights) + site.part.map(others, less._replace(bias=None)), self.stabilizer)
+
+    def apply(self, site, prepared, R):
+        plus, minus, rising, falling = prepared
+        up, down = (weights._replace(bias=None) for weights in site.parameters)
+        p, n = R * per_image(rising), R * per_image(falling)
+        on_plus, on_minus = _back(site.part, (p, up), (n, down)), _back(site.part, (p, down), (n, up))
+        return [_total(_times(x, a), _times(y, b)) for x, y, a, b in zip(plus, minus, on_plus, on_minus)]
 
 
 @dataclass(frozen=True)
@@ -69,10 +105,15 @@ class Unbiased(LinearRule):
 
 @dataclass(frozen=True)
 class ZPlusFast(LinearRule):
-    """R_i = x_i Σ_j w⁺_ij R_j / Σ_i x_i w⁺_ij, the z⁺ rule for x ≥ 0 (Montavon et al. 2017, eq. 15); x keeps its sign."""
+    """R_i = x_i Σ_j w⁺_ij R_j / Σ_i x_i w⁺_ij, the z⁺ rule for x ≥ 0 (Montavon et al. 2017, eq. 15); x keeps its sign.
+
+    `of_each`: of two kernels that follow one another the positive parts of both, as innvestigate has it.
+    """
+
+    of_each: bool = True
 
     def split(self, weights):
-        return weights.part(tf.maximum, of_each=True)
+        return weights.part(tf.maximum, self.of_each)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from wel.backends.native.memory import batch_memory
 from wel.backends.request import Opened, Precision, Request
 from wel.errors import UnsupportedError, WelError
 from wel.methods.composites import registered_rules
-from wel.methods.registry import find_method
+from wel.methods.registry import Method
 from wel.networks.network import Network
 from wel.networks.packing import packed, unpacked
 from wel.studies.study import Arrays, Cell, Study, one_step
@@ -65,7 +65,7 @@ class Asked(NamedTuple):
     network: str
     backend: str
     precision: Precision
-    method: str
+    method: Method
     semantics: str
     options: Mapping[str, Any]
 
@@ -76,12 +76,12 @@ class Asked(NamedTuple):
         precision = study.precision
         if backend == "native":  # else a worker would group start layers by the memory that is free there, and round otherwise
             precision = precision._replace(memory=batch_memory(precision.memory))
-        return cls(network, backend, precision, cell.method.name, cell.semantics, options)
+        return cls(network, backend, precision, cell.method, cell.semantics, options)
 
     @property
     def request(self) -> Request:
         """The request itself."""
-        return Request(find_method(self.method, maps=True), self.semantics, self.options)
+        return Request(self.method, self.semantics, self.options)
 
 
 class Opening:
@@ -93,7 +93,7 @@ class Opening:
 
     def opened(self, asked: Asked) -> Opened:
         """The network in the hands of a backend."""
-        backend = find_backend(asked.backend, find_method(asked.method, maps=True))
+        backend = find_backend(asked.backend, asked.method)
         key = backend.name, asked.precision
         if key not in self._opened:
             self._opened[key] = backend.open(self.net, asked.precision)

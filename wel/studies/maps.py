@@ -27,7 +27,7 @@ import numpy as np
 from wel.backends import find_backend
 from wel.backends.request import Opened, Request, relevance_at
 from wel.errors import UnsupportedError, check_whole, invalid, of_method
-from wel.measures.vectors import noise
+from wel.measures.vectors import noise, random_vectors
 from wel.methods.registry import BY_SEMANTICS, Method, check_semantics, find_method
 from wel.networks.graph import Node
 from wel.networks.network import Network
@@ -39,7 +39,7 @@ from wel.studies.study import settled_options
 
 def attribution(
     net: Network,
-    method: str,
+    method: str | Method,
     images: np.ndarray,
     classes: Sequence[int] | int | None = None,
     backend: str = "native",
@@ -54,7 +54,7 @@ def attribution(
 
     Args:
         net: from `wel.load`.
-        method: name of any attribution method.
+        method: name of any attribution method, or one of your own (`wel.composite`).
         images: (n, *input shape), as the network takes them.
         classes: one class for all images or one for each; the top-1 predictions by default.
         backend: who computes.
@@ -85,7 +85,7 @@ def maps_of(net: Network, request: Request, images: np.ndarray, heads: np.ndarra
     Args:
         heads: (n, classes), the relevance at the output, such as `class_vectors` gives.
     """
-    maker = MAKERS.get(request.method.name, _injected)
+    maker = MAKERS.get(request.method.key, _injected)
     return maker(Query(net, request, images, heads, backend, seed)).astype("float32")
 
 
@@ -149,7 +149,7 @@ class Averaged(NamedTuple):
 
 def averaged(request: Request, images: np.ndarray, seed: int) -> Averaged:
     """Which gradients the maps of a method in `AVERAGED` are the means of; `seed` is of SmoothGrad's noise."""
-    return AVERAGED[request.method.name](request, images, seed)
+    return AVERAGED[request.method.key](request, images, seed)
 
 
 def _smoothgrad(request: Request, images: np.ndarray, seed: int) -> Averaged:
@@ -160,17 +160,21 @@ def _noise(request: Request, image: np.ndarray, index: int, seed: int) -> np.nda
     given = request.options["noise"]
     if not isinstance(given, str):
         return given[index]
-    return noise(seed, "smoothgrad", index, image, request.options["samples"], request.options["noise_scale"])
+    scale = request.options["noise_scale"]
+    if request.options["noise_unit"] == "one":
+        return scale * random_vectors(seed, "smoothgrad", [index], request.options["samples"], image.shape)[0]
+    return noise(seed, "smoothgrad", index, image, request.options["samples"], scale)
 
 
 def _integrated_gradients(request: Request, images: np.ndarray, seed: int) -> Averaged:
     difference, steps = images - request.options["reference"], request.options["steps"]
     corrected = request.semantics == "corrected"
-    begin = np.broadcast_to(request.options["reference"], images.shape) if corrected else images
-    rule = request.options["rule"]
+    rule, begin = request.options["rule"], request.options["begin"]
+    at_reference = corrected if begin == BY_SEMANTICS else begin == "reference"
+    first = np.broadcast_to(request.options["reference"], images.shape) if at_reference else images
     shares, weights = _quadrature(("midpoint" if corrected else "left") if rule == BY_SEMANTICS else rule, steps)
     shares = shares.reshape(-1, *[1] * (images.ndim - 1))
-    return Averaged(lambda index: (begin[index] + shares * difference[index]).astype("float32"), weights, difference)
+    return Averaged(lambda index: (first[index] + shares * difference[index]).astype("float32"), weights, difference)
 
 
 AVERAGED = {"smoothgrad": _smoothgrad, "integrated_gradients": _integrated_gradients}

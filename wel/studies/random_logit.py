@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from wel.errors import UnsupportedError
-from wel.methods.registry import choose_map_methods
+from wel.methods.registry import Names, choose_map_methods
 from wel.networks.network import Network
 from wel.studies.map_study import Alike, Found, Kept, MapStudy, SanityResult
 from wel.studies.study import Cell, Settings
@@ -21,7 +21,7 @@ OTHER = "other"  # all that a cell of this study consists of: the map that begin
 def random_logit(
     net: Network,
     images: np.ndarray,
-    methods: str | Iterable[str] = "all",
+    methods: Names = "all",
     classes: Sequence[int | None] | None = None,
     seed: int = 0,
     backend: str = "native",

@@ -152,14 +152,14 @@ class NativeNetwork:
         return max(1, self._images_within(rows, request))
 
     def _images_within(self, rows: int, request: Request) -> int:
-        flow, _ = flow_of(self._graph, request.method.name, request.semantics)
+        flow, _ = flow_of(self._graph, request.method.key, request.semantics)
         return images_within(self._memory, self._graph, rows, self._dtype, flow)
 
     def _tensor(self, array: np.ndarray) -> tf.Tensor:
         return tf.convert_to_tensor(array, self._dtype)
 
     def _run(self, request: Request, injections: tuple[Injection, ...], random: Graph | None) -> Adaptive:
-        key = request.method.name, request.semantics, scalars(request.options), injections, random
+        key = request.method.key, request.semantics, scalars(request.options), injections, random
         made = self._made if random is None else self._made_above_random
         if key not in made:
             made[key] = self._adaptive(request, injections, random)
@@ -167,7 +167,7 @@ class NativeNetwork:
 
     def _adaptive(self, request: Request, injections: tuple[Injection, ...], random: Graph | None) -> Adaptive:
         between = {one.start for one in injections}, {name for one in injections for name in one.at}
-        asked = request.method.name, request.semantics, request.options
+        asked = request.method.key, request.semantics, request.options
         rules = [rules_for(graph, *asked, between) for graph in (self._graph, random) if graph is not None]
         fast = [accelerated(several) for several in rules]
         sweep = Sweep(self._graph, fast[0], injections, *flow_of(self._graph, *asked[:2]), *fast[1:])
