@@ -22,6 +22,12 @@ ALPHA_BETA = {
     "lrp_cmp_alpha2_beta1": (2, 1),
 }
 CMP_EPSILON = 1e-10
+# one rule for all kernels, but in `paper` innvestigate's own at BatchNormalization and Add; so are LRP's composites
+SINGLE = ("lrp_unbiased", "w_square", "flat", "z_plus_fast")
+SEQUENTIAL = {f"lrp_composite_{letter}{end}": alpha_beta for letter, alpha_beta in (("a", (1, 0)), ("b", (2, 1))) for end in ("", "_flat")}
+CANONICAL = ("epsilon_plus", "epsilon_plus_flat", "epsilon_alpha2_beta1", "epsilon_alpha2_beta1_flat", "epsilon_gamma_box")
+STABILIZER = 1e-6  # zennit's, and its ε at dense layers
+GAMMA = 0.25
 # layers that innvestigate passes relevance by their gradient, and activation functions all the same
 GRADIENT_LAYERS = ("ReLU", "LeakyReLU", "PReLU", "ELU", "ThresholdedReLU")
 NOISE = ("Dropout", "SpatialDropout2D", "AlphaDropout", "GaussianDropout", "GaussianNoise", "ActivityRegularization", "Identity")
@@ -142,8 +148,8 @@ FUNCTIONS = {
 }
 
 
-def _safe(z: np.ndarray) -> np.ndarray:
-    return np.where(z == 0, SAFE, z)
+def _safe(z: np.ndarray, stabilizer: float = 0) -> np.ndarray:
+    return z + stabilizer * np.where(z >= 0, 1, -1) if stabilizer else np.where(z == 0, SAFE, z)
 
 
 def z_rule(x, layer: Affine, R):
@@ -157,12 +163,50 @@ def epsilon_rule(x, layer: Affine, R, epsilon: float):
     return x * (R / (z + epsilon * np.where(z >= 0, 1, -1)) @ layer.weights.T)
 
 
+def gamma_rule(x, layer: Affine, R, gamma: float, bias: str = "scaled"):
+    """R_i = x_i Σ_j (w_ij + γw_ij⁺) R_j / (Σ_i x_i (w_ij + γw_ij⁺) + b̂_j), b̂ = b + γb⁺, b or 0."""
+    weights = layer.weights + gamma * np.maximum(layer.weights, 0)
+    biases = {"scaled": layer.bias + gamma * np.maximum(layer.bias, 0), "unscaled": layer.bias, "none": 0 * layer.bias}
+    return z_rule(x, Affine(weights, biases[bias]), R)
+
+
+def signed_gamma_rule(x, layer: Affine, R, gamma: float, stabilizer: float):
+    """zennit's γ: what has the output's sign counts γ more, of the shares x_i w_ij as of the bias; an output of 0 hands nothing down."""
+    found = np.zeros((len(R), x.size))
+    for j, z in enumerate(layer(x)):
+        keep, terms, bias = np.maximum if z > 0 else np.minimum, x * layer.weights[:, j], layer.bias[j]
+        shares = terms + gamma * keep(terms, 0)
+        total = shares.sum() + bias + gamma * keep(bias, 0)
+        found += R[:, [j]] * shares / (total + stabilizer * (1 if total >= 0 else -1)) * (z != 0)
+    return found
+
+
+def share_rule(weights: np.ndarray, R):
+    """R_i = Σ_j w_ij R_j / Σ_i w_ij, whatever the input is."""
+    return R / _safe(weights.sum(0)) @ weights.T
+
+
+def excess_rule(x, layer: Affine, R):
+    """x⁺ ⊙ (2 W⁺ᵀ(R / (W⁺x⁺ + b⁺)) − W⁻ᵀ(R / (W⁻x⁺ + b⁻)))."""
+    up, down = (Affine(keep(layer.weights, 0), keep(layer.bias, 0)) for keep in (np.maximum, np.minimum))
+    return 2 * z_rule(np.maximum(x, 0), up, R) - z_rule(np.maximum(x, 0), down, R)
+
+
+def fused_norm(layer, shape) -> Affine:
+    """A BatchNormalization as innvestigate 2.1.2 has it: w = γ/√(v² + ε), b = β − μ/√(v² + ε)."""
+    variance, mean = over_axis(layer, layer.moving_variance, shape), over_axis(layer, layer.moving_mean, shape)
+    deviation = np.sqrt(variance**2 + layer.epsilon)
+    gamma = over_axis(layer, layer.gamma, shape) if layer.scale else np.ones_like(mean)
+    beta = over_axis(layer, layer.beta, shape) if layer.center else np.zeros_like(mean)
+    return Affine(np.diag(gamma / deviation), beta - mean / deviation)
+
+
 def by_sign(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """w⁺ and w⁻."""
     return np.maximum(weights, 0), np.minimum(weights, 0)
 
 
-def alpha_beta_rule(x, layer: Affine, R, alpha: float, beta: float, semantics: str, signs=None):
+def alpha_beta_rule(x, layer: Affine, R, alpha: float, beta: float, semantics: str, signs=None, stabilizer: float = 0):
     """R_i = Σ_j (α (x_i w_ij)⁺ / z_j⁺ − β (x_i w_ij)⁻ / z_j⁻) R_j; z_j± holds b_j in `paper` and b_j± in `corrected`.
 
     (x w)⁺ = x⁺w⁺ + x⁻w⁻ and (x w)⁻ = x⁺w⁻ + x⁻w⁺; `signs` stand in place of w⁺ and w⁻.
@@ -172,16 +216,16 @@ def alpha_beta_rule(x, layer: Affine, R, alpha: float, beta: float, semantics: s
     up, down = above * positive + below * negative, above * negative + below * positive
     paper = semantics == "paper"
     bias_up, bias_down = (layer.bias, layer.bias) if paper else (np.maximum(layer.bias, 0), np.minimum(layer.bias, 0))
-    activators = R @ (up / _safe(up.sum(0) + bias_up)).T
-    inhibitors = R @ (down / _safe(down.sum(0) + bias_down)).T
+    activators = R @ (up / _safe(up.sum(0) + bias_up, stabilizer)).T
+    inhibitors = R @ (down / _safe(down.sum(0) + bias_down, stabilizer)).T
     return alpha * activators - beta * inhibitors
 
 
-def bounded_rule(x, layer: Affine, R, low, high, signs=None):
+def bounded_rule(x, layer: Affine, R, low, high, signs=None, stabilizer: float = 0):
     """zᴮ: R_i = Σ_j (x_i w_ij − l_i w_ij⁺ − h_i w_ij⁻) R_j / Σ_i (…); `signs` stand in place of w⁺ and w⁻."""
     positive, negative = signs or by_sign(layer.weights)
     shares = x[:, None] * layer.weights - low[:, None] * positive - high[:, None] * negative
-    return R @ (shares / _safe(shares.sum(0))).T
+    return R @ (shares / _safe(shares.sum(0), stabilizer)).T
 
 
 def add_rule(x, layer: Affine, R, alpha: float, beta: float, semantics: str):
@@ -220,7 +264,8 @@ class Replica:
     """
 
     def __init__(self, net, method: str, semantics: str = "paper", affine: dict | None = None, **options):
-        self._graph, self._method, self._semantics, self._options = net.graph, method, semantics, options
+        self._graph, self._method, self._options = net.graph, method, options
+        self._semantics = "corrected" if method in CANONICAL else semantics
         self._affine = {} if affine is None else affine
 
     def relevance(self, images, start: str, vectors) -> dict[str, np.ndarray]:
@@ -282,9 +327,9 @@ class Replica:
         return self.affine(node).weights
 
     def _back(self, node, x, y, R):
-        if self._method in ("gradient", "guided_backprop", "deconvnet", "rectgrad"):
+        if self._method in ("gradient", "guided_backprop", "deconvnet", "rectgrad", "beta_smooth"):
             return self._activation_back(node, x, y, R) @ self._matrix(node, x).T
-        special = self._deep_taylor if self._method == "deep_taylor" else self._lrp
+        special = self._deep_taylor if self._method.startswith("deep_taylor") else self._lrp
         relevance = special(node, x, y, R)
         return R @ self._matrix(node, x).T if relevance is None else relevance
 
@@ -292,6 +337,8 @@ class Replica:
         if self._method != "gradient" and is_relu(node.layer):
             if self._method == "deconvnet":
                 return np.maximum(R, 0)
+            if self._method == "beta_smooth" and not has_maximum(node.layer):
+                return R * _sigmoid(self._options.get("beta", 10) * self._before_activation(node, x))
             if self._method == "guided_backprop":
                 R = np.maximum(R, 0)
             if self._method == "rectgrad":
@@ -301,7 +348,7 @@ class Replica:
     def _deep_taylor(self, node, x, y, R):
         corrected = self._semantics == "corrected"
         if has_kernel(node.layer):
-            layer, ends = self.affine(node), self._ends(node.inputs[0])
+            layer, ends = self.affine(node), None if "unbounded" in self._method else self._ends(node.inputs[0])
             if ends is not None:
                 return bounded_rule(x, layer, R, *ends, self._signs(node))
             return alpha_beta_rule(x, layer._replace(bias=0 * layer.bias) if corrected else layer, R, 1, 0, "paper", self._signs(node))
@@ -342,14 +389,78 @@ class Replica:
         if paper and node.kind in ("Average", "Subtract"):
             return None
         if "Average" in node.kind:
-            return z_rule(x, self.affine(node), R)
+            return epsilon_rule(x, self.affine(node), R, STABILIZER) if self._method in CANONICAL else z_rule(x, self.affine(node), R)
         if node.kind in PASSED_UNCHANGED:
             return R
         if node.kind == "Multiply" and not paper:
             return np.tile(R, len(node.inputs)) / len(node.inputs)
         if has_kernel(node.layer) or node.kind in ("Add", "Subtract", "BatchNormalization"):
-            return self._alpha_beta(node, x, R) if self._method in ALPHA_BETA else self._linear(node, x, R)
+            return self._by_method(node, x, R)
         return None
+
+    def _by_method(self, node, x, R):
+        if self._method in ALPHA_BETA:
+            return self._alpha_beta(node, x, R)
+        if self._method in CANONICAL:
+            return self._canonical(node, x, R)
+        if self._method == "lrp_gamma":
+            return gamma_rule(x, self.affine(node), R, self._options.get("gamma", GAMMA), self._options.get("bias", "scaled"))
+        if self._method == "lrp_alpha_beta":
+            return self._free_alpha_beta(node, x, R)
+        if self._method not in (*SINGLE, *SEQUENTIAL) or (self._semantics == "paper" and not has_kernel(node.layer)):
+            return self._linear(node, x, R)
+        return self._single(node, x, R) if self._method in SINGLE else self._sequential(node, x, R)
+
+    def _free_alpha_beta(self, node, x, R):
+        layer, numbers = self.affine(node), (self._options["alpha"], self._options["beta"])
+        layer = layer._replace(bias=0 * layer.bias) if self._options.get("bias") == "without" else layer
+        if node.kind == "Add":
+            return add_rule(x, layer, R, *numbers, self._semantics)
+        return alpha_beta_rule(x, layer, R, *numbers, self._semantics, self._signs(node))
+
+    def _single(self, node, x, R):
+        layer = self.affine(node)
+        if self._method == "lrp_unbiased":
+            return epsilon_rule(x, layer._replace(bias=0 * layer.bias), R, self._options["epsilon"])
+        if self._method == "z_plus_fast":
+            return z_rule(x, Affine(self._signs(node)[0], 0 * layer.bias), R)
+        return share_rule(self._of_kernels(node, np.square if self._method == "w_square" else np.ones_like), R)
+
+    def _of_kernels(self, node, function: Callable) -> np.ndarray:
+        """The matrix of a layer, the function being applied to each of its kernels; of one without a kernel, to what is not 0 in it."""
+        weights = self.affine(node).weights
+        if not has_kernel(node.layer):
+            return np.where(weights == 0, 0, function(weights))
+        arrays = [array.astype(np.float64) for array in node.layer.get_weights()]
+        kernels = len(arrays) - node.layer.use_bias
+        arrays = [*map(function, arrays[:kernels]), *arrays[kernels:]]
+        return affine_of(node.layer, [self._graph[source].shape for source in node.inputs], arrays).weights
+
+    def _sequential(self, node, x, R):
+        if self._method.endswith("_flat") and has_kernel(node.layer) and self._is_moved(node.inputs[0]):
+            return share_rule(self._of_kernels(node, np.ones_like), R)
+        if node.kind == "Dense":
+            return epsilon_rule(x, self.affine(node), R, self._options.get("epsilon", 0.1))
+        return alpha_beta_rule(x, self.affine(node), R, *SEQUENTIAL[self._method], self._semantics, self._signs(node))
+
+    def _canonical(self, node, x, R):
+        layer, box = self.affine(node), self._method == "epsilon_gamma_box"
+        if node.kind == "BatchNormalization":
+            return R
+        if has_kernel(node.layer) and self._method.endswith("_flat") and self._is_moved(node.inputs[0]):
+            return share_rule(self._of_kernels(node, np.ones_like), R)
+        if node.kind == "Dense" or not has_kernel(node.layer):
+            return epsilon_rule(x, layer, R, STABILIZER)
+        if box and self._is_moved(node.inputs[0]):
+            return bounded_rule(x, layer, R, *self._ends(node.inputs[0]), stabilizer=STABILIZER)
+        if box:
+            return signed_gamma_rule(x, layer, R, GAMMA, STABILIZER)
+        return alpha_beta_rule(x, layer, R, *((2, 1) if "2" in self._method else (1, 0)), "corrected", stabilizer=STABILIZER)
+
+    def _is_moved(self, name: str) -> bool:
+        """Whether a node holds the network's input, moved or rescaled."""
+        self._options = {"low": 0.0, "high": 0.0, **self._options}
+        return self._ends(name) is not None
 
     def _alpha_beta(self, node, x, R):
         if "cmp" in self._method and node.kind == "Dense":
@@ -362,7 +473,7 @@ class Replica:
         paper = self._semantics == "paper"
         if paper and node.kind == "BatchNormalization":
             return paper_batch_norm_rule(x, node.layer, self.affine(node), R, node.shape)
-        if self._method == "lrp_z" or (paper and node.kind == "Add"):
+        if self._method in ("lrp_z", *SINGLE, *SEQUENTIAL) or (paper and node.kind == "Add"):
             return z_rule(x, self.affine(node), R)
         return epsilon_rule(x, self.affine(node), R, self._options.get("epsilon", 1e-7))
 
@@ -372,6 +483,11 @@ def is_relu(layer) -> bool:
     if type(layer).__name__ == "ReLU":
         return not layer.negative_slope and not layer.threshold
     return getattr(getattr(layer, "activation", None), "__name__", "") in ("relu", "relu6")
+
+
+def has_maximum(layer) -> bool:
+    """Whether a ReLU has a maximum."""
+    return getattr(layer, "max_value", None) is not None or getattr(getattr(layer, "activation", None), "__name__", "") == "relu6"
 
 
 def has_kernel(layer) -> bool:

@@ -37,6 +37,7 @@ _PUBLIC = {
     "fit_patterns": "wel.methods.fitting",
     "load_images": "wel.images.load",
     "register_rule": "wel.methods.composites",
+    "composite": "wel.methods.layered",
     "Rule": "wel.rules.base",
     "LinearRule": "wel.rules.base",
     "WelError": "wel.errors",

@@ -15,11 +15,12 @@ class UnsupportedError(WelError):
 
     Attributes:
         reason: the message without advice on what to do.
+        advice: that.
     """
 
     def __init__(self, reason: str, advice: str = ""):
         super().__init__(f"{reason} {advice}" if advice else reason)
-        self.reason = reason
+        self.reason, self.advice = reason, advice
 
 
 def of_method(method: str, words: str) -> str:
@@ -43,7 +44,7 @@ def check_whole(name: str, value: object, least: int, why: str = "") -> None:
         raise invalid(name, value, f"a whole number from {least} on{why}")
 
 
-def one_of(names: Iterable[str], limit: int = 40) -> str:
+def one_of(names: Iterable[str], limit: int = 60) -> str:
     """Lists what would have been accepted, cut to `limit` names."""
     names = list(names)
     more = f", … ({len(names)} in all)" if len(names) > limit else ""

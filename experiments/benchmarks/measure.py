@@ -15,16 +15,24 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from cases import WEIGHTS, Case
-from subjects import Subject
+from subjects import Subject, analyzer
 
 from wel.errors import WelError
+from wel.system.arithmetic import CHOICE
 from wel.system.environments import WRAPPED, outside
 
 FOLDER = Path(__file__).parent
 SLOW = 20.0  # seconds; a subject that takes longer is run once
 COLUMNS = ("network", "method", "beside", "whose", "seconds", "load", "peak_mb")
 # innvestigate's names for what its first result is measured with
-ANALYZERS = {"gradient": "gradient", "lrp_z": "lrp.z", "lrp_alpha1_beta0": "lrp.alpha_1_beta_0", "lrp_alpha2_beta1": "lrp.alpha_2_beta_1"}
+ANALYZERS = {
+    "gradient": "gradient",
+    "lrp_z": "lrp.z",
+    "lrp_epsilon": "lrp.epsilon",
+    "lrp_alpha1_beta0": "lrp.alpha_1_beta_0",
+    "lrp_alpha2_beta1": "lrp.alpha_2_beta_1",
+}
+FIRSTS = 3  # processes whose first maps are measured
 STUDIES = {"cifar10": 200, "vgg16": 4}  # images of `wel csc` with all methods
 
 
@@ -83,6 +91,34 @@ def measure_first(record: Record, case: Case, method: str, others: bool) -> None
             record.left_out[network, method, beside] = done["failure"]
             continue
         record.add(network, method, beside, whose, float(done["output"].split()[-1]), done["peak_mb"])
+
+
+def measure_maps(record: Record, case: Case, method: str, rounds: int) -> None:
+    """The first and further maps of an image by innvestigate's interface, of wel's and of the installed one, in turns; and CPU seconds.
+
+    Ours is with TensorFlow's fastest arithmetic, unless the environment names another one: so is innvestigate's.
+    """
+    network, name = case.net.name, ANALYZERS[method]
+    with tempfile.TemporaryDirectory() as folder:
+        files = [*map(str, _saved(case, Path(folder))), name]
+        environment = {CHOICE: os.environ.get(CHOICE, "fastest")}
+        subjects = {
+            "ours": lambda: analyzer(sys.executable, "wel.innvestigate", *files, environment=environment),
+            "theirs": lambda: analyzer(str(WRAPPED.python()), "innvestigate", *files),
+        }
+        for _ in range(FIRSTS):
+            with ExitStack() as stack:
+                runs = {whose: stack.enter_context(subject()) for whose, subject in subjects.items()}
+                _add_maps(record, network, method, "first map", runs)
+                for _ in range(rounds):
+                    _add_maps(record, network, method, "further maps", runs)
+
+
+def _add_maps(record: Record, network: str, method: str, beside: str, runs: dict) -> None:
+    for whose, run in runs.items():
+        took = run()
+        record.add(network, method, beside, whose, took["seconds"])
+        record.add(network, method, f"{beside}, CPU", whose, took["cpu"])
 
 
 def measure_study(record: Record, network: str) -> None:

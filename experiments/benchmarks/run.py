@@ -17,8 +17,8 @@ import pandas as pd  # noqa: E402
 import typer  # noqa: E402
 from cases import NETWORKS, Case  # noqa: E402
 from figure import write_bars  # noqa: E402
-from goals import YARDSTICKS, ratios  # noqa: E402
-from measure import STUDIES, Record, measure_first, measure_study, measure_turns  # noqa: E402
+from goals import ORIGINALS, YARDSTICKS, ratios  # noqa: E402
+from measure import ANALYZERS, STUDIES, Record, measure_first, measure_maps, measure_study, measure_turns  # noqa: E402
 from rich.table import Table  # noqa: E402
 from subjects import Subject, elsewhere, fastest, native, one_by_one, original, sweep, wrapped, yardstick, zennit  # noqa: E402
 
@@ -28,7 +28,7 @@ from wel.methods.registry import CSC_METHODS, choose_methods  # noqa: E402
 from wel.system.files import written_whole  # noqa: E402
 from wel.system.progress import progress  # noqa: E402
 
-COMPARISONS = (*YARDSTICKS, "wrapped", "original", "zennit", "other tensorflow", "one by one", "first innvestigate", "study")
+COMPARISONS = (*YARDSTICKS, "wrapped", *ORIGINALS, "zennit", "other tensorflow", "one by one", "first innvestigate", "maps", "study")
 QUICK_METHODS = "gradient,lrp_alpha1_beta0,lrp_alpha2_beta1,rectgrad"
 # without --full: what is compared with other software, and with itself
 FEW = ("gradient", "guided_backprop", "lrp_z", "lrp_alpha1_beta0", "lrp_alpha2_beta1", "lrp_cmp_alpha1_beta0", "deeplift_rescale")
@@ -83,6 +83,10 @@ class _Plan:
             tell(f"{case.net.name} {method} beside {beside}")
             measure_turns(record, case, method, beside, pair, self.rounds)
             write_tables(record, self.out)  # hours of work, should it be interrupted
+        if "maps" in self.compare and method in ANALYZERS and case.net.name not in SLOW_BUILDS:
+            tell(f"{case.net.name} {method}, maps by innvestigate's interface")
+            measure_maps(record, case, method, self.rounds)
+            write_tables(record, self.out)
         if "first innvestigate" in self.compare:
             tell(f"{case.net.name} {method}, first result")
             measure_first(record, case, method, self.full or method in ONE and case.net.name not in SLOW_BUILDS)
@@ -93,7 +97,7 @@ class _Plan:
         if self.other_python:
             pairs["other tensorflow"] = native, elsewhere(self.other_python)
         if self.full or method in FEW:
-            pairs.update({"wrapped": (native, wrapped), "original": (native, original)})
+            pairs.update({"wrapped": (native, wrapped), **dict(zip(ORIGINALS, ((native, original), (fastest, original))))})
             if self.torch_python:
                 pairs["zennit"] = native, zennit(self.torch_python)
         if self.full or method in ONE:

@@ -136,12 +136,19 @@ def elsewhere(python: str) -> Subject:
 
 
 @contextmanager
-def _loop(python: str, script: str, *arguments: str, environment: Mapping[str, str] = NOTHING) -> Iterator[Run]:
+def analyzer(python: str, module: str, *arguments: str, environment: Mapping[str, str] = NOTHING) -> Iterator[Callable[[], dict]]:
+    """Maps by innvestigate's interface in a process of its own; each gives its seconds and CPU seconds."""
+    with _loop(python, "analyzer_loop.py", module, *arguments, environment=environment, whole=True) as run:
+        yield run
+
+
+@contextmanager
+def _loop(python: str, script: str, *arguments: str, environment: Mapping[str, str] = NOTHING, whole: bool = False) -> Iterator[Any]:
     """A script of this folder in a process of its own, which does one run for every line that it gets."""
     command, given = (python, str(FOLDER / script), *arguments), {**os.environ, **environment}
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=given) as process:
         try:
-            yield lambda: _asked(process, script)
+            yield lambda: _asked(process, script) if whole else _asked(process, script)["seconds"]
         finally:
             process.stdin.close()
 
@@ -180,7 +187,7 @@ def _process(backend: WrappedBackend, case: Case, method: str) -> Iterator[Run]:
         backend.close()
 
 
-def _asked(process: subprocess.Popen, script: str) -> float:
+def _asked(process: subprocess.Popen, script: str) -> dict:
     try:
         process.stdin.write("run\n")
         process.stdin.flush()
@@ -189,4 +196,4 @@ def _asked(process: subprocess.Popen, script: str) -> float:
     answer = process.stdout.readline()
     if not answer:
         raise WelError(f"{script} ended with code {process.wait()}.")
-    return json.loads(answer)["seconds"]
+    return json.loads(answer)

@@ -21,7 +21,7 @@ from wel.auditing.plan import FULL, QUICK, Plan, Speed, by_priority, expected_se
 from wel.cli.app import main
 from wel.cli.audit import parse_fail_on
 from wel.errors import UnsupportedError, WelError
-from wel.methods.registry import METHODS
+from wel.methods.registry import METHODS, choose_map_methods
 
 layers = tf.keras.layers
 SCHEMA = Path(planning.__file__).with_name("audit.schema.json")
@@ -126,7 +126,7 @@ def test_minutes_drop_methods_from_the_end_before_anything_is_measured(net, pict
 
 def test_minutes_are_of_what_is_predicted(net, pictures, tmp_path):
     # of two methods that cost the same
-    course = partial(_Course, net, pictures, QUICK, ["gradient", "guided_backprop"], "paper", 0, (), None)
+    course = partial(_Course, net, pictures, QUICK, choose_map_methods(["gradient", "guided_backprop"]), "paper", 0, (), None)
     (one, two), whole = course(None).cells, course(None)._expected  # with the controls, which are measured in any case
     for share, kept in ((0.99, [one]), (1.01, [one, two])):
         assert course(share * whole / 60).cells == kept

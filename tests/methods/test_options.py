@@ -27,7 +27,7 @@ def test_deep_taylor_takes_the_range_of_the_images_unless_it_is_given():
         ("lrp_epsilon", {"epsilon": 0}),
         ("lrp_alpha1_beta0", {"stabilizer": -1e-6}),
         ("lrp_gamma", {"gamma": -0.1}),
-        ("lrp_gamma", {"bias": "none"}),
+        ("lrp_gamma", {"bias": "without"}),
         ("integrated_gradients", {"rule": "right"}),
         ("gradient", {"epsilon": 1.0}),
         ("deeplift_rescale", {"reference": "grey"}),

@@ -191,12 +191,13 @@ def test_a_layer_without_a_rule_is_named_with_what_still_applies():
     with pytest.raises(UnsupportedError) as caught:
         at_input(net, "lrp_z")
     assert str(caught.value) == (
-        REFUSED + "gradient, guided_backprop, deconvnet, rectgrad, pattern_net, pattern_attribution, "
+        REFUSED + "gradient, guided_backprop, deconvnet, rectgrad, epsilon_plus, epsilon_plus_flat, epsilon_alpha2_beta1, "
+        "epsilon_alpha2_beta1_flat, epsilon_gamma_box, beta_smooth, pattern_net, pattern_attribution, "
         "or a rule of your own: wel.register_rule('LayerNormalization', rule)."
     )
     assert why_not(METHODS["lrp_z"], net.graph) == caught.value.reason
     wel.register_rule("LayerNormalization", Unchanged(), methods=["lrp_epsilon", "deep_taylor"])
-    with pytest.raises(UnsupportedError, match="deep_taylor, lrp_epsilon, pattern_net"):
+    with pytest.raises(UnsupportedError, match="deep_taylor, lrp_epsilon, epsilon_plus"):
         at_input(net, "lrp_z")
 
 

@@ -208,3 +208,23 @@ def test_gamma_between_z_and_z_plus(images):
     whole, none = ({"gamma": gamma, "bias": "scaled", "stabilizer": 0.0} for gamma in (1e12, 0.0))
     np.testing.assert_allclose(found("lrp_gamma", **whole), found("lrp_alpha1_beta0", stabilizer=0.0), rtol=1e-6, atol=1e-12)
     np.testing.assert_allclose(found("lrp_gamma", **none), found("lrp_z"), rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("activation", "semantics", "sums"),
+    [
+        ("relu", "paper", 1),  # W⁺x + b, behind which is a ReLU; W⁻x + b may cancel
+        (None, "paper", 0),
+        ("relu", "corrected", 2),  # W⁺x + b⁺ and W⁻x + b⁻
+        (None, "corrected", 2),
+    ],
+)
+def test_denominators_that_a_bias_may_cancel_add_up_as_the_forward_pass_does(images, monkeypatch, activation, semantics, sums):
+    from wel.rules.parts import Part
+
+    model = Sequential([layers.Input((8, 8, 3)), layers.ReLU(), layers.Conv2D(4, 3, activation=activation), layers.Flatten()])
+    calls, add = [], Part.sums
+    monkeypatch.setattr(Part, "sums", lambda part, *values: calls.append(part.name) or add(part, *values))
+    vectors = np.ones((len(images), 1, 144))
+    wel.relevance(wel.load(randomized(model)), "lrp_alpha2_beta1", images, vectors=vectors, at="input", semantics=semantics)
+    assert len(calls) == sums

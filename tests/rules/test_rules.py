@@ -8,17 +8,20 @@ import tensorflow as tf
 from conftest import randomized
 from deeplift_replica import DeepLiftReplica
 from engines import Opened, assert_equals_replica, vectors_for
-from replicas import PatternReplica, Replica, relative
+from replicas import PatternReplica, Replica, alpha_beta_rule, epsilon_rule, excess_rule, fused_norm, relative, z_rule
 from tensorflow.keras import Model, Sequential, layers
 
 import wel
 from wel.networks.kernels import folded_norms, kernel_layers
+from wel.rules.lrp import AlphaBeta, Epsilon, Excess, Fused, WSquare, Z
 
 SHAPE = (5, 5, 3)
 OPTIONS = {
     "deep_taylor": {"low": -0.5, "high": 1.5},
     "rectgrad": {"percentile": 70.0},
     "lrp_epsilon": {"epsilon": 0.01},
+    "lrp_unbiased": {"epsilon": 0.01},
+    "epsilon_gamma_box": {"low": -0.5, "high": 1.5},
     "deeplift_rescale": {"reference": np.full(SHAPE, 0.25, "float32")},
     "deeplift_reveal_cancel": {"reference": np.full(SHAPE, 0.25, "float32")},
     "deeplift_ablation": {"reference": np.zeros(SHAPE, "float32")},
@@ -172,11 +175,70 @@ linear, moving, curved, multiplied, followed = case(kernels, sums), case(shapes)
         ("lrp_alpha2_beta1", "corrected"),
         ("deeplift_reveal_cancel", "paper"),
         ("deeplift_ablation", "corrected"),
+        ("lrp_unbiased", "corrected"),
+        ("w_square", "corrected"),
+        ("flat", "paper"),
+        ("z_plus_fast", "paper"),
+        ("z_plus_fast", "corrected"),
+        ("lrp_composite_a", "corrected"),
+        ("lrp_composite_b_flat", "paper"),
+        ("deep_taylor_unbounded", "corrected"),
+        ("epsilon_plus", "paper"),
+        ("epsilon_alpha2_beta1_flat", "paper"),
+        ("epsilon_gamma_box", "corrected"),
+        ("beta_smooth", "paper"),
     ],
 )
 def test_linear_layers_equal_the_replica(linear, images, method, semantics):
     opened, matrices = linear
     assert_equals_replica(opened, method, semantics, images, matrices, **OPTIONS.get(method, {}))
+
+
+@pytest.mark.parametrize(
+    "method, semantics, options",
+    [
+        *(("lrp_gamma", "corrected", {"gamma": 0.5, "bias": bias}) for bias in ("scaled", "unscaled", "none")),
+        ("lrp_alpha_beta", "corrected", {"alpha": 1.75, "beta": 0.75}),
+        ("lrp_alpha_beta", "paper", {"alpha": 3.0, "beta": 1.5}),
+        ("lrp_alpha_beta", "corrected", {"alpha": 2.5, "beta": 1.5, "bias": "without"}),
+        ("lrp_alpha_beta", "paper", {"alpha": 2.5, "beta": 1.5, "bias": "without"}),
+    ],
+)
+def test_free_numbers_and_biases_equal_the_replica(linear, images, method, semantics, options):
+    opened, matrices = linear
+    assert_equals_replica(opened, method, semantics, images, matrices, **options)
+
+
+class FusedReplica(Replica):
+    """LRP-z, with another rule at BatchNormalization as innvestigate 2.1.2 takes it."""
+
+    def __init__(self, *arguments, rule):
+        super().__init__(*arguments)
+        self._rule = rule
+
+    def _linear(self, node, x, R):
+        fused = node.kind == "BatchNormalization"
+        return self._rule(x, fused_norm(node.layer, node.shape), R) if fused else super()._linear(node, x, R)
+
+
+@pytest.mark.parametrize(
+    "rule, replica",
+    [
+        (Z(), z_rule),
+        (Epsilon(0.5), lambda *site: epsilon_rule(*site, 0.5)),
+        (AlphaBeta(2, 1, "split"), lambda *site: alpha_beta_rule(*site, 2, 1, "corrected")),
+        (Excess(), excess_rule),
+        (WSquare(), lambda x, layer, R: R),
+    ],
+)
+def test_fused_batch_normalization_equals_the_replica(linear, images, rule, replica):
+    opened, matrices = linear
+    vectors = vectors_for(opened.net, "joined", len(images))
+    method = wel.composite("fused", {"BatchNormalization": Fused(rule)}, base="lrp_z")
+    found = opened.relevance(method, images, "joined", vectors, **method.defaults)
+    expected = FusedReplica(opened.net, "lrp_z", "corrected", matrices, rule=replica).relevance(images, "joined", vectors)
+    off = {name: relative(found[name], expected[name]) for name in found}
+    assert max(off.values()) <= 1e-9, off
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import time
 import uuid
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -20,8 +20,9 @@ from wel.auditing.report import RECORD, Examples, write_report
 from wel.auditing.verdicts import VERDICTS, Measurement
 from wel.errors import UnsupportedError, check_whole, invalid, one_of
 from wel.images.load import ImageSet
+from wel.innvestigate.strings import methods_of
 from wel.methods.composites import flow_of, rules_for
-from wel.methods.registry import CONTROLS, Method, choose_map_methods, chosen_semantics
+from wel.methods.registry import CONTROLS, Method, Names, choose_map_methods, chosen_semantics
 from wel.networks.network import Network
 from wel.studies.cluster import fill
 from wel.studies.faithfulness import LEAST, MOST, SHARE
@@ -56,7 +57,7 @@ def audit(
     pictures: ImageSet,
     out: Path,
     mode: str = "quick",
-    methods: str | Iterable[str] = "all",
+    methods: Names = "all",
     semantics: str = "both",
     seed: int = 0,
     limit: int | None = None,
@@ -66,6 +67,7 @@ def audit(
     command: str = "",
     steps: Steps | None = None,
     client: Any = None,
+    analyzer: str | Sequence[str] = (),
 ) -> AuditResult:
     """Audits the attribution methods of a network: writes `audit.json` and `report.html` into a run directory.
 
@@ -91,6 +93,8 @@ def audit(
         command: how to repeat it, for the record.
         steps: is told of progress, one step per method and semantics, and for each control.
         client: a `dask.distributed.Client`, whose workers compute; the numbers stay the same to the last bit.
+        analyzer: analyzers of innvestigate's, such as "lrp.epsilon:epsilon=0.1" (`wel.innvestigate.strings`), which are measured before
+            the methods.
 
     Raises:
         WelError: for anything in the arguments that cannot be used.
@@ -103,7 +107,10 @@ def audit(
     pictures = _first(pictures, limit or MODES[mode].images_for(net))
     if minutes is not None and not minutes > 0:
         raise invalid("minutes", minutes, "a number above 0")
-    course = _Course(net, pictures, MODES[mode], methods, semantics, seed, first, expect, minutes, client)
+    own = methods_of([analyzer] if isinstance(analyzer, str) else analyzer, net)
+    asked = [*own, *choose_map_methods(MODES[mode].methods if methods == "all" else methods)]
+    first = [*(method.name for method in own), *first]
+    course = _Course(net, pictures, MODES[mode], choose_map_methods(asked), semantics, seed, first, expect, minutes, client)
     return course.result(Path(out), command, steps or Steps())
 
 
@@ -111,12 +118,22 @@ class _Course:
     """The course of one audit: what is measured, in which order, and what becomes of it."""
 
     def __init__(
-        self, net: Network, pictures: ImageSet, mode: Mode, methods, semantics: str, seed: int, first, expect, minutes, client=None
+        self,
+        net: Network,
+        pictures: ImageSet,
+        mode: Mode,
+        methods: Sequence[Method],
+        semantics: str,
+        seed: int,
+        first,
+        expect,
+        minutes,
+        client=None,
     ):
         self.net, self.pictures, self.mode, self.semantics = net, pictures, mode, chosen_semantics(semantics)
         self.expect, self._minutes, self._name = expect, minutes, uuid.uuid4().hex
         net.count_logits()
-        self._chosen = by_priority(choose_map_methods(mode.methods if methods == "all" else methods), first)
+        self._chosen = by_priority(methods, first)
         options, several = mode.options(net), list(dict.fromkeys([*self._chosen, *CONTROLS]))
         self.study = Study(Settings(net, pictures.inputs, several, True, semantics, "native", options, seed, client=client))
         self.controls = [Cell(method, self.semantics[0]) for method in CONTROLS]
@@ -188,8 +205,8 @@ class _Course:
 
     def _rules(self, cell: Cell) -> tuple:
         graph, request = self.net.graph, self.study.requests[cell]
-        rules = rules_for(graph, cell.method.name, cell.semantics, request.options)
-        return [[rule for _, rule in pairs] for pairs in rules.values()], flow_of(graph, cell.method.name, cell.semantics)
+        rules = rules_for(graph, cell.method.key, cell.semantics, request.options)
+        return [[rule for _, rule in pairs] for pairs in rules.values()], flow_of(graph, cell.method.key, cell.semantics)
 
     def _refused(self) -> list[Missing]:
         """What does not apply, once for a method that does not apply under any semantics."""

@@ -62,8 +62,8 @@ def recorded(
 ) -> dict[str, Any]:
     """The record of an audit, as `audit.schema.json` describes it; numbers that are undefined are NaN."""
     failed = [check.sentence for check in checks if not check.passed]
-    order = list(METHODS)
-    ordered = sorted(findings, key=lambda finding: order.index(finding.cell.method.name))
+    order = {name: place for place, name in enumerate(METHODS)}
+    ordered = sorted(findings, key=lambda finding: order.get(finding.cell.method.name, len(order)))
     measured = [_measured(finding, controls, about.plan) for finding in ordered]
     sources = dict.fromkeys(["sixt2020", *(finding.cell.method.source for finding in [*ordered, *controls])])
     return {

@@ -15,7 +15,7 @@ from wel.auditing.advice import Advice, advised, sentences, shown
 from wel.auditing.charts import Plane, csc_curves, deciding, heat_maps, hiding, overview, plane, thumbnail
 from wel.auditing.verdicts import FEWEST, INSENSITIVE, MEASURES, SENSITIVE, VERDICTS
 from wel.measures.similarity import SSIM_WINDOW
-from wel.methods.registry import METHODS
+from wel.methods.registry import GIVEN, METHODS
 from wel.system.files import written_whole
 
 RECORD, REPORT = "audit.json", "report.html"
@@ -307,7 +307,7 @@ class _Pictures:
         self.thumbnails = {} if examples is None else {name: thumbnail(one) for name, one in zip(self.names, examples.pixels)}
         maps = {} if examples is None else examples.maps
         places = [(key, k, j) for key, found in maps.items() for k in range(len(found)) for j in range(3) if np.isfinite(found[k, j]).any()]
-        uris = heat_maps([(maps[key][k, j], METHODS[key[0]].map_percentile) for key, k, j in places])
+        uris = heat_maps([(maps[key][k, j], METHODS.get(key[0], GIVEN).map_percentile) for key, k, j in places])
         self.maps = dict(zip(places, uris))
 
     def rows(self, method: Mapping[str, Any]) -> list[dict[str, Any]]:

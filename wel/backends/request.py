@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Collection, Iterable, Mapping, NamedTuple, Protocol, Sequence
+from typing import Any, Callable, Collection, Iterable, Mapping, NamedTuple, Protocol, Sequence
 
 import numpy as np
 
@@ -62,7 +62,8 @@ class Injection(NamedTuple):
         measure: what is kept there.
         random_from: the layer from which on, in execution order, they meet random layers in place of the trained ones; None for trained
             layers all the way.
-        times_value: whether they are multiplied with the layer's own values first.
+        made_of: function of the vectors and of the layer's own values (n, *shape) that gives what is injected, (n, vectors, *shape); None
+            for the vectors as they are. Injections with equal ones share a compiled sweep.
     """
 
     start: str
@@ -70,7 +71,7 @@ class Injection(NamedTuple):
     at: frozenset[str]
     measure: Measure
     random_from: str | None = None
-    times_value: bool = False
+    made_of: Callable[[Any, Any], Any] | None = None
 
 
 @dataclass(frozen=True)

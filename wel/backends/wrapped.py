@@ -123,7 +123,7 @@ class OpenNetwork:
         plain, arrays = _separated(request.options)
         if plain.pop("stabilizer", 0):
             raise UnsupportedError(f"The option `stabilizer` of {request.method.name} is the native backend's alone. Expected 0.")
-        asked = {"method": request.method.name, "semantics": request.semantics, "options": plain}
+        asked = {"method": request.method.key, "semantics": request.semantics, "options": plain}
         job = {**self._job, **asked, "start": start, "at": at, "batch_rows": rows}
         answer = self._worker.run(job, {"images": images, "vectors": vectors, **arrays})
         return {name: answer[f"at_{i}"] for i, name in enumerate(at)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional, Sequence
+from typing import TYPE_CHECKING, Annotated, List, Optional, Sequence
 
 import typer
 
@@ -39,6 +39,13 @@ def audit(
         Optional[float], typer.Option("--minutes", help="Leave methods out, the last ones, until the others take no longer as predicted.")
     ] = None,
     methods: flags.Methods = "all",
+    analyzer: Annotated[
+        Optional[List[str]],
+        typer.Option(
+            "--analyzer",
+            help="An analyzer of innvestigate's, such as lrp.epsilon:epsilon=0.1, beside the methods; may be given several times.",
+        ),
+    ] = None,
     semantics: flags.Semantics = "both",
     seed: flags.Seed = 0,
     weights: flags.Weights = None,
@@ -111,6 +118,7 @@ def audit(
             command=shlex.join(["wel", *sys.argv[1:]]),
             steps=steps,
             client=client,
+            analyzer=analyzer or (),
         )
     _print(screen, result.record)
     screen.print(f"Report: {folder / 'report.html'} (as data: {folder / 'audit.json'})", **PLAIN)

@@ -26,6 +26,7 @@ def csc(
     limit: flags.Limit = None,
     preprocess: flags.Preprocess = None,
     methods: flags.Methods = "all",
+    analyzer: flags.Analyzer = None,
     start_layers: flags.StartLayers = None,
     vectors: Annotated[int, typer.Option("--vectors", min=2, help="Random vectors per image and start layer.")] = 5,
     seed: flags.Seed = 0,
@@ -52,11 +53,11 @@ def csc(
 
     A run that was interrupted goes on where it stopped when the same command is given again.
     """
-    from wel.cli.inputs import chosen, opened
+    from wel.cli.inputs import chosen, opened, with_analyzers
     from wel.system.cluster import connected
     from wel.system.progress import bar_steps
 
-    names = chosen(methods, semantics, backend)
+    names = chosen(methods, semantics, backend, analyzer=analyzer)
     at_once = None if memory is None else parse_bytes(memory)
     given = {
         "images": images,
@@ -69,6 +70,7 @@ def csc(
         "fixed": fixed,
     }
     inputs = opened(study="csc", model=model, weights=weights, seed=seed, out=out, **given)
+    asked = with_analyzers(names, analyzer, inputs.net)
     starts = inputs.net.start_layers(listed(start_layers))
     inputs.announce(f", {vectors} vectors, start layers {', '.join(map(inputs.net.shown, starts))}")
     from wel.studies import csc as study  # imports TensorFlow
@@ -77,7 +79,7 @@ def csc(
         result = study.csc(
             inputs.net,
             inputs.pictures.inputs,
-            methods=names,
+            methods=asked,
             start=starts,
             vectors=vectors,
             seed=seed,
@@ -92,9 +94,9 @@ def csc(
             client=client,
         )
     from wel.figures.csc import write_csc_figures  # matplotlib takes a second
-    from wel.methods.registry import METHODS
+    from wel.methods.registry import drawn_with
 
-    figures = write_csc_figures(result.table, METHODS, inputs.folder / "figures", result.histograms)
+    figures = write_csc_figures(result.table, drawn_with(asked), inputs.folder / "figures", result.histograms)
     print_left_out(inputs.screen, result.skipped)
     for (method, under, start), layer in result.non_finite.items():
         words = f"Not finite: {method} ({under}) from {start} has infinite or undefined relevance from {layer} on."

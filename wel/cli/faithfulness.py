@@ -23,6 +23,7 @@ def faithfulness(
     limit: flags.Limit = None,
     preprocess: flags.Preprocess = None,
     methods: flags.Methods = "all",
+    analyzer: flags.Analyzer = None,
     patch: Annotated[
         Optional[int], typer.Option("--patch", min=1, help="Side of a region; an eighth of the image's shortest side by default.")
     ] = None,
@@ -56,11 +57,11 @@ def faithfulness(
 
     A run that was interrupted goes on where it stopped when the same command is given again.
     """
-    from wel.cli.inputs import chosen, known_classes, opened
+    from wel.cli.inputs import chosen, known_classes, opened, with_analyzers
     from wel.system.cluster import connected
     from wel.system.progress import bar_steps
 
-    names = chosen(methods, semantics, maps=True)
+    names = chosen(methods, semantics, maps=True, analyzer=analyzer)
     given = {
         "images": images,
         "labels": labels,
@@ -72,6 +73,7 @@ def faithfulness(
         "fixed": fixed,
     }
     inputs = opened(study="faithfulness", model=model, weights=weights, seed=seed, out=out, **given)
+    asked = with_analyzers(names, analyzer, inputs.net)
     inputs.announce(known_classes(inputs.pictures))
     from wel.studies import faithfulness as study  # imports TensorFlow
 
@@ -79,7 +81,7 @@ def faithfulness(
         result = study.faithfulness(
             inputs.net,
             inputs.pictures.inputs,
-            methods=names,
+            methods=asked,
             patch=patch,
             regions=regions,
             parts=parts,
@@ -94,13 +96,13 @@ def faithfulness(
             sufficiency=sufficiency,
         )
     from wel.figures.faithfulness import write_faithfulness_figure, write_sufficiency_figure  # matplotlib takes a second
-    from wel.methods.registry import METHODS
+    from wel.methods.registry import drawn_with
 
-    figures = write_faithfulness_figure(result.table, result.curves, METHODS, inputs.folder / "figures")
+    figures = write_faithfulness_figure(result.table, result.curves, drawn_with(asked), inputs.folder / "figures")
     print_left_out(inputs.screen, result.skipped)
     inputs.screen.print(_medians(result.table))
     if sufficiency:
-        figures += write_sufficiency_figure(result.sufficiency, METHODS, inputs.folder / "figures")
+        figures += write_sufficiency_figure(result.sufficiency, drawn_with(asked), inputs.folder / "figures")
         inputs.screen.print(_predicted(result.sufficiency))
         inputs.screen.print(f"Sufficiency: {inputs.folder / 'faithfulness_sufficiency.csv'} and {figures[2]}", **PLAIN)
     tables = f"Table: {inputs.folder / 'faithfulness.csv'} (curves: faithfulness_curves.csv, by image: faithfulness_images.csv)"

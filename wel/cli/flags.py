@@ -73,6 +73,13 @@ Preprocess = Annotated[
 Methods = Annotated[
     str, typer.Option("--methods", help="'all', or names with commas; see `wel methods`.", autocompletion=completed_methods)
 ]
+Analyzer = Annotated[
+    Optional[List[str]],
+    typer.Option(
+        "--analyzer",
+        help="An analyzer of innvestigate's, such as lrp.epsilon:epsilon=0.1; may be given several times. Without --methods nothing else.",
+    ),
+]
 StartLayers = Annotated[
     Optional[str], typer.Option("--start-layers", help="Where vectors are injected, with commas; the paper's by default.")
 ]

@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, List, Optional, Union
+from typing import TYPE_CHECKING, Any, List, Optional
 
 from rich.console import Console
 
 from wel.backends import check_backend
 from wel.cli.console import PLAIN, console, listed
 from wel.images.load import ImageSet, load_images
-from wel.methods.registry import choose_map_methods, choose_methods, chosen_semantics
+from wel.methods.registry import Names, choose_map_methods, choose_methods, chosen_semantics
 from wel.networks.loading import load, parse_shape
 
 if TYPE_CHECKING:
     from wel.networks.network import Network
-
-Names = Union[str, List[str]]
 
 
 @dataclass(frozen=True)
@@ -81,20 +79,36 @@ def opened(
     return Inputs(net, pictures, out or Path("runs") / f"{study}-{net.name}", console())
 
 
-def chosen(methods: str, semantics: str, backend: str = "native", maps: bool = False) -> Names:
+def chosen(methods: str, semantics: str, backend: str = "native", maps: bool = False, analyzer: Optional[List[str]] = None) -> Names:
     """Names of methods as studies take them; what can be refused before TensorFlow is imported is refused.
 
     Args:
         maps: whether the study is one of maps, for which there are more methods than for CSC.
+        analyzer: analyzers that are asked for too; then "all" stands for no method.
 
     Raises:
         WelError: for an unknown method, semantics or backend.
     """
-    names = listed(methods)
-    found = (choose_map_methods if maps else choose_methods)(names)
     chosen_semantics(semantics)
     check_backend(backend)
+    if methods == "all" and analyzer:
+        return []
+    names = listed(methods)
+    found = (choose_map_methods if maps else choose_methods)(names)
     return "all" if names == "all" else [method.name for method in found]
+
+
+def with_analyzers(names: Names, analyzer: Optional[List[str]], net: Network) -> Names:
+    """Methods that were asked for by name and, behind them, those that analyzers stand for.
+
+    Raises:
+        WelError: for an analyzer that cannot be one.
+    """
+    if not analyzer:
+        return names
+    from wel.innvestigate.strings import methods_of  # imports TensorFlow
+
+    return [*names, *methods_of(analyzer, net)]
 
 
 def known_classes(pictures: ImageSet) -> str:

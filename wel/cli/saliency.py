@@ -24,6 +24,7 @@ def saliency(
     limit: Annotated[int, typer.Option("--limit", min=1, help="Use at most so many images.")] = 8,
     preprocess: flags.Preprocess = None,
     methods: flags.Methods = "all",
+    analyzer: flags.Analyzer = None,
     classes: Annotated[Optional[str], typer.Option("--classes", help="Two classes whose maps are compared, such as 283,156.")] = None,
     stages: flags.Stages = None,
     seed: flags.Seed = 0,
@@ -45,11 +46,11 @@ def saliency(
 
     A run that was interrupted goes on where it stopped when the same command is given again.
     """
-    from wel.cli.inputs import chosen, known_classes, opened
+    from wel.cli.inputs import chosen, known_classes, opened, with_analyzers
     from wel.system.cluster import connected
     from wel.system.progress import bar_steps
 
-    names = chosen(methods, semantics, backend, maps=True)
+    names = chosen(methods, semantics, backend, maps=True, analyzer=analyzer)
     compare = None if classes is None else parse_classes(classes)
     given = {
         "images": images,
@@ -62,6 +63,7 @@ def saliency(
         "fixed": fixed,
     }
     inputs = opened(study="saliency", model=model, weights=weights, seed=seed, out=out, **given)
+    asked = with_analyzers(names, analyzer, inputs.net)
     from wel.studies import saliency as study  # imports TensorFlow
 
     if compare:
@@ -71,7 +73,7 @@ def saliency(
         result = study.saliency(
             inputs.net,
             inputs.pictures.inputs,
-            methods=names,
+            methods=asked,
             classes=inputs.pictures.labels,
             compare=compare,
             stages="paper" if stages == "paper" else listed(stages),
@@ -84,10 +86,10 @@ def saliency(
             client=client,
         )
     from wel.figures.saliency import Pictures, write_saliency_figures  # matplotlib takes a second
-    from wel.methods.registry import METHODS
+    from wel.methods.registry import drawn_with
 
     pictures = Pictures(inputs.pictures.names, inputs.pictures.pixels, inputs.net.class_names)
-    figures = write_saliency_figures(result, METHODS, pictures, inputs.folder / "figures")
+    figures = write_saliency_figures(result, drawn_with(asked), pictures, inputs.folder / "figures")
     print_left_out(inputs.screen, result.skipped)
     if compare:
         inputs.screen.print(_distances(result))

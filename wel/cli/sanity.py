@@ -35,6 +35,7 @@ def random_logit(
     limit: flags.Limit = None,
     preprocess: flags.Preprocess = None,
     methods: flags.Methods = "all",
+    analyzer: flags.Analyzer = None,
     seed: flags.Seed = 0,
     semantics: flags.Semantics = "paper",
     backend: flags.Backend = "native",
@@ -54,11 +55,11 @@ def random_logit(
 
     A run that was interrupted goes on where it stopped when the same command is given again.
     """
-    from wel.cli.inputs import chosen, known_classes, opened
+    from wel.cli.inputs import chosen, known_classes, opened, with_analyzers
     from wel.system.cluster import connected
     from wel.system.progress import bar_steps
 
-    names = chosen(methods, semantics, backend, maps=True)
+    names = chosen(methods, semantics, backend, maps=True, analyzer=analyzer)
     given = {
         "images": images,
         "labels": labels,
@@ -70,6 +71,7 @@ def random_logit(
         "fixed": fixed,
     }
     inputs = opened(study="random-logit", model=model, weights=weights, seed=seed, out=out, **given)
+    asked = with_analyzers(names, analyzer, inputs.net)
     inputs.announce(known_classes(inputs.pictures))
     from wel.studies import random_logit as study  # imports TensorFlow
 
@@ -77,7 +79,7 @@ def random_logit(
         result = study.random_logit(
             inputs.net,
             inputs.pictures.inputs,
-            methods=names,
+            methods=asked,
             classes=inputs.pictures.labels,
             seed=seed,
             backend=backend,
@@ -88,9 +90,9 @@ def random_logit(
             client=client,
         )
     from wel.figures.sanity import write_random_logit_figure  # matplotlib takes a second
-    from wel.methods.registry import METHODS
+    from wel.methods.registry import drawn_with
 
-    figures = write_random_logit_figure(result.table, result.images, METHODS, inputs.folder / "figures")
+    figures = write_random_logit_figure(result.table, result.images, drawn_with(asked), inputs.folder / "figures")
     _report(inputs, result, _medians(result.table), "random_logit", figures)
 
 
@@ -102,6 +104,7 @@ def cascading(
     limit: flags.Limit = None,
     preprocess: flags.Preprocess = None,
     methods: flags.Methods = "all",
+    analyzer: flags.Analyzer = None,
     layers: Annotated[
         Optional[str], typer.Option("--layers", help="'all' with weights, or names with commas; the paper's by default.")
     ] = None,
@@ -146,12 +149,12 @@ def cascading(
 
     A run that was interrupted goes on where it stopped when the same command is given again.
     """
-    from wel.cli.inputs import chosen, known_classes, opened
+    from wel.cli.inputs import chosen, known_classes, opened, with_analyzers
     from wel.measures.likeness import chosen_measures
     from wel.system.cluster import connected
     from wel.system.progress import bar_steps
 
-    names = chosen(methods, semantics, backend, maps=True)
+    names = chosen(methods, semantics, backend, maps=True, analyzer=analyzer)
     compared = None if measures is None else chosen_measures(listed(measures) or [])
     if order not in REACHING:
         raise invalid("order", order, one_of(REACHING))
@@ -166,6 +169,7 @@ def cascading(
         "fixed": fixed,
     }
     inputs = opened(study="cascading", model=model, weights=weights, seed=seed, out=out, **given)
+    asked = with_analyzers(names, analyzer, inputs.net)
     from wel.studies import cascading as study  # imports TensorFlow
 
     stages = study.choose_stages(inputs.net, listed(layers), order)
@@ -174,7 +178,7 @@ def cascading(
         result = study.cascading_randomization(
             inputs.net,
             inputs.pictures.inputs,
-            methods=names,
+            methods=asked,
             layers=stages,
             classes=inputs.pictures.labels,
             seed=seed,
@@ -192,9 +196,9 @@ def cascading(
             noise_scale=noise_scale,
         )
     from wel.figures.sanity import write_cascading_figure  # matplotlib takes a second
-    from wel.methods.registry import METHODS
+    from wel.methods.registry import drawn_with
 
-    figures = write_cascading_figure(result.table, METHODS, inputs.folder / "figures")
+    figures = write_cascading_figure(result.table, drawn_with(asked), inputs.folder / "figures")
     _report(inputs, result, _stage_medians(result.table), "cascading", figures)
 
 

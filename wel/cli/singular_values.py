@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
 
-    from wel.cli.inputs import Inputs, Names
+    from wel.cli.inputs import Inputs
     from wel.methods.patterns import Patterns
+    from wel.methods.registry import Names
     from wel.networks.network import Network
     from wel.studies.effective_rank import EffectiveRankResult
     from wel.studies.singular_values import SingularValuesResult
@@ -29,6 +30,7 @@ def singular_values(
     limit: flags.Limit = None,
     preprocess: flags.Preprocess = None,
     methods: flags.Methods = "all",
+    analyzer: flags.Analyzer = None,
     start_layers: flags.StartLayers = None,
     vectors: Annotated[
         int, typer.Option("--vectors", min=3, help="Random vectors per image and start layer; errors fall as 1 over it.")
@@ -52,11 +54,11 @@ def singular_values(
 
     A run that was interrupted goes on where it stopped when the same command is given again.
     """
-    from wel.cli.inputs import chosen, opened
+    from wel.cli.inputs import chosen, opened, with_analyzers
     from wel.system.cluster import connected
     from wel.system.progress import bar_steps
 
-    names = chosen(methods, semantics)
+    names = chosen(methods, semantics, analyzer=analyzer)
     given = {
         "images": images,
         "limit": limit,
@@ -67,6 +69,7 @@ def singular_values(
         "fixed": fixed,
     }
     inputs = opened(study="singular-values", model=model, weights=weights, seed=seed, out=out, **given)
+    asked = with_analyzers(names, analyzer, inputs.net)
     arrays = None if patterns is None else _checked_patterns(inputs.net, patterns)
     starts = inputs.net.start_layers(listed(start_layers))
     inputs.announce(f", {vectors} vectors, start layers {', '.join(map(inputs.net.shown, starts))}")
@@ -76,19 +79,19 @@ def singular_values(
         ranks = effective_rank(
             inputs.net,
             inputs.pictures.inputs,
-            methods=names,
+            methods=asked,
             start=starts,
             vectors=vectors,
             seed=seed,
             semantics=semantics,
-            options=_options(names, arrays),
+            options=_options(asked, arrays),
             out=inputs.folder,
             context=inputs.context,
             steps=steps,
             client=client,
         )
     _report_ratios(inputs, arrays)
-    _report_ranks(inputs, ranks)
+    _report_ranks(inputs, ranks, asked)
 
 
 def _checked_patterns(net: Network, path: Path) -> Patterns:
@@ -142,11 +145,11 @@ def _ratios(ratios: SingularValuesResult) -> Table:
     return printable(("σ₁/σ₂ of", "place", "matrix", "least", "median", "most", "product"), rows)
 
 
-def _report_ranks(inputs: Inputs, ranks: EffectiveRankResult) -> None:
+def _report_ranks(inputs: Inputs, ranks: EffectiveRankResult, asked: Names) -> None:
     from wel.figures.spectrum import write_effective_rank_figures  # matplotlib takes a second
-    from wel.methods.registry import METHODS
+    from wel.methods.registry import drawn_with
 
-    figures = write_effective_rank_figures(ranks.table, METHODS, inputs.folder / "figures")
+    figures = write_effective_rank_figures(ranks.table, drawn_with(asked), inputs.folder / "figures")
     print_left_out(inputs.screen, ranks.skipped)
     inputs.screen.print(_ranks_at_input(ranks.table))
     table = f"Table: {inputs.folder / 'effective_rank.csv'}"

@@ -18,7 +18,7 @@ from wel.errors import invalid
 from wel.figures.style import file_names, new_figure, shown, style, write_figure
 from wel.measures.similarity import absolute, normalised
 from wel.studies.saliency import CLASS, ORIGINAL, STAGE, SaliencyResult
-from wel.system.files import written_whole
+from wel.system.files import file_stem, written_whole
 
 COLORS = colormaps["seismic"].with_extremes(bad="#9a9a9a")
 PAGE, BLOCK = 8, 9  # images of one grid, methods below each other in the figure of two classes
@@ -177,7 +177,7 @@ def _check(result: SaliencyResult, pictures: Pictures) -> None:
 def _write_maps(result: SaliencyResult, methods: Mapping[str, Any], images: Sequence[str], folder: Path) -> None:
     views = file_names(dict.fromkeys(view for _, _, view in result.maps))
     for method, semantics, view in result.maps:
-        place = folder / f"{method}_{semantics}" / views[view]
+        place = folder / f"{file_stem(method)}_{semantics}" / views[view]
         place.mkdir(parents=True, exist_ok=True)
         for number, image in enumerate(images):
             colored = COLORS((_for_the_eye(result, methods, (method, semantics, view), number) + 1) / 2, bytes=True)

@@ -8,9 +8,18 @@ The numbers are those of innvestigate 2.1.2; of names of 1.0.8 that it has not, 
 
 from __future__ import annotations
 
-from wel.innvestigate import utils
-from wel.innvestigate.analyzer import Analyzer, NotAnalyzeableModelException, create_analyzer
-from wel.innvestigate.analyzers import analyzers
-from wel.innvestigate.utils import model_wo_softmax
+from wel.innvestigate import analyzer, backend, utils
+from wel.innvestigate.analyzer import analyzers, create_analyzer
+from wel.innvestigate.analyzer.base import NotAnalyzeableModelException
+from wel.innvestigate.models import model_wo_output_activation, model_wo_softmax
 
-__all__ = ["Analyzer", "NotAnalyzeableModelException", "analyzers", "create_analyzer", "model_wo_softmax", "utils"]
+__all__ = [
+    "NotAnalyzeableModelException",
+    "analyzer",
+    "analyzers",
+    "backend",
+    "create_analyzer",
+    "model_wo_output_activation",
+    "model_wo_softmax",
+    "utils",
+]

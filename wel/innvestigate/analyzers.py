@@ -20,10 +20,12 @@ from typing import Any, Callable, Mapping, NamedTuple, Sequence
 import numpy as np
 
 from wel.errors import WelError, check_whole, invalid, one_of
+from wel.innvestigate.rules import AlphaBetaRule, AlphaBetaX2m100Rule, BoundedRule, EpsilonRule, ZPlusRule, checked, rule_of
 from wel.methods.composites import Given
 from wel.methods.fitting import ESTIMATORS
-from wel.methods.options import Number
 from wel.methods.registry import GIVEN, METHODS, Method
+from wel.networks.graph import Graph, Node
+from wel.networks.kinds import KERNELS
 from wel.rules import gradient, lrp
 from wel.rules.base import Rule
 
@@ -57,7 +59,7 @@ def _input(semantics: str) -> Asked:
 
 
 def _random(semantics: str, stddev: float = 1.0) -> Asked:
-    return Asked(None, semantics, stddev=_number("stddev", stddev, 0))
+    return Asked(None, semantics, stddev=checked("stddev", stddev, 0))
 
 
 def _gradient(semantics: str, postprocess: str | None = None, name: str = "gradient", **options: Any) -> Asked:
@@ -78,117 +80,86 @@ def _integrated_gradients(semantics: str, steps: int = 64, reference_inputs: Any
 
 def _smoothgrad(semantics: str, augment_by_n: int = 64, noise_scale: float = 1.0, postprocess: str | None = None) -> Asked:
     check_whole("augment_by_n", augment_by_n, 1)
-    return _gradient(semantics, postprocess, "smoothgrad", samples=augment_by_n, noise_scale=_number("noise_scale", noise_scale, 0))
+    return _gradient(semantics, postprocess, "smoothgrad", samples=augment_by_n, noise_scale=checked("noise_scale", noise_scale, 0))
 
 
 def _plain(semantics: str, name: str) -> Asked:
     return Asked(METHODS[name], semantics)
 
 
-def _number(name: str, value: Any, least: float) -> float:
-    return Number(least=least).settled(name, value, np.empty(0))
+def _lrp(semantics: str, kernel: Any, batch_norm: Any = None, dense: Any = None, **placed: Any) -> Asked:
+    """LRP with these rules of innvestigate's; BatchNormalization has that of kernels by default, in `corrected` Add too.
+
+    Args:
+        kernel: a rule, or a mapping from names of layers to the rules of their kernels, all of them.
+        placed: keywords of `_placed`.
+    """
+    own = tuple((name, rule_of("rule", one, semantics)) for name, one in kernel.items()) if isinstance(kernel, Mapping) else ()
+    rule = lrp.Z() if own else rule_of("rule", kernel, semantics)
+    at_norm = rule if batch_norm is None else rule_of("bn_layer_rule", batch_norm, semantics)
+    dense = dense and rule_of("rule", dense, semantics)
+    at_input, until, fused = _placed(semantics, **placed)
+    add = lrp.Z() if semantics == "paper" else rule
+    return Asked(GIVEN, semantics, {"rules": Given(rule, fused(at_norm), add, dense, at_input, own + until)})
 
 
-def _alpha_beta_rule(semantics: str, alpha: float, beta: float, bias: bool = True) -> Rule:
-    if semantics == "paper":
-        return lrp.AlphaBeta(alpha, beta, "both" if bias else "none", two_kernels=None if bias else "each")
-    return lrp.AlphaBeta(alpha, beta, "split" if bias else "none")
-
-
-RULES: Mapping[str, Callable[[str], Rule]] = {
-    "Z": lambda semantics: lrp.Z(),
-    "ZIgnoreBias": lambda semantics: lrp.Unbiased(),
-    "Epsilon": lambda semantics: lrp.Epsilon(1e-7),
-    "EpsilonIgnoreBias": lambda semantics: lrp.Unbiased(1e-7),
-    "WSquare": lambda semantics: lrp.WSquare(),
-    "Flat": lambda semantics: lrp.Flat(),
-    "Alpha2Beta1": lambda semantics: _alpha_beta_rule(semantics, 2, 1),
-    "Alpha2Beta1IgnoreBias": lambda semantics: _alpha_beta_rule(semantics, 2, 1, False),
-    "Alpha1Beta0": lambda semantics: _alpha_beta_rule(semantics, 1, 0),
-    "Alpha1Beta0IgnoreBias": lambda semantics: _alpha_beta_rule(semantics, 1, 0, False),
-    "ZPlus": lambda semantics: _alpha_beta_rule(semantics, 1, 0, False),
-    "ZPlusFast": lambda semantics: lrp.ZPlusFast(),
-    "Bounded": lambda semantics: _bounded(semantics, -1, 1),
-}
-
-
-def _named(argument: str, name: Any, semantics: str) -> Rule:
-    if not isinstance(name, str) or name not in RULES:
-        raise invalid(argument, name, one_of(RULES))
-    return RULES[name](semantics)
-
-
-def _bounded(semantics: str, low: Any, high: Any) -> Rule:
-    for name, value in (("low", low), ("high", high)):
-        if value is None:
-            raise WelError(f"Invalid value for `{name}`: None. Expected a number, the end of the range of the inputs.")
-    ends = Number().settled("low", low, np.empty(0)), Number().settled("high", high, np.empty(0))
-    if ends[0] > ends[1]:
-        raise invalid("low", low, f"at most `high`, {high}")
-    return lrp.Bounded(*ends, two_kernels="each" if semantics == "paper" else None)
-
-
-def _lrp(
+def _placed(
     semantics: str,
-    kernel: Rule,
-    batch_norm: Rule | None = None,
-    dense: Rule | None = None,
-    input_layer_rule: str | Sequence[float] | None = None,
+    input_layer_rule: Any = None,
+    until_layer_idx: Sequence[str] = (),
+    until_layer_rule: Any = None,
+    bn_layer_fuse_mode: str = "one_linear",
+) -> tuple[Rule | None, tuple[tuple[str, Rule], ...], Callable[[Rule], Rule]]:
+    """What every LRP takes: the rule at the input, those of the first layers by name, and what is made of BatchNormalization's."""
+    if bn_layer_fuse_mode not in tuple(FUSED):
+        raise invalid("bn_layer_fuse_mode", bn_layer_fuse_mode, one_of(FUSED))
+    at_input = None if input_layer_rule is None else rule_of("input_layer_rule", _bounds(input_layer_rule), semantics)
+    rule = None if until_layer_rule is None else rule_of("until_layer_rule", until_layer_rule, semantics)
+    until = () if rule is None else tuple((name, rule) for name in until_layer_idx)
+    return at_input, until, FUSED[bn_layer_fuse_mode] if semantics == "paper" else lambda rule: rule
+
+
+FUSED: Mapping[str, Callable[[Rule], Rule]] = {"one_linear": lrp.Fused, "two_linear": lrp.FusedTwice}
+
+
+def _lrp_by_name(semantics: str, rule: Any = None, bn_layer_rule: Any = None, **placed: Any) -> Asked:
+    if bn_layer_rule is not None or semantics != "paper":
+        return _lrp(semantics, rule, bn_layer_rule, **placed)
+    asked = _lrp(semantics, rule, **placed)
+    return asked._replace(options={"rules": replace(asked.options["rules"], batch_norm=lrp.PaperBatchNorm())})
+
+
+def _lrp_fixed(semantics: str, rule: str, **placed: Any) -> Asked:
+    return _lrp(semantics, rule, **placed)
+
+
+def _lrp_epsilon(semantics: str, epsilon: float = 1e-7, bias: bool = True, **placed: Any) -> Asked:
+    return _lrp(semantics, EpsilonRule(epsilon=epsilon, bias=bias), **placed)
+
+
+def _lrp_epsilon_ib(semantics: str, epsilon: float = 1e-7, **placed: Any) -> Asked:
+    return _lrp_epsilon(semantics, epsilon, False, **placed)
+
+
+def _lrp_alpha_beta(semantics: str, alpha: float | None = None, beta: float | None = None, bias: bool = True, **placed: Any) -> Asked:
+    return _lrp(semantics, AlphaBetaRule(alpha=alpha, beta=beta, bias=bias), **placed)
+
+
+def _preset(semantics: str, convolution: str, epsilon: float = 0.1, bn_layer_rule: Any = AlphaBetaX2m100Rule, **placed: Any) -> Asked:
+    """LRP-ε at dense layers, αβ at convolutions."""
+    return _lrp(semantics, convolution, bn_layer_rule, EpsilonRule(epsilon=epsilon), **placed)
+
+
+def _preset_until(
+    semantics: str,
+    epsilon: float = 0.1,
+    until_layer_idx: Sequence[str] = (),
+    bn_layer_rule: Any = AlphaBetaX2m100Rule,
+    bn_layer_fuse_mode: str = "one_linear",
 ) -> Asked:
-    """LRP with these rules; in `corrected` BatchNormalization and Add have the rule of kernels."""
-    at_input = None if input_layer_rule is None else _at_input(input_layer_rule, semantics)
-    paper = Given(kernel, batch_norm or lrp.Fused(kernel), lrp.Z(), dense, at_input)
-    return Asked(GIVEN, semantics, {"rules": paper if semantics == "paper" else Given(kernel, kernel, kernel, dense, at_input)})
-
-
-def _at_input(chosen: Any, semantics: str) -> Rule:
-    if isinstance(chosen, tuple) and len(chosen) == 2:
-        return _bounded(semantics, *chosen)
-    return _named("input_layer_rule", chosen, semantics)
-
-
-def _lrp_by_name(semantics: str, rule: str | None = None, input_layer_rule: Any = None, bn_layer_rule: str | None = None) -> Asked:
-    batch_norm = lrp.PaperBatchNorm() if bn_layer_rule is None else lrp.Fused(_named("bn_layer_rule", bn_layer_rule, semantics))
-    return _lrp(semantics, _named("rule", rule, semantics), batch_norm, input_layer_rule=input_layer_rule)
-
-
-def _lrp_fixed(semantics: str, rule: str, input_layer_rule: Any = None) -> Asked:
-    return _lrp(semantics, _named("rule", rule, semantics), input_layer_rule=input_layer_rule)
-
-
-def _lrp_epsilon(semantics: str, epsilon: float = 1e-7, bias: bool = True, input_layer_rule: Any = None) -> Asked:
-    epsilon = Number(above=0).settled("epsilon", epsilon, np.empty(0))
-    return _lrp(semantics, lrp.Epsilon(epsilon) if bias else lrp.Unbiased(epsilon), input_layer_rule=input_layer_rule)
-
-
-def _lrp_epsilon_ib(semantics: str, epsilon: float = 1e-7, input_layer_rule: Any = None) -> Asked:
-    return _lrp_epsilon(semantics, epsilon, False, input_layer_rule)
-
-
-def _lrp_alpha_beta(
-    semantics: str, alpha: float | None = None, beta: float | None = None, bias: bool = True, input_layer_rule: Any = None
-) -> Asked:
-    """α and β with α − β = 1, α ≥ 1 and β ≥ 0, of which one is enough."""
-    if alpha is None and beta is None:
-        raise WelError("Invalid value for `alpha`: None. Expected `alpha`, a number from 1 on, or `beta`, a number from 0 on.")
-    alpha = _number("beta", beta, 0) + 1 if alpha is None else _number("alpha", alpha, 1)
-    beta = alpha - 1 if beta is None else _number("beta", beta, 0)
-    if alpha - beta != 1:
-        raise invalid("beta", beta, f"`alpha` − 1, {alpha - 1:g}")
-    return _lrp(semantics, _alpha_beta_rule(semantics, alpha, beta, bias), input_layer_rule=input_layer_rule)
-
-
-def _preset(semantics: str, convolution: str, at_input: str | None = None, epsilon: float = 0.1) -> Asked:
-    """LRP-ε at dense layers, αβ at convolutions, and another rule at the input if one is named."""
-    dense = lrp.Epsilon(Number(above=0).settled("epsilon", epsilon, np.empty(0)))
-    return _lrp(semantics, _named("rule", convolution, semantics), lrp.Fused(lrp.Excess()), dense, at_input)
-
-
-def _preset_until(semantics: str, epsilon: float = 0.1, until_layer_idx: Sequence[str] = ()) -> Asked:
     """Preset B with the flat rule at the input and at the layers of these names."""
-    asked = _preset(semantics, "Alpha2Beta1", "Flat", epsilon)
-    given = replace(asked.options["rules"], until=frozenset(until_layer_idx), until_rule=lrp.Flat())
-    return asked._replace(options={"rules": given})
+    placed = {"input_layer_rule": "Flat", "until_layer_idx": until_layer_idx, "until_layer_rule": "Flat"}
+    return _preset(semantics, "Alpha2Beta1", epsilon, bn_layer_rule, bn_layer_fuse_mode=bn_layer_fuse_mode, **placed)
 
 
 def _deep_taylor(semantics: str) -> Asked:
@@ -196,11 +167,11 @@ def _deep_taylor(semantics: str) -> Asked:
 
 
 def _deep_taylor_bounded(semantics: str, low: float | None = None, high: float | None = None) -> Asked:
-    return _taylor(semantics, _bounded(semantics, low, high))
+    return _taylor(semantics, BoundedRule(low=low, high=high).of(semantics))
 
 
 def _taylor(semantics: str, at_input: Rule | None) -> Asked:
-    kernel = _alpha_beta_rule(semantics, 1, 0, False)
+    kernel = ZPlusRule().of(semantics)
     batch_norm = gradient.Transposed() if semantics == "paper" else gradient.Unchanged()
     return Asked(GIVEN, semantics, {"rules": Given(kernel, batch_norm, at_input=at_input, taylor=True)}, positive=True)
 
@@ -245,10 +216,10 @@ analyzers: Mapping[str, Callable[..., Asked]] = {
     "lrp.alpha_1_beta_0_IB": partial(_lrp_fixed, rule="Alpha1Beta0IgnoreBias"),
     "lrp.z_plus": partial(_lrp_fixed, rule="ZPlus"),
     "lrp.z_plus_fast": partial(_lrp_fixed, rule="ZPlusFast"),
-    "lrp.sequential_preset_a": partial(_preset, convolution="Alpha1Beta0", at_input=None),
-    "lrp.sequential_preset_b": partial(_preset, convolution="Alpha2Beta1", at_input=None),
-    "lrp.sequential_preset_a_flat": partial(_preset, convolution="Alpha1Beta0", at_input="Flat"),
-    "lrp.sequential_preset_b_flat": partial(_preset, convolution="Alpha2Beta1", at_input="Flat"),
+    "lrp.sequential_preset_a": partial(_preset, convolution="Alpha1Beta0"),
+    "lrp.sequential_preset_b": partial(_preset, convolution="Alpha2Beta1"),
+    "lrp.sequential_preset_a_flat": partial(_preset, convolution="Alpha1Beta0", input_layer_rule="Flat"),
+    "lrp.sequential_preset_b_flat": partial(_preset, convolution="Alpha2Beta1", input_layer_rule="Flat"),
     "lrp.sequential_preset_b_flat_until_idx": _preset_until,
     "deep_taylor": _deep_taylor,
     "deep_taylor.bounded": _deep_taylor_bounded,
@@ -258,8 +229,98 @@ analyzers: Mapping[str, Callable[..., Asked]] = {
 }
 
 
+class UnknownAnalyzer(WelError, KeyError):
+    """A name that no analyzer has; innvestigate raises KeyError for it."""
+
+    __str__ = Exception.__str__
+
+
 def keywords_of(name: str) -> list[str]:
-    """An analyzer's own keywords, those that its name settles left out."""
+    """An analyzer's own keywords, those that its name settles left out, in the order in which they may be given without their names.
+
+    Raises:
+        WelError: for a name that there is not.
+    """
+    if name not in tuple(analyzers):
+        raise UnknownAnalyzer(f"Invalid value for `name`: {name!r}. Expected {one_of(analyzers)}.")
     found = analyzers[name]
+    keys = [*signature(found).parameters, *(signature(_placed).parameters if "placed" in signature(found).parameters else ())]
     settled = found.keywords if isinstance(found, partial) else {}
-    return [key for key, one in signature(found).parameters.items() if key not in ("semantics", *settled) and one.kind != one.VAR_KEYWORD]
+    return [key for key in keys if key not in ("semantics", "placed", "options", *settled)]
+
+
+def asked_for(name: str, model: Any, semantics: str, keywords: Mapping[str, Any], graph: Graph) -> Asked:
+    """What an analyzer asks of wel for a model.
+
+    Args:
+        name: one of `analyzers`.
+        model: whose `layers` an `until_layer_idx` counts.
+        semantics: "paper" or "corrected".
+        keywords: the analyzer's own.
+        graph: the model's.
+
+    Raises:
+        WelError: for a name or keyword that there is not, or a value that cannot be used.
+    """
+    known = keywords_of(name)
+    for key in keywords:
+        if key not in known:
+            raise invalid("kwargs", key, f"for {name}: {one_of(known) if known else 'none'}")
+    settled = dict(keywords)
+    if settled.get("until_layer_idx") is not None:
+        settled["until_layer_idx"] = _names_until(model.layers, settled["until_layer_idx"], graph)
+    if isinstance(settled.get("rule"), Mapping):
+        raise invalid("rule", settled["rule"], "a rule, or a list of them")
+    if isinstance(settled.get("rule"), (list, tuple)) and settled["rule"]:
+        settled = _by_layer(settled, model.layers, graph, semantics)
+    return analyzers[name](semantics, **{key: value for key, value in settled.items() if key != "until_layer_idx" or value is not None})
+
+
+def _names_until(layers: Sequence[Any], index: int, graph: Graph) -> list[str]:
+    """The names of the calls of a model's first layers, the one at the index included, counted as `model.layers` has them."""
+    check_whole("until_layer_idx", index, 0)
+    if index >= len(layers):
+        raise invalid("until_layer_idx", index, f"at most {len(layers) - 1}, the model's last layer")
+    first = set(map(id, layers[: index + 1]))
+    return [node.name for node in graph.nodes if id(node.layer) in first]
+
+
+def _by_layer(keywords: dict[str, Any], layers: Sequence[Any], graph: Graph, semantics: str) -> dict[str, Any]:
+    """The keywords with a list of rules as {layer: rule}: of pairs (condition, rule) the first that holds, or one rule for each kernel.
+
+    innvestigate puts the rule at the input before the list, and hands it out backwards: the first kernel has the last rule. In `corrected`
+    the first kernel has the first, or that at the input, for which the list may be one shorter.
+    """
+    rules, calls = list(keywords["rule"]), [node for node in graph.nodes if node.kind in KERNELS]
+    kernels = _in_order([id(node.layer) for node in calls], [id(layer) for layer in layers])
+    if any(isinstance(rule, tuple) for rule in rules):
+        if not all(isinstance(rule, tuple) and len(rule) == 2 and callable(rule[0]) for rule in rules):
+            raise invalid("rule", rules, "pairs (condition, rule) throughout, the condition a function of a layer")
+        return {**keywords, "rule": {node.name: _first_rule(rules, node) for node in calls}}
+    if keywords.get("until_layer_rule") is not None:
+        raise invalid("until_layer_rule", keywords["until_layer_rule"], "None with a list of rules, which says what each layer has")
+    at_input = keywords.get("input_layer_rule")
+    if len(rules) != len(kernels) and (at_input is None or len(rules) != len(kernels) - 1):
+        raise invalid("rule", rules, f"a rule for each of the {len(kernels)} layers with a kernel, or pairs (condition, rule)")
+    if semantics == "corrected":
+        of_layer = dict(zip(reversed(kernels), reversed(rules)))
+        return {**keywords, "rule": {node.name: of_layer[id(node.layer)] for node in calls if id(node.layer) in of_layer}}
+    of_layer = dict(zip(kernels, reversed(rules if at_input is None else [_bounds(at_input), *rules])))
+    return {**keywords, "input_layer_rule": None, "rule": {node.name: of_layer[id(node.layer)] for node in calls}}
+
+
+def _in_order(found: Sequence[int], layers: Sequence[int]) -> list[int]:
+    """Each of what was found once, as `model.layers` has them; in the order of the calls where some lie in a model within the model."""
+    return [layer for layer in layers if layer in found] if set(found) <= set(layers) else list(dict.fromkeys(found))
+
+
+def _bounds(rule: Any) -> Any:
+    """The rule at the input; a pair of numbers is zᴮ's bounds."""
+    return BoundedRule(None, None, *rule) if isinstance(rule, tuple) and len(rule) == 2 else rule
+
+
+def _first_rule(pairs: Sequence[tuple[Callable[[Any], bool], Any]], node: Node) -> Any:
+    for condition, rule in pairs:
+        if condition(node.layer):
+            return rule
+    raise WelError(f"Invalid value for `rule`: no condition holds for layer '{node.name}' ({node.kind}). Expected a rule for each kernel.")

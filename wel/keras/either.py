@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from wel.keras import three, two
+from wel.keras.call import Call
 
 # the packages that Keras's own classes are of
 OWN = ("keras", "tf_keras")
@@ -18,6 +19,13 @@ def keras_of(layer: Any) -> Any:
     """
     three.check_backend(layer)
     return three if three.is_of_3(layer) else two
+
+
+def call_of(tensor: Any) -> Call | None:
+    """The call that a Keras tensor comes from; None for an input."""
+    history = tensor._keras_history  # (layer or operation, its node, place)
+    node = history[0]._inbound_nodes[history[1]]
+    return None if node.is_input else keras_of(history[0])._call(node)
 
 
 def is_model(layer: Any) -> bool:

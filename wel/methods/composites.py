@@ -6,17 +6,30 @@ A composite is a function of a part. Users add rules of their own with `register
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Collection, Dict, Iterable, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Collection, Dict, Iterable, Mapping, NamedTuple, Optional, Sequence, Tuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from wel.errors import UnsupportedError, invalid, of_method, one_of
+from wel.errors import UnsupportedError, invalid, of_method, one_of, words_on
+from wel.methods.layered import Layered
 from wel.methods.layers import layer_of
 from wel.methods.registry import CSC_METHODS, DEEPLIFT, METHODS, PATTERN, Method, record
 from wel.networks.graph import Graph
 from wel.networks.kernels import folded_norms, why_no_pattern
-from wel.networks.kinds import AUGMENTATIONS, CONSTANTS, LOOKUPS, MAX_POOLINGS, PATTERN_KINDS, RESCALINGS, SEEN_THROUGH, SHAPES, TWO_KERNELS
+from wel.networks.kinds import (
+    AUGMENTATIONS,
+    AVERAGE_POOLINGS,
+    CONSTANTS,
+    LOOKUPS,
+    MAX_POOLINGS,
+    PATTERN_KINDS,
+    RESCALINGS,
+    SEEN_THROUGH,
+    SHAPES,
+    TWO_KERNELS,
+    has_maximum,
+)
 from wel.rules import deeplift, gradient, lrp, pattern
 from wel.rules.base import LinearRule, Relevance, Rule
 from wel.rules.deeplift import Contributions
@@ -283,6 +296,12 @@ def _shares(gates: tuple[bool, ...]) -> tuple[float, ...]:
     return tuple(signal / sum(signals) for signal in signals)
 
 
+def _smooth(setting: _Setting) -> Callable:
+    """The gradient, ReLUs without a maximum made smooth."""
+    at_relu = gradient.Smooth(setting.options["beta"])
+    return lambda part: at_relu if part.is_relu and not has_maximum(part.node.layer) else _as_gradient(part)
+
+
 def _alpha_beta(setting: _Setting, alpha: float, beta: float, dense_epsilon: float | None = None) -> Callable:
     rule = lrp.AlphaBeta(alpha, beta, "both" if setting.paper else "split", setting.stabilizer)
     return _relevance(setting, rule, rule, lrp.Clipped(rule) if setting.paper else rule, dense_epsilon and lrp.Epsilon(dense_epsilon))
@@ -298,13 +317,71 @@ def _epsilon(setting: _Setting) -> Callable:
     return _relevance(setting, rule, lrp.PaperBatchNorm() if setting.paper else rule, lrp.Z() if setting.paper else rule)
 
 
+def _own_alpha_beta(setting: _Setting) -> Callable:
+    """αβ with the numbers that were asked for; without bias innvestigate splits each of two kernels by itself."""
+    biased = setting.options["bias"] == "with"
+    whole, parts = ("both", None) if setting.paper else ("split", None)
+    bias, two_kernels = (whole, parts) if biased else ("none", "each" if setting.paper else None)
+    rule = lrp.AlphaBeta(setting.options["alpha"], setting.options["beta"], bias, setting.stabilizer, two_kernels)
+    return _relevance(setting, rule, rule, lrp.Clipped(rule) if setting.paper else rule)
+
+
+SINGLE = {
+    "unbiased": lambda setting: lrp.Unbiased(setting.options["epsilon"]),
+    "w_square": lambda setting: lrp.WSquare(),
+    "flat": lambda setting: lrp.Flat(),
+    "z_plus_fast": lambda setting: lrp.ZPlusFast(of_each=setting.paper),
+}
+
+
+def _single(setting: _Setting, rule: str) -> Callable:
+    """One rule for all kernels; `paper` has innvestigate 1.0.8's LRP-z at BatchNormalization and Add."""
+    chosen = SINGLE[rule](setting)
+    return _relevance(setting, chosen, lrp.PaperBatchNorm(), lrp.Z()) if setting.paper else _relevance(setting, chosen, chosen, chosen)
+
+
+def _sequential(setting: _Setting, alpha: float, beta: float, flat: bool) -> Callable:
+    """innvestigate's presets: LRP-ε at dense layers, αβ at the others, at the input perhaps the flat rule."""
+    kernel = lrp.AlphaBeta(alpha, beta, "both" if setting.paper else "split")
+    batch_norm, add = (lrp.PaperBatchNorm(), lrp.Z()) if setting.paper else (kernel, kernel)
+    dense, at_input = lrp.Epsilon(setting.options["epsilon"]), lrp.Flat() if flat else None
+    return _as_given(setting, Given(kernel, batch_norm, add, dense, at_input))
+
+
+def _canonical(setting: _Setting, convolution: str, at_input: str | None = None) -> Callable:
+    """zennit's composites: LRP-ε at dense layers, another rule at convolutions, at the input perhaps a third one.
+
+    Activation functions and BatchNormalization pass relevance unchanged, sums and averages have LRP-z; all else has its gradient. All
+    denominators are stabilised. The rule "bounded" is for convolutions at the input, "flat" for any kernel there.
+    """
+    options, stabilizer = setting.options, setting.stabilizer
+    found = {
+        "z_plus": lambda: lrp.AlphaBeta(1, 0, "split", stabilizer),
+        "alpha2_beta1": lambda: lrp.AlphaBeta(2, 1, "split", stabilizer),
+        "gamma": lambda: lrp.SignedGamma(options["gamma"], stabilizer),
+    }
+    norm, corrected = lrp.Epsilon(stabilizer or 0.0), replace(setting, semantics="corrected")
+    others = _relevance(corrected, found[convolution](), gradient.Unchanged(), norm, lrp.Epsilon(options["epsilon"]))
+
+    def choose(part: Part) -> Rule | None:
+        if part.has_kernel and at_input and _at_input(part, corrected) and (at_input == "flat" or part.node.kind != "Dense"):
+            return lrp.Flat() if at_input == "flat" else _bounded(part, corrected)
+        if part.role == LINEAR and part.node.kind in AVERAGE_POOLINGS | {"Average"}:
+            return norm
+        return gradient.Gradient() if part.role == OTHER and part.node.kind in SEEN_THROUGH - {"Embedding"} else others(part)
+
+    return choose
+
+
 def _gamma(setting: _Setting) -> Callable:
     rule = lrp.Gamma(setting.options["gamma"], setting.options["bias"], setting.stabilizer)
     return _relevance(setting, rule, rule, rule)
 
 
-def _deep_taylor(setting: _Setting) -> Callable:
-    """zᴮ on kernels at the input, α1β0 on the others, BatchNormalization unchanged; `paper` gives each input of Add the whole R.
+def _deep_taylor(setting: _Setting, bounded: bool = True) -> Callable:
+    """zᴮ on kernels at the input if it is `bounded`, α1β0 on the others, BatchNormalization unchanged.
+
+    `paper` gives each input of Add the whole R.
 
     A kernel is at the input where the layers before it only move the input's values or rescale each by itself: in `paper` Flatten,
     Reshape and Permute, as in innvestigate 1.0.8, and preprocessing layers; in `corrected` cropping, padding, Dropout, noise,
@@ -314,7 +391,7 @@ def _deep_taylor(setting: _Setting) -> Callable:
 
     def choose(part: Part) -> Rule | None:
         if part.has_kernel:
-            return _bounded(part, setting) if _at_input(part, setting) else rule
+            return _bounded(part, setting) if bounded and _at_input(part, setting) else rule
         if part.node.kind == "BatchNormalization" or part.rescales:
             return gradient.Unchanged()
         if part.fused:
@@ -352,8 +429,7 @@ class Given:
         add: of Add, in `corrected` of Subtract too.
         dense: of dense layers, if that is another one than `kernel`.
         at_input: of a kernel at the input, if that is another one.
-        until: names of layers whose kernels have the rule `until_rule`, that at the input aside.
-        until_rule: theirs.
+        own: layers whose kernels have a rule of their own, that at the input aside, and these rules; of two for a layer the last.
         taylor: whether all other layers are as in Deep Taylor, Add included; else they are as in LRP.
     """
 
@@ -362,20 +438,45 @@ class Given:
     add: Rule = lrp.Z()
     dense: Rule | None = None
     at_input: Rule | None = None
-    until: frozenset[str] = frozenset()
-    until_rule: Rule | None = None
+    own: tuple[tuple[str, Rule], ...] = ()
     taylor: bool = False
 
 
+class BySemantics(NamedTuple):
+    """Rules that differ between the semantics."""
+
+    paper: Given
+    corrected: Given
+
+
 def _given(setting: _Setting) -> Callable:
-    given: Given = setting.options["rules"]
+    given = setting.options["rules"]
+    if isinstance(given, BySemantics):
+        given = given.paper if setting.paper else given.corrected
+    return _as_layered(setting, given) if isinstance(given, Layered) else _as_given(setting, given)
+
+
+def _as_layered(setting: _Setting, layered: Layered) -> Callable:
+    """The rule of the first selector that takes a part; where there is none, that of the method `base`."""
+    choose_by, numbers = METHODS[layered.base].composite
+    others = COMPOSITES[choose_by](setting, **numbers)
+    kernels = [name for name, parts in setting.parts.items() if parts[0].has_kernel]
+
+    def choose(part: Part) -> Rule | None:
+        return layered.rule_of(part, kernels) or others(part)
+
+    return choose
+
+
+def _as_given(setting: _Setting, given: Given) -> Callable:
+    own = dict(given.own)
     others = _deep_taylor(setting) if given.taylor else _relevance(setting, given.kernel, given.batch_norm, given.add, given.dense)
 
     def choose(part: Part) -> Rule | None:
         if part.has_kernel and given.at_input and _at_input(part, setting):
             return given.at_input
-        if part.has_kernel and part.node.name in given.until:
-            return given.until_rule
+        if part.has_kernel and part.node.name in own:
+            return own[part.node.name]
         if part.has_kernel and given.taylor:
             return given.kernel
         return given.batch_norm if part.node.kind == "BatchNormalization" else others(part)
@@ -425,12 +526,17 @@ def _deeplift(setting: _Setting, split: bool, crossing: bool) -> Callable:
 # a composite: function (setting, the composite's numbers) -> function of a part that gives its rule, None where there is none
 COMPOSITES = {
     "gradient": _gradient,
+    "smooth": _smooth,
     "rectified": _rectified,
     "deep_taylor": _deep_taylor,
     "z": _z,
     "epsilon": _epsilon,
     "gamma": _gamma,
     "alpha_beta": _alpha_beta,
+    "own_alpha_beta": _own_alpha_beta,
+    "single": _single,
+    "sequential": _sequential,
+    "canonical": _canonical,
     "pattern": _pattern,
     "deeplift": _deeplift,
     "given": _given,
@@ -465,4 +571,7 @@ def check_rules(method: Method, graph: Graph, semantics: str = "paper", between:
         raise UnsupportedError(f"{reason}looks whole numbers up, which have nothing between them.")
     layer_of(method, graph)
     if method.has_rules:
-        rules_for(graph, method.name, semantics, method.defaults, between)
+        try:
+            rules_for(graph, method.key, semantics, method.defaults, between)
+        except UnsupportedError as error:
+            raise UnsupportedError(of_method(method.name, words_on(method.key, error.reason)), error.advice) from error

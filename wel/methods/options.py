@@ -184,6 +184,16 @@ class PatternArrays(Option):
         return [np.asarray(array, dtype="float32") for array in value]
 
 
+@dataclass(frozen=True)
+class Rules(Option):
+    """Which rule each layer gets: `wel.methods.composites.Given`, `BySemantics`, or `wel.methods.layered.Layered`."""
+
+    def settled(self, name, value, images):
+        if value != self.default and not isinstance(value, type(self.default)):
+            raise invalid(name, value, "what the method came with")
+        return value
+
+
 def settle_options(method: Method, given: Mapping[str, Any], images: np.ndarray) -> dict[str, Any]:
     """A method's options with what was given and, where None is the default, what the images say.
 
@@ -219,8 +229,14 @@ def _settled(method: Method, name: str, value: Any, images: np.ndarray) -> Any:
 
 
 def described(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options as they go into a run's record: arrays as their sha256."""
-    return {key: arrays_sha256(value) if isinstance(value, (list, np.ndarray)) else value for key, value in options.items()}
+    """Options as they go into a run's record: arrays as their sha256, rules in words."""
+    return {key: _described(value) for key, value in options.items()}
+
+
+def _described(value: Any) -> Any:
+    if isinstance(value, (list, np.ndarray)):
+        return arrays_sha256(value)
+    return value if value is None or isinstance(value, (str, Real)) else str(value)
 
 
 def arrays_sha256(arrays: Sequence[np.ndarray] | np.ndarray) -> str:

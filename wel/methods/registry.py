@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Iterable, Mapping, NamedTuple
+from typing import Any, Iterable, Mapping, NamedTuple, Union
 
 import numpy as np
 
@@ -16,10 +16,12 @@ from wel.methods.options import Choice, Count, Layer, Noise, Number, Option, Pat
 
 CITATIONS = {
     "bach2015": "Bach, Binder, Montavon, Klauschen, Müller & Samek 2015, layer-wise relevance propagation, PLoS ONE 10(7)",
+    "anders2021": "Anders, Neumann, Samek, Müller & Lapuschkin 2021, Software for dataset-wide XAI (zennit), arXiv 2106.13200",
     "adebayo2018": "Adebayo, Gilmer, Muelly, Goodfellow, Hardt & Kim 2018, Sanity checks for saliency maps, NeurIPS",
     "binder2023": "Binder, Weber, Lapuschkin, Montavon et al. 2023, Shortcomings of top-down randomization-based sanity checks, CVPR",
     "chattopadhay2018": "Chattopadhay, Sarkar, Howlader & Balasubramanian 2018, Grad-CAM++, WACV",
     "dalal2005": "Dalal & Triggs 2005, Histograms of oriented gradients for human detection, CVPR",
+    "dombrowski2019": "Dombrowski, Alber, Anders, Ackermann, Müller & Kessel 2019, Explanations can be manipulated, NeurIPS",
     "freedman1981": "Freedman & Diaconis 1981, On the histogram as a density estimator, Zeitschrift für Wahrscheinlichkeitstheorie 57",
     "gu2018": "Gu, Yang & Tresp 2018, Understanding individual decisions of CNNs via contrastive backpropagation, ACCV",
     "hedstrom2024": "Hedström, Weber, Lapuschkin & Höhne 2024, A fresh look at sanity checks for saliency maps (sMPRT, eMPRT), xAI",
@@ -114,6 +116,7 @@ class Method:
         head: what a map begins with at the output: "logit", the class's logit, or "one", 1.
         reduction: how a map's channels become one, "sum", "mean", or "max_abs", the largest absolute value.
         map_percentile: at which maps are cut before they are compared (`wel.measures.similarity.ssim`).
+        computed_as: the method whose rules or maker it has, if it is one of the user's own: an analyzer, or `wel.composite`.
     """
 
     name: str
@@ -141,6 +144,16 @@ class Method:
     head: str = "logit"
     reduction: str = "sum"
     map_percentile: float = 99.5
+    computed_as: str | None = None
+
+    def __reduce__(self):
+        # workers of a cluster know the registry, whose methods are compared by what they are
+        return (find_method, (self.name, True)) if METHODS.get(self.name) is self else super().__reduce__()
+
+    @property
+    def key(self) -> str:
+        """The name by which rules and makers of maps know it."""
+        return self.computed_as or self.name
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -155,6 +168,8 @@ class Method:
 
 # how integrated gradients sum up along their path; `paper` takes the left ends of the steps, `corrected` their middles
 QUADRATURES = ("left", "midpoint", "trapezoid")
+# where the way of integrated gradients begins; `paper` at the image, `corrected` at the reference
+BEGINNINGS = ("image", "reference")
 BY_SEMANTICS = "by semantics"
 # what is added, with its sign, to all denominators; 0: those that are exactly 0 become 1e-7, and the others stay as they are
 STABILIZED = MappingProxyType({"stabilizer": Number(0.0, 0)})
@@ -177,6 +192,29 @@ def _cmp(alpha: int, beta: int, mark: str, **facts: Any) -> Method:
     chosen = composite("alpha_beta", alpha=alpha, beta=beta, dense_epsilon=1e-10)
     facts = {"tolerance": NEAR_ZERO, "two_kernels": False, **facts}
     return Method(name, label, mark, ORANGE, LRP, "lapuschkin2017", formula, chosen, options=STABILIZED, **facts)
+
+
+def _lrp(name: str, label: str, mark: str, source: str, formula: str, chosen: Composite, **facts: Any) -> Method:
+    """One of LRP's rules for every layer with a kernel, or several, which none of the wrapped packages computes."""
+    facts = {"wrapped": None, "tolerance": NEAR_ZERO, "paper": False, "two_kernels": False, **facts}
+    return Method(name, label, mark, facts.pop("color", GREEN), LRP, source, formula, chosen, **facts)
+
+
+def _sequential(letter: str, alpha: int, beta: int, mark: str, flat: bool = False) -> Method:
+    name, label = f"lrp_composite_{letter}", f"LRP composite {letter.upper()}"
+    formula = f"LRP α{alpha}β{beta} at convolutions, LRP-ε at dense layers" + (", flat at the input" if flat else "")
+    chosen = composite("sequential", alpha=alpha, beta=beta, flat=flat)
+    facts = {"options": {"epsilon": Number(0.1, above=0)}, "cost": 1 + beta, "color": ORANGE}
+    names = (f"{name}_flat", f"{label}, flat") if flat else (name, label)
+    return _lrp(*names, mark, "lapuschkin2017", formula, chosen, **facts)
+
+
+def _canonical(*drawn: str, cost: float = 1.2, options: Mapping[str, Option] = MappingProxyType({}), **rules: str) -> Method:
+    """One of zennit's composites, the same under all semantics, with its stabiliser."""
+    name, label, mark, formula = drawn
+    settings = {"epsilon": Number(1e-6, above=0), **options, "stabilizer": Number(1e-6, 0)}
+    facts = {"options": settings, "same_semantics": True, "cost": cost, "color": BROWN}
+    return _lrp(name, label, mark, "anders2021", formula, composite("canonical", **rules), **facts)
 
 
 def _pattern(name: str, label: str, mark: str, formula: str, attribution: bool) -> Method:
@@ -237,8 +275,51 @@ CSC = (
     ),
     Method(
         "lrp_gamma", "LRP-γ", "Y", GREEN, LRP, "montavon2019", "R_in = x·Ŵᵀ(R/(Ŵx + b̂)), Ŵ = W + γW⁺", composite("gamma"), wrapped=None,
-        options={"gamma": Number(0.25, 0), "bias": Choice("scaled", ("scaled", "unscaled")), **STABILIZED},
+        options={"gamma": Number(0.25, 0), "bias": Choice("scaled", ("scaled", "unscaled", "none")), **STABILIZED},
         tolerance=NEAR_ZERO, paper=False, two_kernels=False,
+    ),
+    _lrp(
+        "lrp_unbiased", "LRP-ε without bias", "u", "bach2015", "R_in = x·Wᵀ(R/(z + ε sign z)), z = Wx",
+        composite("single", rule="unbiased"), options={"epsilon": Number(0.0, 0)}, two_kernels=True,
+    ),
+    _lrp(
+        "lrp_alpha_beta", "LRP-αβ", "a", "bach2015", "R_in = α x·W⁺ᵀ(R/z⁺) − β x·W⁻ᵀ(R/z⁻) for x ≥ 0", composite("own_alpha_beta"),
+        options={"alpha": Number(2.0, above=0), "beta": Number(1.0, 0), "bias": Choice("with", ("with", "without")), **STABILIZED}, cost=2,
+    ),
+    _lrp(
+        "w_square", "LRP-w²", "w", "montavon2017", "R_in = W²ᵀ(R/W²1)", composite("single", rule="w_square"), tolerance=ONE_TERM,
+    ),
+    _lrp("flat", "LRP flat", "f", "lapuschkin2017", "R_in = 1ᵀ(R/n), n inputs of each output", composite("single", rule="flat")),
+    _lrp("z_plus_fast", "LRP-z⁺", "p", "montavon2017", "R_in = x·W⁺ᵀ(R/W⁺x)", composite("single", rule="z_plus_fast")),
+    Method(
+        "deep_taylor_unbounded", "Deep Taylor, unbounded", "t", RED, TAYLOR, "montavon2017", "R_in = x·W⁺ᵀ(R/W⁺x), at the input too",
+        composite("deep_taylor", bounded=False), wrapped=None, options=STABILIZED, relu_only=True, two_kernels=False, paper=False,
+    ),
+    _sequential("a", 1, 0, "c"),
+    _sequential("b", 2, 1, "e"),
+    _sequential("a", 1, 0, "h", flat=True),
+    _sequential("b", 2, 1, "i", flat=True),
+    _canonical("epsilon_plus", "ε, z⁺", "1", "LRP α1β0 at convolutions, LRP-ε at dense layers", convolution="z_plus"),
+    _canonical(
+        "epsilon_plus_flat", "ε, z⁺, flat", "d", "LRP α1β0 at convolutions, LRP-ε at dense layers, flat at the input",
+        convolution="z_plus", at_input="flat",
+    ),
+    _canonical(
+        "epsilon_alpha2_beta1", "ε, α2β1", "2", "LRP α2β1 at convolutions, LRP-ε at dense layers", convolution="alpha2_beta1", cost=2,
+    ),
+    _canonical(
+        "epsilon_alpha2_beta1_flat", "ε, α2β1, flat", "D", "LRP α2β1 at convolutions, LRP-ε at dense layers, flat at the input",
+        convolution="alpha2_beta1", at_input="flat", cost=2,
+    ),
+    _canonical(
+        "epsilon_gamma_box", "ε, γ, zᴮ", "s", "LRP-γ at convolutions, LRP-ε at dense layers, zᴮ at convolutions at the input",
+        convolution="gamma", at_input="bounded", cost=2,
+        options={"gamma": Number(0.25, 0), "low": Number(of_images=np.min), "high": Number(of_images=np.max)},
+    ),
+    Method(
+        "beta_smooth", "Smooth gradient, σ(βx)", "b", BLACK, GRADIENT, "dombrowski2019", "R_in = σ(βx) ⊙ R at ReLUs, else the gradient",
+        composite("smooth"), wrapped=None, options={"beta": Number(10.0, above=0)}, paper=False, same_semantics=True, head="one",
+        reduction="max_abs",
     ),
     _alpha_beta(1, 0, "1", cost=1.2, audit_rank=1),
     _alpha_beta(2, 1, "2", tolerance=TWO_TERM, cost=2, audit_rank=8),
@@ -264,14 +345,20 @@ MAPS = (
     ),
     _maps(
         "smoothgrad", "SmoothGrad", "o", ORANGE, GRADIENT, "smilkov2017", "mean of ∂y/∂x at x + N(0, σ²), σ = noise_scale × range of x",
-        made_of="gradient", between_inputs=True, cost=100, options={"samples": Count(50), "noise_scale": Number(0.15, 0), "noise": Noise()},
+        made_of="gradient", between_inputs=True, cost=100,
+        options={
+            "samples": Count(50), "noise_scale": Number(0.15, 0), "noise_unit": Choice("range", ("range", "one")), "noise": Noise(),
+        },
         paper=True, same_semantics=True, full_audit=True, head="one", reduction="max_abs",
     ),
     _maps(
         "integrated_gradients", "Integrated gradients", "I", BLACK, GRADIENT, "sundararajan2017",
         "(x − r) ⊙ mean of ∂y/∂x at r + t(x − r); `paper`: at x + t(x − r), as innvestigate 1.0.8 has it; t from 0 to 1",
         made_of="gradient", between_inputs=True, cost=130, full_audit=True, head="one",
-        options={"steps": Count(64), "rule": Choice(BY_SEMANTICS, (BY_SEMANTICS, *QUADRATURES)), "reference": Reference()},
+        options={
+            "steps": Count(64), "rule": Choice(BY_SEMANTICS, (BY_SEMANTICS, *QUADRATURES)),
+            "begin": Choice(BY_SEMANTICS, (BY_SEMANTICS, *BEGINNINGS)), "reference": Reference(),
+        },
     ),
     _maps("excitation_backprop", "Excitation BP", "B", GREEN, LRP, "zhang2018", "LRP α1β0", made_of="lrp_alpha1_beta0", two_kernels=False),
     _maps(
@@ -318,6 +405,8 @@ METHODS = {method.name: method for method in (*CSC, *MAPS)}
 CSC_METHODS = tuple(method.name for method in CSC)
 # whose rules come with the request, as the option `rules` (`wel.methods.composites.Given`); it is no name that can be asked for
 GIVEN = Method("given", "Given", "", BLACK, LRP, "bach2015", "as the request has it", composite("given"), wrapped=None, paper=False)
+# names of methods as functions take them: "all", one, or several; a method of the user's own stands for itself
+Names = Union[str, Method, Iterable[Union[str, Method]]]
 # what "all" means
 PAPER_METHODS = tuple(method.name for method in CSC if method.paper)
 PAPER_MAPS = tuple(method.name for method in METHODS.values() if method.paper)
@@ -330,45 +419,57 @@ def record(name: str) -> Method:
     return GIVEN if name == GIVEN.name else METHODS[name]
 
 
-def find_method(name: str, maps: bool = False) -> Method:
+def find_method(name: str | Method, maps: bool = False) -> Method:
     """Looks a method up by name.
 
     Args:
-        name: key of `METHODS`.
+        name: key of `METHODS`, or a method of the user's own.
         maps: whether a method that only has maps of the input is accepted too.
 
     Raises:
         WelError: when there is none of that name, or it only has maps.
     """
-    if name in METHODS and (maps or METHODS[name].csc):
-        return METHODS[name]
-    if name in METHODS:
-        raise WelError(f"Invalid value for `method`: '{name}', which has maps of the input only. Expected {one_of(CSC_METHODS)}.")
-    raise invalid("method", name, one_of(METHODS if maps else CSC_METHODS))
+    found = name if isinstance(name, Method) else METHODS.get(name)
+    if found is None:
+        raise invalid("method", name, one_of(METHODS if maps else CSC_METHODS))
+    if not (maps or found.csc):
+        raise WelError(f"Invalid value for `method`: '{found.name}', which has maps of the input only. Expected {one_of(CSC_METHODS)}.")
+    return found
 
 
-def choose_methods(names: str | Iterable[str]) -> list[Method]:
+def choose_methods(names: Names) -> list[Method]:
     """The methods that were asked for, "all" of the paper's 16 or by name, in the order asked for, each once.
 
     Raises:
-        WelError: for an unknown name or a method that has no CSC, or when none is given.
+        WelError: for an unknown name or a method that has no CSC, for two of one name, or when none is given.
     """
-    names = PAPER_METHODS if names == "all" else ([names] if isinstance(names, str) else list(names))
-    if not names:
-        raise invalid("methods", names, "'all' or one or more methods")
-    return [find_method(name) for name in dict.fromkeys(names)]
+    return _chosen(PAPER_METHODS if names == "all" else names, maps=False)
 
 
-def choose_map_methods(names: str | Iterable[str]) -> list[Method]:
+def choose_map_methods(names: Names) -> list[Method]:
     """The methods that were asked for, "all" of the paper's figure 2 or by name, in the order asked for, each once.
 
     Raises:
-        WelError: for an unknown name, or when none is given.
+        WelError: for an unknown name, for two of one name, or when none is given.
     """
-    names = PAPER_MAPS if names == "all" else ([names] if isinstance(names, str) else list(names))
+    return _chosen(PAPER_MAPS if names == "all" else names, maps=True)
+
+
+def _chosen(names: Names, maps: bool) -> list[Method]:
+    names = [names] if isinstance(names, (str, Method)) else list(names)
     if not names:
         raise invalid("methods", names, "'all' or one or more methods")
-    return [find_method(name, maps=True) for name in dict.fromkeys(names)]
+    found = list(dict.fromkeys(find_method(name, maps) for name in names))
+    for position, method in enumerate(found):
+        if method.name in (other.name for other in found[:position]):
+            raise invalid("methods", method.name, "methods with a name of their own each; two of this name are not the same")
+    return found
+
+
+def drawn_with(names: Names) -> dict[str, Method]:
+    """All of wel's methods by name and, behind them, those of the user's own among some that were asked for: what figures know."""
+    own = [name for name in ([] if isinstance(names, (str, Method)) else names) if isinstance(name, Method)]
+    return {**METHODS, **{method.name: method for method in own}}
 
 
 def check_semantics(semantics: str) -> None:

@@ -7,12 +7,12 @@ import logging
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Callable, Iterator, Mapping
+from typing import Any, Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from wel.errors import WelError
-from wel.keras.either import is_model
+from wel.keras.either import is_model, keras_of
 from wel.keras.two import keras2, private
 from wel.modelfiles import channels_first, keras1, keras3, keras3_weights, natively, operators
 from wel.modelfiles.archived import is_archived, load_archived
@@ -106,6 +106,15 @@ class Building:
         model = self._built(configuration)
         channels_first.copy_weights(self._model, model)
         return model, notes + more
+
+    def with_weights(self, arrays: Sequence[np.ndarray]) -> Any:
+        """The Keras model with weights in the order of its `get_weights`.
+
+        Raises:
+            WelError: or whatever Keras raises, when they do not fit.
+        """
+        keras_of(self._model).set_weights(self._model, arrays)
+        return self._model
 
     def _check(self, configuration: dict) -> dict[str, Any]:
         """Raises WelError for what is no model's or names what the rules forbid; returns what Keras finds by name."""

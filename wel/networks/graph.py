@@ -66,10 +66,16 @@ class Node:
         Raises:
             WelError: when one of them is not finite.
         """
-        arrays = [np.asarray(array, dtype="float32") for array in self.arrays()]
-        if not all(np.isfinite(array).all() for array in arrays):
+        self.check_finite()
+        return [np.asarray(array, dtype="float32") for array in self.arrays()]
+
+    def check_finite(self) -> None:
+        """Raises WelError when a weight is not finite."""
+        import tensorflow as tf
+
+        tensors = map(tf.convert_to_tensor, self.variables)  # without a copy, which `get_weights` makes
+        if not all(tf.reduce_all(tf.math.is_finite(tensor)) for tensor in tensors if tensor.dtype.is_floating):
             raise WelError(f"Invalid weights: layer '{self.name}' holds NaN or infinite values. Expected finite numbers.")
-        return arrays
 
     def arrays(self) -> list[np.ndarray]:
         """What `get_weights` gives; a bare operation has none."""

@@ -91,6 +91,11 @@ def is_relu(layer: Any) -> bool:
     return activation_name(layer) in ("relu", "relu6")
 
 
+def has_maximum(layer: Any) -> bool:
+    """Whether a ReLU has a maximum."""
+    return activation_name(layer) == "relu6" or getattr(layer, "max_value", None) is not None
+
+
 def never_negative(layer: Any) -> bool:
     """Whether a layer's activation function has no value below zero."""
     return is_relu(layer) or activation_name(layer) in NEVER_NEGATIVE

@@ -14,11 +14,14 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Sequence
 
+import numpy as np
+
 from wel.errors import WelError, check_whole, invalid
 from wel.keras.two import keras2, private
 from wel.modelfiles import hdf5
 from wel.modelfiles.budget import free, size
 from wel.modelfiles.building import Building, Rules, load_weights, loading_scope, quiet
+from wel.modelfiles.configuration import parsed
 from wel.modelfiles.conversion import FileError, RefusedError
 from wel.modelfiles.custom import custom_objects_of
 from wel.modelfiles.modelfile import (
@@ -102,6 +105,28 @@ def load(
             with loading_scope(rules.given, rules.allow_code):
                 alone = replace(loaded, model=one_input(loaded.model, input, fixed))
                 return _network(alone, output, output_index, input)
+
+
+def rebuilt(configuration: str, arrays: Sequence[np.ndarray]) -> Any:
+    """A Keras model of a configuration as `to_json` gives it, read as a file's is, with weights in the order of its `get_weights`.
+
+    Raises:
+        WelError: when it is no model of Keras's own layers, or the weights do not fit.
+    """
+    try:
+        with _random_state_kept(), quiet():
+            found = parsed(configuration)
+            building = Building(found, found.get("keras_version"), sum(np.size(array) for array in arrays), Rules({}, False))
+            return building.with_weights(arrays)
+    except FileError as error:
+        raise WelError(f"Invalid value for `model_json`: the model {error}") from error
+    except WelError as error:
+        raise WelError(f"Invalid value for `model_json`: {error}") from error
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise WelError(
+            f"Invalid value for `model_json` or `model_weights`: {lines[0][:200]}. Expected a model as Keras writes it."
+        ) from error
 
 
 def _check_eager() -> None:

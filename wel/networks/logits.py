@@ -6,7 +6,7 @@ from typing import Any, Sequence
 
 from wel.errors import WelError, invalid, one_of
 from wel.keras.call import Call
-from wel.keras.either import is_listed, is_model, keras_of
+from wel.keras.either import call_of, is_listed, is_model, keras_of
 from wel.networks.copies import copied, functional
 from wel.networks.operators import function_called
 
@@ -91,6 +91,13 @@ def logits_and_activation(model: Any) -> tuple[Any, str | None]:
     if activation is None:
         return functional(model, model.outputs) if len(model.inputs) == 1 and not keras_of(model).is_plain(model) else model, None
     return _linear(copied(model, "take its last activation off"), 0), activation
+
+
+def before_activation(tensor: Any) -> tuple[Any, str | None]:
+    """A Keras tensor as it is before the softmax or sigmoid that it comes from, which is named; itself and None without one."""
+    call = call_of(tensor)
+    activation = None if call is None else _activation_of(call)
+    return (tensor, None) if activation is None else (_without_activation(call, keras_of(call.layer).module()), activation)
 
 
 def _last_call(model: Any, output: int) -> Call | None:

@@ -44,7 +44,7 @@ class Network:
         self.final_activation = final_activation
         self.graph: Graph = build_graph(model)
         for node in self.graph.nodes:
-            node.weights()  # refuses NaN before any work is done
+            node.check_finite()  # before any work is done
 
     def __repr__(self) -> str:
         return f"Network({self.name!r}, {len(self.layers)} layers, input {self.input_shape})"

@@ -180,6 +180,19 @@ class PooledDifference(_DifferenceRule):
         return _each(lambda R: Gradient().apply(_of_values(site), prepared, R), m)
 
 
+@dataclass(frozen=True)
+class TiedPooling(PooledDifference):
+    """The maximum over a sequence: m±_in go to every place that has it, as deeplift has it."""
+
+    def prepare(self, site):
+        x = site.inputs[0].value
+        return tf.cast(tf.equal(x, tf.reduce_max(x, axis=1, keepdims=True)), x.dtype)
+
+    def apply(self, site, prepared, m):
+        channels = prepared.shape[-1]
+        return _each(lambda R: [tf.reshape(R, [-1, R.shape[1], 1, channels]) * per_image(prepared)], m)
+
+
 def _of_values(site: Site) -> Site:
     """A layer at its values alone, whose last bits are DeepLIFT's own."""
     return site._replace(inputs=[x.value for x in site.inputs], once=lambda name, compute: site.once(("value", name), compute))
@@ -203,6 +216,59 @@ class Rescale(_DifferenceRule):
         near = tf.abs(x.total) < NEAR_ZERO
         (derivative,) = derivatives(lambda xs: part.forward(xs, None), [x.reference])
         return tf.where(near, derivative, total / tf.where(near, tf.ones_like(total), x.total))
+
+
+@dataclass(frozen=True)
+class GradientMultiplier(Rescale):
+    """m_in = f′(x) ⊙ m; Δ± as of Rescale."""
+
+    def prepare(self, site):
+        return derivatives(lambda xs: site.part.forward(xs, None), [site.inputs[0].value])[0]
+
+
+@dataclass(frozen=True)
+class GuidedMultiplier(GradientMultiplier):
+    """m_in = f′(x) ⊙ max(m, 0): deeplift's GuidedBackprop."""
+
+    linear = False
+
+    def apply(self, site, prepared, m):
+        return _each(lambda R: [tf.nn.relu(R) * per_image(prepared)], m)
+
+
+@dataclass(frozen=True)
+class GuidedRescale(Rescale):
+    """m_in = (Δy/Δx) ⊙ max(m, 0): deeplift's GuidedBackpropRescale."""
+
+    linear = False
+
+    def apply(self, site, prepared, m):
+        return _each(lambda R: [tf.nn.relu(R) * per_image(prepared)], m)
+
+
+@dataclass(frozen=True)
+class ReversedMultiplier(Rescale):
+    """m_in = f(m): deeplift's DeconvNet; Δ± as of Rescale."""
+
+    linear = False
+
+    def prepare(self, site):
+        return ()
+
+    def apply(self, site, prepared, m):
+        part = site.part
+        return _each(lambda R: [tf.reshape(part.forward([tf.reshape(R, [-1, *part.node.shape])], None), tf.shape(R))], m)
+
+
+@dataclass(frozen=True)
+class PassedMultiplier(Rescale):
+    """m_in = m: deeplift's PassThrough; Δ± as of Rescale."""
+
+    def prepare(self, site):
+        return ()
+
+    def apply(self, site, prepared, m):
+        return [m]
 
 
 @dataclass(frozen=True)
@@ -236,10 +302,11 @@ def _away_from_zero(delta: tf.Tensor) -> tf.Tensor:
 class Contributions(Relevance):
     """Values are `Difference`s from those for the reference; `Multipliers` go down; m⁺Δ⁺ + m⁻Δ⁻ is read.
 
-    `split` says whether Δ⁺ and Δ⁻ are kept apart.
+    `split` says whether Δ⁺ and Δ⁻ are kept apart, `multipliers` that ½(m⁺ + m⁻) is read instead.
     """
 
     split: bool
+    multipliers: bool = False
 
     def enter(self, images, reference):
         delta = images - reference
@@ -249,6 +316,8 @@ class Contributions(Relevance):
         return one(vectors)
 
     def read(self, value, rows):
+        if self.multipliers:
+            return (rows.positive + rows.negative) / 2
         if value.negative is None:
             return rows.positive * per_image(value.positive)
         return rows.positive * per_image(value.positive) + rows.negative * per_image(value.negative)

@@ -89,6 +89,19 @@ class Guided(Derivative):
 
 
 @dataclass(frozen=True)
+class Smooth(Rule):
+    """R_in = σ(βx) ⊙ R, the gradient of log(1 + exp(βx)) / β in place of a ReLU's (Dombrowski et al. 2019, eq. 14)."""
+
+    beta: float
+
+    def prepare(self, site):
+        return tf.sigmoid(self.beta * site.inputs[0])
+
+    def apply(self, site, prepared, R):
+        return [R * per_image(prepared)]
+
+
+@dataclass(frozen=True)
 class Deconvolved(Rule):
     """R_in = max(R, 0): Deconvnet (Zeiler and Fergus 2014)."""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, Callable, NamedTuple
 
 import tensorflow as tf
 
-from wel.networks.kinds import TWO_KERNELS
-from wel.rules.base import SAFE, LinearRule, Rule, Site, kept_from_zero, per_image
+from wel.networks.kinds import TWO_KERNELS, is_relu
+from wel.rules.base import SAFE, LinearRule, Rule, Site, anew, kept_from_zero, per_image
 from wel.rules.derivatives import derivatives
 from wel.rules.parts import Part, Weights
 
@@ -38,8 +38,8 @@ class Epsilon(Z):
 class Gamma(LinearRule):
     """LRP-γ: R_i = x_i Σ_j ŵ_ij R_j / ẑ_j, ŵ = w + γw⁺ (Montavon et al. 2019).
 
-    `bias` "scaled": b̂ = b + γb⁺, the bias being the weight of an input that is 1; "unscaled": b̂ = b. The denominators are kept from zero,
-    or have `stabilizer` added with their sign.
+    `bias` "scaled": b̂ = b + γb⁺, the bias being the weight of an input that is 1; "unscaled": b̂ = b; "none": b̂ = 0. The denominators are
+    kept from zero, or have `stabilizer` added with their sign.
     """
 
     gamma: float
@@ -48,10 +48,46 @@ class Gamma(LinearRule):
 
     def split(self, weights):
         stressed = weights.each(lambda w: w + self.gamma * tf.maximum(w, 0))
-        return stressed if self.bias == "scaled" else stressed._replace(bias=weights.bias)
+        return stressed if self.bias == "scaled" else stressed._replace(bias=None if self.bias == "none" else weights.bias)
 
     def denominator(self, z):
         return kept_from_zero(z, self.stabilizer)
+
+
+@dataclass(frozen=True)
+class SignedGamma(Rule):
+    """LRP-γ for inputs and outputs of both signs (Andéol et al. 2021): with z the output,
+
+        R_in = x⁺ ⊙ (Ŵᵀp + W̌ᵀn) + x⁻ ⊙ (W̌ᵀp + Ŵᵀn),   Ŵ = W + γW⁺,  W̌ = W + γW⁻,
+
+    p = R / (Ŵx⁺ + W̌x⁻ + b + γb⁺) where z > 0 and n = R / (W̌x⁺ + Ŵx⁻ + b + γb⁻) where z < 0, else 0. The denominators have `stabilizer`
+    added with their sign.
+    """
+
+    gamma: float
+    stabilizer: float | None = None
+
+    def parameters(self, part, pattern=None):
+        return tuple(part.weights().each(lambda w, keep=keep: w + self.gamma * keep(w, 0)) for keep in _SIGNS)
+
+    def prepare(self, site):
+        plus, minus = zip(*(_by_sign(x, False) for x in site.inputs))
+        up, down = site.parameters
+        rising, falling = self._denominator(site, (plus, up), (minus, down)), self._denominator(site, (plus, down), (minus, up))
+        zeros = tf.zeros_like(site.output)
+        shares = tf.where(site.output > 0, 1 / rising, zeros), tf.where(site.output < 0, 1 / falling, zeros)
+        return plus, minus, *shares
+
+    def _denominator(self, site, first, second):
+        (xs, weights), (others, less) = first, second
+        return kept_from_zero(site.part.map(xs, weights) + site.part.map(others, less._replace(bias=None)), self.stabilizer)
+
+    def apply(self, site, prepared, R):
+        plus, minus, rising, falling = prepared
+        up, down = (weights._replace(bias=None) for weights in site.parameters)
+        p, n = R * per_image(rising), R * per_image(falling)
+        on_plus, on_minus = _back(site.part, (p, up), (n, down)), _back(site.part, (p, down), (n, up))
+        return [_total(_times(x, a), _times(y, b)) for x, y, a, b in zip(plus, minus, on_plus, on_minus)]
 
 
 @dataclass(frozen=True)
@@ -69,10 +105,15 @@ class Unbiased(LinearRule):
 
 @dataclass(frozen=True)
 class ZPlusFast(LinearRule):
-    """R_i = x_i Σ_j w⁺_ij R_j / Σ_i x_i w⁺_ij, the z⁺ rule for x ≥ 0 (Montavon et al. 2017, eq. 15); x keeps its sign."""
+    """R_i = x_i Σ_j w⁺_ij R_j / Σ_i x_i w⁺_ij, the z⁺ rule for x ≥ 0 (Montavon et al. 2017, eq. 15); x keeps its sign.
+
+    `of_each`: of two kernels that follow one another the positive parts of both, as innvestigate has it.
+    """
+
+    of_each: bool = True
 
     def split(self, weights):
-        return weights.part(tf.maximum, of_each=True)
+        return weights.part(tf.maximum, self.of_each)
 
 
 @dataclass(frozen=True)
@@ -104,7 +145,10 @@ class Excess(Rule):
 
     def parameters(self, part, pattern=None):
         weights = part.weights()
-        return tuple(weights._replace(kernels=tuple(keep(k, 0) for k in weights.kernels), bias=keep(weights.bias, 0)) for keep in _SIGNS)
+        return tuple(self._kept(weights, keep) for keep in _SIGNS)
+
+    def _kept(self, weights: Weights, keep: Callable) -> Weights:
+        return Weights(tuple(keep(k, 0) for k in weights.kernels), None if weights.bias is None else keep(weights.bias, 0))
 
     def prepare(self, site):
         x = tf.maximum(site.inputs[0], 0)
@@ -159,22 +203,26 @@ class AlphaBeta(Rule):
     def prepare(self, site):
         signs = site.parameters
         plus, minus = zip(*(_by_sign(x, site.part.nonnegative_inputs) for x in site.inputs))
-        up, down = ("W⁺", signs.up), ("W⁻", signs.down)
-        activators = self._denominator(site, ("x⁺", plus, *up), ("x⁻", minus, *down), signs.activator_bias)
-        inhibitors = self._denominator(site, ("x⁺", plus, *down), ("x⁻", minus, *up), signs.inhibitor_bias) if self.beta else None
+        up, down, cancels = ("W⁺", signs.up), ("W⁻", signs.down), self.bias == "both" and signs.activator_bias is not None
+        # where a bias cancels z⁺, Wx + b is not above 0 either, and through a ReLU nothing comes to it
+        exactly = cancels and not is_relu(site.part.node.layer)
+        activators = self._denominator(site, ("x⁺", plus, *up), ("x⁻", minus, *down), signs.activator_bias, exactly)
+        several = ("x⁺", plus, *down), ("x⁻", minus, *up)
+        inhibitors = self._denominator(site, *several, signs.inhibitor_bias, cancels) if self.beta else None
         return plus, minus, activators / self.alpha, None if inhibitors is None else inhibitors / -self.beta
 
-    def _denominator(self, site, on_plus, on_minus, bias):
-        products = [self._product(site, *pair) for pair in (on_plus, on_minus)]
+    def _denominator(self, site, on_plus, on_minus, bias, exactly: bool):
+        products = [self._product(site, *pair, exactly) for pair in (on_plus, on_minus)]
         z = _total(*products, bias)
         return None if z is None else kept_from_zero(z, self.stabilizer)
 
-    def _product(self, site, of_x: str, xs, of_weights: str, weights: Weights):
-        """W±x±, None where one of them is 0."""
+    def _product(self, site, of_x: str, xs, of_weights: str, weights: Weights, exactly: bool):
+        """W±x±, None where one of them is 0; `exactly` as in the forward pass, or in any order, all terms having one sign."""
         if xs[0] is None or weights.kernels is None:
             return None
         of_each = self.of_each and site.part.node.kind in TWO_KERNELS
-        return site.once((of_weights, of_each, of_x), lambda: site.part.map(xs, weights))
+        multiplied = site.part.map if exactly else site.part.sums
+        return site.once((of_weights, of_each, of_x, exactly), lambda: multiplied(xs, weights))
 
     def apply(self, site, prepared, R):
         plus, minus, activators, inhibitors = prepared
@@ -320,18 +368,71 @@ class Fused(Rule):
         return self.rule.parameters(_FusedPart(**vars(part)))
 
     def prepare(self, site):
-        return self.rule.prepare(site)
+        # what others have computed once is of the layer's own weights
+        return self.rule.prepare(site._replace(once=anew))
 
     def apply(self, site, prepared, R):
         return self.rule.apply(site, prepared, R)
 
 
+@dataclass(frozen=True)
+class FusedTwice(Rule):
+    """Another rule at BatchNormalization, taken for two linear layers, u = (x − μ)/s and γu + β, s = √(v² + ε); see `Fused`."""
+
+    rule: Rule
+
+    def parameters(self, part, pattern=None):
+        first, second = _Centring(**vars(part)), _Scaling(**{**vars(part), "nonnegative_inputs": False})
+        return first.weights(), self.rule.parameters(first), self.rule.parameters(second)
+
+    def prepare(self, site):
+        weights, *parameters = site.parameters
+        between = site.part.map(site.inputs, weights)
+        second = replace(site.part, nonnegative_inputs=False)
+        sites = (
+            Site(site.part, site.inputs, between, parameters[0]),
+            Site(second, [between], site.output, parameters[1]),
+        )
+        return [(one, self.rule.prepare(one)) for one in sites]
+
+    def apply(self, site, prepared, R):
+        for one, made in reversed(prepared):
+            (R,) = self.rule.apply(one, made, R)
+        return [R]
+
+
 class _FusedPart(Part):
+    """A BatchNormalization as one linear map."""
+
     def weights(self):
-        layer, deviation = self.node.layer, tf.sqrt(tf.square(self.node.layer.moving_variance) + self.node.layer.epsilon)
-        kernel = (layer.gamma if layer.scale else 1) / deviation
-        bias = (layer.beta if layer.center else 0) - layer.moving_mean / deviation
+        layer = self.node.layer
+        kernel = self._scale / self._deviation
+        bias = (layer.beta if layer.center else 0) - layer.moving_mean / self._deviation
         return Weights((self.over_axis(kernel),), self.over_axis(bias))
+
+    @property
+    def _scale(self) -> Any:
+        layer = self.node.layer
+        return layer.gamma if layer.scale else tf.ones_like(layer.moving_mean)
+
+    @property
+    def _deviation(self) -> tf.Tensor:
+        return tf.sqrt(tf.square(self.node.layer.moving_variance) + self.node.layer.epsilon)
+
+
+class _Centring(_FusedPart):
+    """The first of its two."""
+
+    def weights(self):
+        return Weights((self.over_axis(1 / self._deviation),), self.over_axis(-self.node.layer.moving_mean / self._deviation))
+
+
+class _Scaling(_FusedPart):
+    """The second."""
+
+    def weights(self):
+        layer = self.node.layer
+        return Weights((self.over_axis(self._scale),), self.over_axis(layer.beta if layer.center else tf.zeros_like(layer.moving_mean)))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from wel.errors import UnsupportedError, invalid, one_of
 from wel.measures.likeness import Likeness, likeness
 from wel.measures.similarity import correlations, is_picture
 from wel.measures.vectors import key_of
-from wel.methods.registry import choose_map_methods
+from wel.methods.registry import Names, choose_map_methods
 from wel.networks.graph import Graph, Node
 from wel.networks.initialization import fresh_weights
 from wel.networks.network import Network
@@ -47,7 +47,7 @@ TOP_DOWN, BOTTOM_UP, INDEPENDENT = ORDERS = ("top-down", "bottom-up", "independe
 def cascading_randomization(
     net: Network,
     images: np.ndarray,
-    methods: str | Iterable[str] = "all",
+    methods: Names = "all",
     layers: Sequence[str] | str | None = None,
     classes: Sequence[int | None] | None = None,
     seed: int = 0,

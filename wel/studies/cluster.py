@@ -19,7 +19,7 @@ from wel.backends.native.memory import batch_memory, within_memory
 from wel.backends.request import Precision, Request
 from wel.errors import UnsupportedError, WelError
 from wel.methods.composites import registered_rules
-from wel.methods.registry import find_method
+from wel.methods.registry import Method
 from wel.networks.packing import Packed, packed, unpacked
 from wel.studies.units import Arrays, Cell, Compute, Opening, Unit, Work
 from wel.system.cluster import answers, check_alike, check_workers, facts, told_of
@@ -44,18 +44,18 @@ class Asked(NamedTuple):
 
     backend: str
     precision: Precision
-    method: str
+    method: Method
     semantics: str
     options: Mapping[str, Any]
 
     @classmethod
     def of(cls, study: Study, cell: Cell) -> Asked:
         """What a study asks for in a cell."""
-        return cls(study.backend, study.precision, cell.method.name, cell.semantics, study.requests[cell].options)
+        return cls(study.backend, study.precision, cell.method, cell.semantics, study.requests[cell].options)
 
     def work(self, opening: Opening, images: np.ndarray) -> Work:
         """What a unit is computed with where the network is open."""
-        request = Request(find_method(self.method, maps=True), self.semantics, self.options)
+        request = Request(self.method, self.semantics, self.options)
         return Work(opening, request, self.backend, self.precision, images)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Iterable, Mapping, Sequence
+from typing import Any, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ from wel.backends.request import Precision
 from wel.measures.cosine import chance_level
 from wel.measures.counting import Cosines, Counted
 from wel.measures.counts import HISTOGRAM_EDGES, CosineCounts
-from wel.methods.registry import choose_methods
+from wel.methods.registry import Names, choose_methods
 from wel.networks.network import Network
 from wel.studies.study import Arrays, Cell, Settings, run_study
 from wel.studies.vector_study import Drawn, VectorStudy
@@ -42,7 +42,7 @@ class CSCResult:
 def csc(
     net: Network,
     images: np.ndarray,
-    methods: str | Iterable[str] = "all",
+    methods: Names = "all",
     start: Sequence[str] | str | None = None,
     vectors: int | Mapping[str, np.ndarray] = 5,
     seed: int = 0,

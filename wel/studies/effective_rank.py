@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Iterable, Mapping, Sequence
+from typing import Any, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ from wel.backends.request import Precision
 from wel.errors import invalid
 from wel.measures.participation import Participation, Ratios
 from wel.methods.composites import flow_of, rules_for
-from wel.methods.registry import choose_methods
+from wel.methods.registry import Names, choose_methods
 from wel.networks.network import Network
 from wel.studies.study import Arrays, Cell, Settings, run_study
 from wel.studies.vector_study import Drawn, VectorStudy
@@ -44,7 +44,7 @@ class EffectiveRankResult:
 def effective_rank(
     net: Network,
     images: np.ndarray,
-    methods: str | Iterable[str] = "all",
+    methods: Names = "all",
     start: Sequence[str] | str | None = None,
     vectors: int | Mapping[str, np.ndarray] = VECTORS,
     seed: int = 0,
@@ -147,8 +147,8 @@ def _summary(
 def _is_linear(study: VectorStudy, cell: Cell, start: str, layer: str) -> bool:
     """Whether what comes from a start layer down to a layer is a linear function of the vector."""
     graph, request = study.net.graph, study.requests[cell]
-    rules = rules_for(graph, cell.method.name, cell.semantics, request.options)
-    _, bottlenecks = flow_of(graph, cell.method.name, cell.semantics)
+    rules = rules_for(graph, cell.method.key, cell.semantics, request.options)
+    _, bottlenecks = flow_of(graph, cell.method.key, cell.semantics)
     between = graph.names[graph.index(layer) : graph.index(start) + 1]
     # a rule acts below its node, a bottleneck on what comes to it from above
     return bottlenecks.isdisjoint(between[:-1]) and all(rule.linear for name in between[1:] for _, rule in rules[name])

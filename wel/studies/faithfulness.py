@@ -21,7 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Sequence
+from typing import Any, Callable, Iterator, Mapping, NamedTuple, Sequence
 
 import numpy as np
 import pandas as pd
@@ -33,7 +33,7 @@ from wel.measures.intervals import summary
 from wel.measures.places import places
 from wel.measures.similarity import heats
 from wel.methods.options import Patch
-from wel.methods.registry import choose_map_methods
+from wel.methods.registry import Names, choose_map_methods
 from wel.networks.network import Network
 from wel.studies.map_study import TEXT_COLUMNS, Block, MapStudy, named
 from wel.studies.study import Settings, run_study
@@ -180,7 +180,7 @@ def _ranks(heat: np.ndarray, regions: np.ndarray, rng: np.random.Generator) -> n
 def faithfulness(
     net: Network,
     images: np.ndarray,
-    methods: str | Iterable[str] = "all",
+    methods: Names = "all",
     patch: int | None = None,
     regions: str = "squares",
     parts: int | None = None,

@@ -15,7 +15,7 @@ from wel.backends.native.backend import full_precision, tensors_for
 from wel.backends.native.sweep import Sweep
 from wel.backends.request import Injection, Request
 from wel.methods.composites import described, flow_of, rules_for
-from wel.methods.registry import check_semantics, find_method
+from wel.methods.registry import Method, check_semantics, find_method
 from wel.networks.graph import Graph
 from wel.networks.network import Network
 from wel.rules.base import Relevance, Rule, Site, anew
@@ -27,7 +27,7 @@ BACKEND, DTYPE = "native", "float32"
 
 def leaks(
     net: Network,
-    method: str,
+    method: str | Method,
     images: np.ndarray,
     classes: Sequence[int] | int | None = None,
     semantics: str = "paper",
@@ -67,7 +67,7 @@ def leaks(
     native.check(chosen, semantics, net.graph)
     settled = settled_options(net, chosen, options, images)
     heads = class_vectors(net, chosen, images, classes)
-    watched = _Watched(net.graph.in_dtype(DTYPE), method, semantics, settled)
+    watched = _Watched(net.graph.in_dtype(DTYPE), chosen.key, semantics, settled)
     size = native.open(net).images_at_once(1, Request(chosen, semantics, settled))
     batches = [watched.sums(images[first : first + size], heads[first : first + size]) for first in range(0, len(images), size)]
     sums = {name: np.concatenate([batch[name] for batch in batches]).mean(axis=0) for name in batches[0]}

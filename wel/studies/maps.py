@@ -6,7 +6,7 @@ With g(x) the gradient of the class's logit at x and r the reference,
     smoothgrad              mean of g(x + noise_k), noise_k ~ N(0, (noise_scale · (max x − min x))²)
     integrated_gradients    (x − r) ∘ mean of g(begin + t_k (x − r)), with n steps and the option `rule`:
         corrected           begin = r, so the way leads from r to x; rule "midpoint", t_k = (k + ½)/n, k = 0 … n − 1
-        paper               begin = x, as innvestigate 1.0.8 and 1.0.9 have it: the way begins at x and leads away from r; rule "left",
+        paper               begin = x, as innvestigate 1.0.8 has it: the way begins at x and leads away from r; rule "left",
                             t_k = k/n, k = 0 … n − 1
         rule "trapezoid"    t_k = k/n, k = 0 … n, the two ends with half the weight
         `corrected` with rule "left" is what innvestigate 2.1.2 computes
@@ -27,7 +27,7 @@ import numpy as np
 from wel.backends import find_backend
 from wel.backends.request import Opened, Request, relevance_at
 from wel.errors import UnsupportedError, check_whole, invalid, of_method
-from wel.measures.vectors import noise
+from wel.measures.vectors import noise, random_vectors
 from wel.methods.registry import BY_SEMANTICS, Method, check_semantics, find_method
 from wel.networks.graph import Node
 from wel.networks.network import Network
@@ -39,7 +39,7 @@ from wel.studies.study import settled_options
 
 def attribution(
     net: Network,
-    method: str,
+    method: str | Method,
     images: np.ndarray,
     classes: Sequence[int] | int | None = None,
     backend: str = "native",
@@ -54,7 +54,7 @@ def attribution(
 
     Args:
         net: from `wel.load`.
-        method: name of any attribution method.
+        method: name of any attribution method, or one of your own (`wel.composite`).
         images: (n, *input shape), as the network takes them.
         classes: one class for all images or one for each; the top-1 predictions by default.
         backend: who computes.
@@ -94,7 +94,7 @@ def maps_of(
         heads: (n, classes), the relevance at the output, such as `class_vectors` gives.
         first: number of the first image, on which noise depends.
     """
-    maker = MAKERS.get(request.method.name, _injected)
+    maker = MAKERS.get(request.method.key, _injected)
     return maker(Query(net, request, images, heads, backend, seed, first)).astype("float32")
 
 
@@ -159,7 +159,7 @@ class Averaged(NamedTuple):
 def averaged(request: Request, images: np.ndarray, seed: int, first: int = 0) -> Averaged:
     """Which gradients the maps of a method in `AVERAGED` are the means of; `seed` is of SmoothGrad's noise, and `first` the number of the
     first image, on which that depends too."""
-    return AVERAGED[request.method.name](request, images, seed, first)
+    return AVERAGED[request.method.key](request, images, seed, first)
 
 
 def _smoothgrad(request: Request, images: np.ndarray, seed: int, first: int) -> Averaged:
@@ -170,17 +170,21 @@ def _noise(request: Request, image: np.ndarray, index: int, seed: int) -> np.nda
     given = request.options["noise"]
     if not isinstance(given, str):
         return given[index]
-    return noise(seed, "smoothgrad", index, image, request.options["samples"], request.options["noise_scale"])
+    scale = request.options["noise_scale"]
+    if request.options["noise_unit"] == "one":
+        return scale * random_vectors(seed, "smoothgrad", [index], request.options["samples"], image.shape)[0]
+    return noise(seed, "smoothgrad", index, image, request.options["samples"], scale)
 
 
 def _integrated_gradients(request: Request, images: np.ndarray, seed: int, first: int) -> Averaged:
     difference, steps = images - request.options["reference"], request.options["steps"]
     corrected = request.semantics == "corrected"
-    begin = np.broadcast_to(request.options["reference"], images.shape) if corrected else images
-    rule = request.options["rule"]
+    rule, begin = request.options["rule"], request.options["begin"]
+    at_reference = corrected if begin == BY_SEMANTICS else begin == "reference"
+    away = np.broadcast_to(request.options["reference"], images.shape) if at_reference else images
     shares, weights = _quadrature(("midpoint" if corrected else "left") if rule == BY_SEMANTICS else rule, steps)
     shares = shares.reshape(-1, *[1] * (images.ndim - 1))
-    return Averaged(lambda index: (begin[index] + shares * difference[index]).astype("float32"), weights, difference)
+    return Averaged(lambda index: (away[index] + shares * difference[index]).astype("float32"), weights, difference)
 
 
 AVERAGED = {"smoothgrad": _smoothgrad, "integrated_gradients": _integrated_gradients}

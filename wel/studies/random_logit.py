@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterable, Mapping, Sequence
+from typing import Any, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from wel.errors import UnsupportedError
 from wel.measures.likeness import Likeness
-from wel.methods.registry import choose_map_methods
+from wel.methods.registry import Names, choose_map_methods
 from wel.networks.network import Network
 from wel.studies.map_study import Block, Found, Kept, MapStudy, SanityResult, comparison, named
 from wel.studies.study import Settings
@@ -37,7 +37,7 @@ class OtherMaps:
 def random_logit(
     net: Network,
     images: np.ndarray,
-    methods: str | Iterable[str] = "all",
+    methods: Names = "all",
     classes: Sequence[int | None] | None = None,
     seed: int = 0,
     backend: str = "native",

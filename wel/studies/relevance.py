@@ -8,14 +8,14 @@ import numpy as np
 
 from wel.backends import find_backend
 from wel.backends.request import Request, relevance_at
-from wel.methods.registry import check_semantics, find_method
+from wel.methods.registry import Method, check_semantics, find_method
 from wel.networks.network import Network
 from wel.studies.study import settled_options
 
 
 def relevance(
     net: Network,
-    method: str,
+    method: str | Method,
     images: np.ndarray,
     start: str = "output",
     vectors: np.ndarray | None = None,
@@ -28,7 +28,7 @@ def relevance(
 
     Args:
         net: from `wel.load`.
-        method: name of an attribution method.
+        method: name of an attribution method, or one of your own (`wel.composite`).
         images: (n, *input shape), as the network takes them.
         start: the layer whose output the vectors stand for.
         vectors: (n, V, *shape of start).

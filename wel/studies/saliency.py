@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from numbers import Integral
 from pathlib import Path
-from typing import Any, Iterable, Iterator, Mapping, NamedTuple, Sequence
+from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 from zipfile import BadZipFile
 
 import numpy as np
@@ -26,14 +26,14 @@ import pandas as pd
 
 from wel.errors import WelError, invalid
 from wel.measures.similarity import SSIM_WINDOW, absolute, class_distance, normalised, reduce_channels
-from wel.methods.registry import METHODS, choose_map_methods
+from wel.methods.registry import GIVEN, METHODS, Names, choose_map_methods
 from wel.networks.network import Network
 from wel.studies.cascading import STAGES_AT_ONCE, choose_stages, fresh_from, made_random, randomized
 from wel.studies.map_study import Block, MapStudy, head, is_swept
 from wel.studies.study import Settings, run_study
 from wel.studies.tops import Tops, Weights
 from wel.studies.units import Cell, Work
-from wel.system.files import written_whole
+from wel.system.files import file_stem, written_whole
 from wel.system.progress import Steps
 from wel.system.runs import Run
 
@@ -113,7 +113,7 @@ class Views:
 def saliency(
     net: Network,
     images: np.ndarray,
-    methods: str | Iterable[str] = "all",
+    methods: Names = "all",
     classes: Sequence[int | None] | None = None,
     compare: tuple[int, int] | None = None,
     stages: Sequence[str] | str | None = None,
@@ -256,11 +256,11 @@ def _write(run: Run, result: SaliencyResult) -> None:
 
 
 def _file(run: Run, method: str, semantics: str) -> Path:
-    return run.folder / "maps" / f"{method}_{semantics}.npz"
+    return run.folder / "maps" / f"{file_stem(method)}_{semantics}.npz"
 
 
 def _arrays(method: str, semantics: str, views: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    percentile = METHODS[method].map_percentile
+    percentile = METHODS.get(method, GIVEN).map_percentile
     arrays = {f"raw/{view}": maps for view, maps in views.items()}
     for view, maps in views.items():
         arrays[f"normalised/{view}"] = np.stack([normalised(one, percentile) for one in maps])

@@ -12,12 +12,12 @@ import numpy as np
 from wel.backends import find_backend
 from wel.backends.request import Opened, Precision, Request
 from wel.errors import UnsupportedError, check_whole, invalid
+from wel.methods.layered import with_rules
 from wel.methods.layers import with_layer
 from wel.methods.options import described, settle_options
 from wel.methods.patterns import with_patterns
 from wel.methods.registry import Method, chosen_semantics, find_method
 from wel.networks.network import Network
-from wel.studies.cluster import fill
 from wel.studies.units import Arrays, Cell, Opening, Unit, Work, computed_by
 from wel.system.cluster import check_client
 from wel.system.progress import Steps
@@ -103,7 +103,7 @@ def settled_options(net: Network, method: Method, given: Mapping[str, Any], imag
         WelError: for an option that the method does not have, or a value that it cannot take.
         UnsupportedError: when patterns or a layer are needed and there are none.
     """
-    return settle_options(method, with_layer(net, method, with_patterns(net, method, dict(given))), images)
+    return settle_options(method, with_rules(net, method, with_layer(net, method, with_patterns(net, method, dict(given)))), images)
 
 
 @dataclass(frozen=True)
@@ -154,8 +154,10 @@ class Study:
         semantics = chosen_semantics(settings.semantics)
         if self.backend == "original" and "corrected" in semantics:
             raise invalid("semantics", settings.semantics, "'paper', the only one that the original stack computes")
+        own = [method.name for method in settings.methods]
         for name in settings.options or {}:
-            find_method(name, maps=True)
+            if name not in own:
+                find_method(name, maps=True)
         self.images = self.net.checked_images(settings.images)
         self.requests: dict[Cell, Request] = {}
         self.refused: dict[Cell, str] = {}
@@ -234,6 +236,7 @@ class Study:
             cell -> its pieces by name, or what was made of them.
         """
         if self.client is not None:
+            from wel.studies.cluster import fill  # imports TensorFlow
 
             def finished(cell: Cell) -> None:  # what takes the place of pieces is much smaller
                 if condense:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Callable, Mapping, NamedTuple, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple, Optional, Sequence
 
 import numpy as np
 
@@ -121,11 +121,11 @@ class Tops:
             number: of the first image, on which that noise depends too.
         """
         wanted = _Wanted(opened, request, images, heads, times_logit, passes, apart)
-        if request.method.name == OCCLUSION:
+        if request.method.key == OCCLUSION:
             found = self._occluded(wanted)
-        elif request.method.name in COMBINED:
+        elif request.method.key in COMBINED:
             found = self._activation_maps(wanted)
-        elif request.method.name in AVERAGED:
+        elif request.method.key in AVERAGED:
             found = self._averaged(wanted, seed, number)
         else:
             found = self._swept(wanted, self._net.graph.input)
@@ -139,7 +139,7 @@ class Tops:
         return dict(zip(wanted.heads, maps))
 
     def _activation_maps(self, wanted: _Wanted) -> Found:
-        combine, layer = COMBINED[wanted.request.method.name], looked_at(wanted.request, self._net.graph)
+        combine, layer = COMBINED[wanted.request.method.key], looked_at(wanted.request, self._net.graph)
         gradients = self._swept(wanted._replace(request=gradient_for(wanted.request)), layer)
         found, trained = {}, self._net.values(wanted.images, layer)
         for stage, several in gradients.items():
@@ -208,7 +208,7 @@ class _Wanted(NamedTuple):
 
 def come_together(method: Method) -> bool:
     """Whether maps of several classes and stages can be had together: of methods with rules, and of most that are made of these."""
-    return method.csc or method.name in (*AVERAGED, *COMBINED, OCCLUSION)
+    return method.csc or method.key in (*AVERAGED, *COMBINED, OCCLUSION)
 
 
 def map_injection(graph: Graph, rows: int, stage: str | None = None, times_logit: bool = False, at: str | None = None) -> Injection:
@@ -216,4 +216,9 @@ def map_injection(graph: Graph, rows: int, stage: str | None = None, times_logit
 
     They are read at the input, or at a layer.
     """
-    return Injection(graph.output, rows, frozenset([at or graph.input]), Whole(), stage, times_logit)
+    return Injection(graph.output, rows, frozenset([at or graph.input]), Whole(), stage, _times if times_logit else None)
+
+
+def _times(vectors: Any, logits: Any) -> Any:
+    """Vectors (n, V, classes) times logits (n, classes), which are DeepLIFT's own there."""
+    return vectors * getattr(logits, "value", logits)[:, None]

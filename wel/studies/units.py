@@ -11,6 +11,7 @@ from wel.backends.request import Opened, Precision, Request
 from wel.methods.registry import CONTROL, Method
 from wel.networks.graph import Graph
 from wel.networks.network import Network
+from wel.system.files import file_stem
 
 Arrays = Mapping[str, np.ndarray]
 Kept = TypeVar("Kept")
@@ -27,7 +28,7 @@ class Cell(NamedTuple):
     @property
     def key(self) -> str:
         """As the pieces of its work are called in a run directory."""
-        return f"{self.method.name}-{self.semantics}"
+        return f"{file_stem(self.method.name)}-{self.semantics}"
 
 
 class Opening:

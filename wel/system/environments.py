@@ -77,7 +77,7 @@ class Environment:
             if found := shutil.which(named):
                 return found
             raise invalid(self.variable, named, f"a {self.wanted} that has {self.holds}")
-        if self.packages and all(find_spec(package) for package in self.packages):
+        if self.packages and all(map(_is_installed, self.packages)):
             return sys.executable
         for folder in self.folders:
             if self.is_whole(folder):
@@ -199,6 +199,12 @@ def outside(environment: dict[str, str] | None = None) -> dict[str, str]:
 
 def _python(folder: Path) -> str:
     return str(folder / "bin" / "python")
+
+
+def _is_installed(package: str) -> bool:
+    """Whether it is there in files: a folder of that name alone, as among tests, is none."""
+    found = find_spec(package)
+    return found is not None and found.origin is not None
 
 
 def _candidates(versions: Sequence[str]) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
 from contextlib import contextmanager
 from importlib import resources
@@ -47,6 +48,12 @@ def written_whole(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def file_stem(name: str) -> str:
+    """A name as a part of a file name: with other characters than letters, digits, points and hyphens it ends in a part of its hash."""
+    plain = re.sub(r"[^A-Za-z0-9._-]", "_", name)[:80]
+    return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def cache_folder() -> Path:

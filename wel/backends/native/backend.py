@@ -47,7 +47,8 @@ class NativeBackend:
         Raises:
             WelError: when one of them is not finite.
         """
-        _check_finite(net.graph)
+        for node in net.graph.nodes:
+            node.check_finite()
         graph = net.graph.in_dtype(precision.dtype)
         if self._registrations != registrations():
             self.close()
@@ -151,14 +152,14 @@ class NativeNetwork:
         return max(1, self._images_within(rows, request))
 
     def _images_within(self, rows: int, request: Request) -> int:
-        flow, _ = flow_of(self._graph, request.method.name, request.semantics)
+        flow, _ = flow_of(self._graph, request.method.key, request.semantics)
         return images_within(self._memory, self._graph, rows, self._dtype, flow)
 
     def _tensor(self, array: np.ndarray) -> tf.Tensor:
         return tf.convert_to_tensor(array, self._dtype)
 
     def _run(self, request: Request, injections: tuple[Injection, ...], random: Graph | None) -> Adaptive:
-        key = request.method.name, request.semantics, scalars(request.options), injections, random
+        key = request.method.key, request.semantics, scalars(request.options), injections, random
         made = self._made if random is None else self._made_above_random
         if key not in made:
             made[key] = self._adaptive(request, injections, random)
@@ -166,7 +167,7 @@ class NativeNetwork:
 
     def _adaptive(self, request: Request, injections: tuple[Injection, ...], random: Graph | None) -> Adaptive:
         between = {one.start for one in injections}, {name for one in injections for name in one.at}
-        asked = request.method.name, request.semantics, request.options
+        asked = request.method.key, request.semantics, request.options
         rules = [rules_for(graph, *asked, between) for graph in (self._graph, random) if graph is not None]
         fast = [accelerated(several) for several in rules]
         sweep = Sweep(self._graph, fast[0], injections, *flow_of(self._graph, *asked[:2]), *fast[1:])
@@ -179,13 +180,6 @@ class NativeNetwork:
             tensors = tensors_for(sweep, request.options)
             self._tensors = (sweep, request.options.get("patterns")), tensors
         return tensors  # pyright: ignore[reportReturnType]
-
-
-def _check_finite(graph: Graph) -> None:
-    for node in graph.nodes:
-        tensors = map(tf.convert_to_tensor, node.variables)
-        if not all(tf.reduce_all(tf.math.is_finite(tensor)) for tensor in tensors if tensor.dtype.is_floating):
-            node.weights()  # raises, with the layer's name
 
 
 def tensors_for(sweep: Sweep, options: Mapping[str, Any]) -> tuple[Tensors, Tensors | None]:

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from wel.backends.request import Injection
 from wel.networks.graph import Graph
-from wel.rules.base import REFERENCE, Once, Relevance, Rule, Site, anew, per_image
+from wel.rules.base import REFERENCE, Once, Relevance, Rule, Site, anew
 from wel.rules.deeplift import on_tensors
 from wel.rules.parts import ACTIVATION, Part, Weights
 from wel.rules.pattern import divided_by_largest
@@ -263,7 +263,7 @@ class _Descent:
         for number, injection in enumerate(self._sweep.injections):
             if (injection.start, injection.random_from) == (name, stage):
                 vectors = self._vectors[number]
-                injected = self._sweep.flow.inject(vectors * per_image(value) if injection.times_value else vectors)
+                injected = self._sweep.flow.inject(injection.made_of(vectors, value) if injection.made_of else vectors)
                 rows = on_tensors(_joined_rows, [here.rows, injected]) if here.injections else injected
                 here = Arrived((*here.injections, number), rows)
         return here

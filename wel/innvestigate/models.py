@@ -7,7 +7,7 @@ from typing import Any
 from wel.errors import invalid
 from wel.keras.either import is_listed, keras_of
 from wel.networks.copies import functional
-from wel.networks.logits import logits_and_activation
+from wel.networks.logits import before_activation, logits_and_activation
 
 
 def model_wo_softmax(model: Any) -> Any:
@@ -20,6 +20,35 @@ def model_wo_softmax(model: Any) -> Any:
     if activation != "softmax":
         raise invalid("model", f"'{model.name}', which ends in {activation or 'no softmax'}", "a model that ends in a softmax")
     return logits
+
+
+def model_wo_output_activation(model: Any) -> Any:
+    """The same for a model that ends in a softmax or a sigmoid.
+
+    Raises:
+        WelError: as for `model_wo_softmax`.
+    """
+    logits, activation = logits_and_activation(_listed(model))
+    if activation is None:
+        raise invalid("model", f"'{model.name}', which ends in neither", "a model that ends in a softmax or sigmoid")
+    return logits
+
+
+def pre_softmax_tensors(Xs: Any, should_find_softmax: bool = True) -> list[Any]:
+    """The outputs of a model, Keras tensors, as they are before their softmax.
+
+    Args:
+        Xs: a tensor, or a list of them.
+        should_find_softmax: whether one without a softmax is refused; else it is given back as it is.
+
+    Raises:
+        WelError: for a tensor that comes from no softmax.
+    """
+    tensors = Xs if isinstance(Xs, list) else [Xs]
+    found = [before_activation(tensor) for tensor in tensors]
+    if should_find_softmax and any(activation != "softmax" for _, activation in found):
+        raise invalid("Xs", Xs, "outputs of a softmax")
+    return [logits if activation == "softmax" else tensor for tensor, (logits, activation) in zip(tensors, found)]
 
 
 def as_it_ends(model: Any) -> Any:

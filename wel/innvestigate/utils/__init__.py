@@ -1,0 +1,8 @@
+"""innvestigate's place for what is needed beside analyzers."""
+
+from __future__ import annotations
+
+from wel.innvestigate.models import model_wo_softmax
+from wel.innvestigate.utils import keras, visualizations
+
+__all__ = ["keras", "model_wo_softmax", "visualizations"]
