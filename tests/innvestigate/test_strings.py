@@ -75,6 +75,7 @@ def test_maps_are_the_analyzers(model, net, images, text, name, keywords, semant
         ("lrp.z:", ("lrp.z", {})),
         ("a:b=1, c=-0.5,d=1e-3", ("a", {"b": 1, "c": -0.5, "d": 1e-3})),
         ("a:b=None,c=False,d=Flat", ("a", {"b": None, "c": False, "d": "Flat"})),
+        ("a:b=./c.npz,d=.5,e=+2", ("a", {"b": "./c.npz", "d": 0.5, "e": 2})),
         ("a:b=(-1, 1),c=[Z, Epsilon]", ("a", {"b": (-1, 1), "c": ["Z", "Epsilon"]})),
     ],
 )
@@ -99,6 +100,27 @@ def test_csc_of_an_analyzer_is_that_of_the_method_of_the_same_rules(net, images)
     table = wel.csc(net, images, methods=[method_of("lrp.alpha_1_beta_0", net), "lrp_alpha1_beta0"], **given).table
     one, other = (table[table["method"] == name]["median"].to_numpy() for name in ("lrp.alpha_1_beta_0", "lrp_alpha1_beta0"))
     np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_what_is_called_like_a_method_of_wel_stands_beside_it(net, images):
+    table = wel.csc(net, images, methods=["gradient", *methods_of(["gradient", "deep_taylor", "gradient"], net)]).table
+    assert list(dict.fromkeys(table["method"])) == ["gradient", "gradient (innvestigate)", "deep_taylor (innvestigate)"]
+    one, other = (table[table["method"] == name]["median"].to_numpy() for name in ("gradient", "gradient (innvestigate)"))
+    np.testing.assert_array_equal(one, other)
+
+
+def test_patterns_from_a_file(model, net, images, tmp_path):
+    patterns, path = wel.fit_patterns(net, images), tmp_path / "patterns.npz"
+    patterns.save(path)
+    expected = innvestigate.create_analyzer("pattern.net", model, patterns=patterns.arrays).analyze(images)
+    analyzer = innvestigate.create_analyzer("pattern.net", model, patterns=str(path))
+    again = innvestigate.analyzer.base.AnalyzerBase.load(*analyzer.save())
+    for found in (
+        wel.attribution(net, method_of(f"pattern.net:patterns={path}", net), images),
+        analyzer.analyze(images),
+        again.analyze(images),
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6 * np.abs(expected).max())
 
 
 def test_an_audit_of_an_analyzer(net, images, tmp_path):
@@ -141,8 +163,13 @@ def test_what_is_no_method(net, text, sentence):
 def test_what_a_study_refuses(net, images):
     with pytest.raises(WelError, match=r"^Invalid value for `method`: 'integrated_gradients:steps=4', which has maps of the input only\."):
         wel.csc(net, images, methods=[method_of("integrated_gradients:steps=4", net)])
-    with pytest.raises(WelError, match=r"^Invalid value for `methods`: 'gradient'\. Expected methods with a name of their own each"):
-        wel.csc(net, images, methods=["gradient", method_of("gradient", net)])
+    needed = (
+        r"^Method 'pattern\.net' needs patterns of this network\. Expected the option `patterns`: a file that `wel fit-patterns` wrote, or"
+    )
+    with pytest.raises(UnsupportedError, match=needed):
+        wel.csc(net, images, methods=[method_of("pattern.net", net)])
+    with pytest.raises(WelError, match=r"^Invalid value for `patterns`: 'nope\.npz'\. Expected an existing \.npz file\.$"):
+        wel.csc(net, images, methods=[method_of("pattern.net:patterns=nope.npz", net)])
     with pytest.raises(UnsupportedError, match=r"'wrapped' does not compute lrp\.z\. Expected 'native'\.$"):
         wel.csc(net, images, methods=[method_of("lrp.z", net)], backend="wrapped")
     odd = wel.load(keras.Sequential([keras.Input((4,)), layers.LayerNormalization(name="odd"), layers.Dense(2)]))

@@ -1,6 +1,7 @@
 """Analyzers as methods of wel's studies, by one string: "lrp.epsilon:epsilon=0.1,input_layer_rule=Flat".
 
-A study keeps to its own ways beside the rules: maps begin at the logit, whatever its sign, of the class that it asks for.
+A study keeps to its own ways beside the rules: maps begin at the logit, whatever its sign, of the class that it asks for. Deep Taylor's
+do too, where `analyze` has a map of zeros for a negative logit.
 """
 
 from __future__ import annotations
@@ -17,32 +18,36 @@ from wel.innvestigate.analyzer.base import like_images
 from wel.innvestigate.analyzers import Asked, asked_for
 from wel.methods.composites import BySemantics
 from wel.methods.options import Rules
-from wel.methods.registry import GIVEN, LRP, SEMANTICS, SKY, TAYLOR, Method
+from wel.methods.registry import GIVEN, LRP, METHODS, SEMANTICS, SKY, TAYLOR, Method
 from wel.networks.network import Network
 
 # what innvestigate's analyzers are without being told, where it is not what wel's methods of that kind are
 SETTINGS = {"integrated_gradients": {"begin": "reference"}, "smoothgrad": {"noise_unit": "one"}}
 
 
-def methods_of(texts: Iterable[str], net: Network) -> list[Method]:
-    """The methods that analyzers stand for, for a network; in tables they are called as they were given.
+def methods_of(texts: str | Iterable[str], net: Network) -> list[Method]:
+    """The methods that analyzers stand for, for a network, each once; in tables they are called as they were given.
+
+    One that is called like a method of wel's, such as "gradient", has "(innvestigate)" behind it there, for its numbers may be others.
 
     Args:
-        texts: of each its name in `wel.innvestigate.analyzers` and, behind a colon, its keywords with values, and commas between them. A
-            value is a number, None, True or False, a word, or several in brackets.
+        texts: one or several: of each its name in `wel.innvestigate.analyzers` and, behind a colon, its keywords with values, and commas
+            between them. A value is a number, None, True or False, a word, a path, or several in brackets.
         net: from `wel.load`.
 
     Raises:
         WelError: for an unknown name or keyword, a value that cannot be, or an analyzer that is no method.
     """
-    return [method_of(text, net, f"${number}$") for number, text in enumerate(texts, 1)]
+    several = [texts] if isinstance(texts, str) else texts
+    return [method_of(text, net, f"${number}$") for number, text in enumerate(dict.fromkeys(several), 1)]
 
 
 def method_of(text: str, net: Network, mark: str = "+") -> Method:
     """The method that one analyzer stands for, as `methods_of`; `mark` is what figures draw it with."""
     name, keywords = parsed(text)
     paper, corrected = (asked_for(name, net.model, semantics, keywords, net.graph) for semantics in SEMANTICS)
-    facts = {"name": text, "label": text, "mark": mark, "color": SKY, "wrapped": None, "paper": False, "audit_rank": None}
+    called = f"{text} (innvestigate)" if text in METHODS else text
+    facts = {"name": called, "label": called, "mark": mark, "color": SKY, "wrapped": None, "paper": False, "audit_rank": None}
     if paper.method is None:
         raise invalid("analyzer", text, "an analyzer that asks the network; what does not stands beside all methods, as controls")
     if paper.postprocess is not None:
@@ -98,6 +103,6 @@ def _value(text: str) -> Any:
         several = [_value(item.strip()) for item in _items(text[1:-1]) if item.strip()]
         return several if text[0] == "[" else tuple(several)
     try:
-        return ast.literal_eval(text) if re.match(r"[-+\d.]|None$|True$|False$", text) else text
+        return ast.literal_eval(text) if re.match(r"[-+]?\.?\d|None$|True$|False$", text) else text
     except (SyntaxError, ValueError) as error:
         raise WelError(f"Invalid value for `analyzer`: {text!r} is no number. Expected a number, None, True, False or a word.") from error

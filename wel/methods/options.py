@@ -23,11 +23,13 @@ class Option:
     Attributes:
         default: what it is unless it is given; None stands for `derived`, or "must be given".
         needed: what of a network has to be given, in a word; empty for an option that may be left out.
+        given: what is needed, as it can be given.
         derived: where it comes from if it has no default, in words.
     """
 
     default: Any = None
     needed: ClassVar[str] = ""
+    given: ClassVar[str] = ""
     derived: ClassVar[str] = "from the images"
 
     def settled(self, name: str, value: Any, images: np.ndarray) -> Any:
@@ -178,7 +180,7 @@ class Sample(Option):
 class PatternArrays(Option):
     """One array per layer with a kernel (`wel.methods.patterns`); they have to be given."""
 
-    needed = "patterns"
+    needed, given = "patterns", "a file that `wel fit-patterns` wrote, or arrays"
 
     def settled(self, name, value, images):
         return [np.asarray(array, dtype="float32") for array in value]
@@ -224,7 +226,7 @@ def _settled(method: Method, name: str, value: Any, images: np.ndarray) -> Any:
     option = method.options[name]
     if value is None and option.needed:
         message = of_method(method.name, f"needs {option.needed} of this network.")
-        raise UnsupportedError(message, f"Expected the option {name}=[array, …].")
+        raise UnsupportedError(message, f"Expected the option `{name}`: {option.given}.")
     return option.settled(name, value, images)
 
 

@@ -114,14 +114,15 @@ def patterns_for(net: Network, given: Patterns | Path | str | Sequence[np.ndarra
 
 
 def with_patterns(net: Network, method: Method, given: dict[str, Any]) -> dict[str, Any]:
-    """The options given for a method, with `patterns` as arrays if the method takes them: those given, else the bundled ones.
+    """The options given for a method, with `patterns` as arrays if it takes them: those given, else the method's own or the bundled ones.
 
     Raises:
         WelError: see `patterns_for`.
     """
     if "patterns" not in method.options:
         return given
-    patterns = given["patterns"] if given.get("patterns") is not None else bundled_patterns(net)
+    patterns = given.get("patterns", method.options["patterns"].default)
+    patterns = bundled_patterns(net) if patterns is None else patterns
     return given if patterns is None else {**given, "patterns": patterns_for(net, patterns)}
 
 

@@ -18,6 +18,7 @@ from wel.innvestigate.state import model_of, read_state, state_of, write_state
 from wel.measures.vectors import random_vectors
 from wel.methods.composites import rules_for
 from wel.methods.fitting import fit_patterns
+from wel.methods.patterns import patterns_for
 from wel.methods.registry import DEEPLIFT, GIVEN, METHODS, check_semantics
 from wel.networks.kinds import activation_name
 from wel.networks.loading import load
@@ -158,7 +159,7 @@ class AnalyzerBase:
 
     def _state(self) -> dict[str, Any]:
         patterns = (self._asked.options if self._asked.method is not GIVEN else {}).get("patterns")
-        fitted = {} if patterns is None else {"patterns": list(patterns)}
+        fitted = {} if patterns is None else {"patterns": patterns_for(self._net, patterns)}
         return {**state_of(self._model), **self._settings, **self._keywords, **fitted}
 
     @classmethod
