@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+import wel
 import wel.innvestigate as innvestigate
 from wel.errors import WelError
 from wel.innvestigate.analyzer import AnalyzerBase
@@ -108,3 +109,18 @@ def test_baseline_lrp_z_is_input_times_gradient_of_relus_only():
     np.testing.assert_allclose(found, innvestigate.create_analyzer("lrp.z", model).analyze(X), rtol=1e-4, atol=1e-5)
     with pytest.raises(innvestigate.NotAnalyzeableModelException, match="other activation functions than ReLU"):
         innvestigate.analyzer.BaselineLRPZ(model_of("3", "tanh"))
+
+
+@pytest.mark.parametrize("version", KERAS)
+def test_of_several_inputs_one_varies(version):
+    module = KERAS[version]()
+    left, right = (module.Input((5,), name=name) for name in ("left", "right"))
+    model = module.Model([left, right], module.layers.Dense(3)(module.layers.Concatenate()([left, right])))
+    with pytest.raises(
+        WelError, match=r"with 2 inputs\"\. Expected a model with one input, such as `wel\.load\(model, input=…, fixed=…\)\.model`"
+    ):
+        innvestigate.create_analyzer("gradient", model)
+    one = wel.load(model, input="left", fixed={"right": np.ones(5, "float32")}).model
+    # d y₁ / d left is the kernel's first five rows
+    found = innvestigate.create_analyzer("gradient", one, neuron_selection_mode="index").analyze(X, 1)
+    np.testing.assert_allclose(found, np.tile(model.get_weights()[0][:5, 1], (2, 1)), rtol=1e-6)

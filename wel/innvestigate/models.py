@@ -11,7 +11,9 @@ from wel.networks.logits import before_activation, logits_and_activation
 
 
 def model_wo_softmax(model: Any) -> Any:
-    """A copy of a Keras model that ends before its softmax, with the same weights.
+    """A copy of a Keras model that ends before its softmax, with the weights that the model has now.
+
+    innvestigate's shares its weights with the model; of a model that is trained further another copy is needed.
 
     Raises:
         WelError: when it does not end in a softmax, or cannot be copied.
@@ -56,6 +58,9 @@ def as_it_ends(model: Any) -> Any:
     layers = keras_of(_listed(model)).module().layers
     if len(model.outputs) != 1:
         raise invalid("model", f"'{model.name}' with {len(model.outputs)} outputs", "a model with one output")
+    if len(model.inputs) != 1:
+        one = "a model with one input, such as `wel.load(model, input=…, fixed=…).model`, in which the others are held"
+        raise invalid("model", f"'{model.name}' with {len(model.inputs)} inputs", one)
     (end,) = model.outputs
     flat = layers.Flatten(name="wel_flat")(end) if len(end.shape) > 2 else end
     return functional(model, [layers.Activation("linear", name="wel_end")(flat)])
