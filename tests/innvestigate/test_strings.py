@@ -160,6 +160,16 @@ def test_what_is_no_method(net, text, sentence):
         method_of(text, net)
 
 
+@pytest.mark.parametrize("texts", [None, 3, [3]])
+def test_what_is_no_string(net, texts):
+    with pytest.raises(WelError, match=r"^Invalid value for `analyzer`: (None|3)\. Expected a word such as 'lrp\.epsilon:epsilon=0\.1'"):
+        methods_of(texts, net)
+
+
+def test_one_string_is_one_analyzer(net):
+    assert [method.name for method in methods_of("lrp.z", net)] == ["lrp.z"]
+
+
 def test_what_a_study_refuses(net, images):
     with pytest.raises(WelError, match=r"^Invalid value for `method`: 'integrated_gradients:steps=4', which has maps of the input only\."):
         wel.csc(net, images, methods=[method_of("integrated_gradients:steps=4", net)])

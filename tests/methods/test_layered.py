@@ -14,8 +14,8 @@ from wel.backends import find_backend
 from wel.errors import UnsupportedError, WelError
 from wel.methods.composites import rules_for
 from wel.methods.registry import GIVEN, METHODS
-from wel.rules.gradient import Smooth
-from wel.rules.lrp import AlphaBeta, Bounded, Epsilon, Flat, Gamma, WSquare
+from wel.rules.gradient import Gradient, Smooth
+from wel.rules.lrp import AlphaBeta, Bounded, Epsilon, Flat, Gamma, WSquare, Z
 from wel.studies.study import settled_options
 
 
@@ -183,6 +183,27 @@ def test_a_layer_that_there_is_not(net, images):
         wel.csc(net, images, methods=[wel.composite("mine", {"conv9": Flat()})])
     # a kind of layers that this network has not is none that there is not
     assert chosen(net, wel.composite("mine", {"Conv1D": Flat()}))["conv"] == ["Z"]
+
+
+@pytest.mark.parametrize(
+    "rules, one, before",
+    [
+        ({"Conv2D": Flat(), "conv": WSquare()}, "'conv'", "'Conv2D'"),
+        ({layers.Conv2D: Flat(), 0: WSquare()}, "0", "'Conv2D'"),
+        ({range(2): Flat(), "Dense": Z(), -1: WSquare()}, "-1", "'Dense'"),
+        ({lambda part: True: Gradient(), "act": WSquare()}, "'act'", "'<lambda>'"),
+    ],
+)
+def test_a_layer_that_an_earlier_selector_has_taken(net, rules, one, before):
+    with pytest.raises(WelError, match=rf"^Invalid value for `rules`: {one}\. Expected it before {before}; the first selector that takes"):
+        chosen(net, wel.composite("mine", rules))
+
+
+@pytest.mark.parametrize("rules", [{"conv": Flat(), "Conv2D": Z()}, {0: Flat(), -3: Z()}, {"relu": Smooth(3), "hidden": Flat()}])
+def test_selectors_that_share_a_layer(net, rules):
+    # a kind may be no other layer, positions may be one in a network that is less deep, and a layer has an activation function beside
+    found = chosen(net, wel.composite("mine", rules))
+    assert found["hidden" if "hidden" in rules else "conv"][0] == "Flat"
 
 
 def test_a_rule_for_linear_layers_elsewhere(net, images):

@@ -39,6 +39,8 @@ def methods_of(texts: str | Iterable[str], net: Network) -> list[Method]:
         WelError: for an unknown name or keyword, a value that cannot be, or an analyzer that is no method.
     """
     several = [texts] if isinstance(texts, str) else texts
+    if not isinstance(several, Iterable):
+        raise invalid("analyzer", texts, "a word such as 'lrp.epsilon:epsilon=0.1', or several")
     return [method_of(text, net, f"${number}$") for number, text in enumerate(dict.fromkeys(several), 1)]
 
 

@@ -461,6 +461,7 @@ def _as_layered(setting: _Setting, layered: Layered) -> Callable:
     choose_by, numbers = METHODS[layered.base].composite
     others = COMPOSITES[choose_by](setting, **numbers)
     kernels = [name for name, parts in setting.parts.items() if parts[0].has_kernel]
+    layered.check_used([part for several in setting.parts.values() for part in several], kernels)
 
     def choose(part: Part) -> Rule | None:
         return layered.rule_of(part, kernels) or others(part)

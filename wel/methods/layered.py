@@ -43,10 +43,23 @@ class Layered:
         from wel.rules.base import LinearRule
         from wel.rules.parts import LINEAR
 
-        rule = next((rule for selector, rule in self.rules if _takes(selector, part, kernels)), None)
+        _, rule = _first(self.rules, part, kernels) or (None, None)
         if isinstance(rule, LinearRule) and part.role != LINEAR:
             raise invalid("rules", str(rule), f"a wel.Rule with `apply` for '{part.name}' ({part.kind}), which is no linear layer")
         return rule
+
+    def check_used(self, parts: Sequence[Part], kernels: Sequence[str]) -> None:
+        """Refuses a selector of one layer whose parts all go by selectors before it; what takes nothing is as in another network.
+
+        Raises:
+            WelError: naming the two.
+        """
+        for place, (selector, _) in enumerate(self.rules):
+            meant = [part for part in parts if _takes(selector, part, kernels)] if _of_one_layer(selector) else []
+            before = [_first(self.rules[:place], part, kernels) for part in meant]
+            # in a network with one kernel 0 and -1 are one layer
+            if before and None not in before and not isinstance(before[0][0], int):
+                raise invalid("rules", selector, f"it before {_shown(before[0][0])!r}; the first selector that takes a layer counts")
 
     def named(self, net: Network) -> Layered:
         """The same with layers by their Keras names.
@@ -104,6 +117,11 @@ def with_rules(net: Network, method: Method, given: dict[str, Any]) -> dict[str,
     return {**given, "rules": rules.named(net)} if isinstance(rules, Layered) else given
 
 
+def _first(pairs: Sequence[tuple[Selector, Rule]], part: Part, kernels: Sequence[str]) -> tuple[Selector, Rule] | None:
+    """The first selector that takes a part, and its rule."""
+    return next(((selector, rule) for selector, rule in pairs if _takes(selector, part, kernels)), None)
+
+
 def _takes(selector: Selector, part: Part, kernels: Sequence[str]) -> bool:
     from wel.rules.parts import ACTIVATION
 
@@ -116,12 +134,16 @@ def _takes(selector: Selector, part: Part, kernels: Sequence[str]) -> bool:
     return bool(selector(part))
 
 
+def _of_one_layer(selector: Selector) -> bool:
+    return isinstance(selector, int) or (isinstance(selector, str) and selector not in KINDS)
+
+
 def _positions(selector: int | range, count: int) -> Sequence[int]:
     return selector if isinstance(selector, range) else [selector % count if -count <= selector < count else -1]
 
 
 def _named(net: Network, selector: Selector) -> Selector:
-    return net.find(selector, "rules") if isinstance(selector, str) and selector not in KINDS else selector
+    return net.find(selector, "rules") if isinstance(selector, str) and _of_one_layer(selector) else selector
 
 
 def _shown(selector: Selector) -> str:

@@ -42,5 +42,5 @@ def _checked(images: np.ndarray) -> np.ndarray:
 
 def _coded(images: np.ndarray, color_coding: str | None) -> np.ndarray:
     if color_coding not in CODINGS:
-        raise invalid("color_coding", color_coding, one_of(CODINGS))
+        raise invalid("color_coding", color_coding, one_of(map(str, CODINGS)))
     return images if color_coding is None else images[..., ::-1]
