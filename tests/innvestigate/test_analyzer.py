@@ -335,3 +335,24 @@ def test_references_unlike_an_input_are_refused(reference, models):
     analyzer = innvestigate.create_analyzer("integrated_gradients", models["tanh"], reference_inputs=reference)
     with pytest.raises(WelError, match=r"^Invalid value for `reference_inputs`.*Expected a number, or an array of shape \(6,\)\.$"):
         analyzer.analyze(images_of("tanh"))
+
+
+@pytest.mark.parametrize(
+    "name, expected",
+    [
+        # x = 1 is −2, −0.6 by LeakyReLU's slope 0.3, 0.6 at the ReLU; the logits are 1 ± 1.8, and a map begins with one of them:
+        # 2.8 · 3 · (−1) · 0.3 · (−2) = 5.04 and −0.8 · (−3) · (−1) · 0.3 · (−2) = 1.44.
+        # x = −1 is 2, −2 at the ReLU, which Guided Backprop minds and Deconvnet does not: 1 · 3 · (−1) · 1 · (−2) = 6; and −3 does not pass
+        ("guided_backprop", [[5.04, 0], [1.44, 0]]),
+        ("deconvnet", [[5.04, 6], [1.44, 0]]),
+    ],
+)
+def test_other_activations_have_their_gradient_where_nothing_is_checked(name, expected):
+    stack = [layers.Input((1,)), layers.Dense(1), layers.LeakyReLU(), layers.Dense(1, activation="relu"), layers.Dense(2)]
+    model = keras.Sequential(stack)
+    model.set_weights([np.array(w, "float32") for w in ([[-2]], [0], [[-1]], [0], [[3, -3]], [1, 1])])
+    with pytest.raises(innvestigate.NotAnalyzeableModelException, match=r"has no rule for layer 'leaky_re_lu\w*' \(LeakyReLU\)\."):
+        innvestigate.create_analyzer(name, model)
+    analyzer = innvestigate.create_analyzer(name, model, neuron_selection_mode="index", disable_model_checks=True)
+    for entry, maps in enumerate(expected):
+        np.testing.assert_allclose(analyzer.analyze(np.array([[1.0], [-1.0]]), entry)[:, 0], maps, rtol=1e-6)

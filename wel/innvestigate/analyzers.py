@@ -23,11 +23,13 @@ from wel.errors import WelError, check_whole, invalid, one_of
 from wel.innvestigate.rules import AlphaBetaRule, AlphaBetaX2m100Rule, BoundedRule, EpsilonRule, ZPlusRule, checked, rule_of
 from wel.methods.composites import Given
 from wel.methods.fitting import ESTIMATORS
+from wel.methods.layered import Layered
 from wel.methods.registry import GIVEN, METHODS, Method
 from wel.networks.graph import Graph, Node
 from wel.networks.kinds import KERNELS
 from wel.rules import gradient, lrp
 from wel.rules.base import Rule
+from wel.rules.parts import Part
 
 POSTPROCESSING: Mapping[str | None, Callable] = {None: lambda maps: maps, "abs": np.abs, "square": np.square}
 
@@ -227,6 +229,21 @@ analyzers: Mapping[str, Callable[..., Asked]] = {
     "pattern.net": partial(_pattern, name="pattern_net"),
     "pattern.attribution": partial(_pattern, name="pattern_attribution"),
 }
+
+
+def _is_relu(part: Part) -> bool:
+    return part.is_relu
+
+
+AT_RELUS = {"guided_backprop": gradient.Guided(), "deconvnet": gradient.Deconvolved()}
+
+
+def unchecked(asked: Asked) -> Asked:
+    """The same without a check of activation functions: Guided Backprop and Deconvnet have the gradient at what is no ReLU."""
+    rule = AT_RELUS.get(asked.method.name) if asked.method else None
+    if rule is None:
+        return asked
+    return asked._replace(method=GIVEN, options={"rules": Layered(((_is_relu, rule),), "gradient")})
 
 
 class UnknownAnalyzer(WelError, KeyError):

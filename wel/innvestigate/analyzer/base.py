@@ -10,7 +10,7 @@ import numpy as np
 from wel.backends import find_backend
 from wel.backends.request import Request
 from wel.errors import UnsupportedError, WelError, check_whole, invalid, of_method, one_of, words_on
-from wel.innvestigate.analyzers import POSTPROCESSING, Asked, asked_for, keywords_of
+from wel.innvestigate.analyzers import POSTPROCESSING, Asked, asked_for, keywords_of, unchecked
 from wel.innvestigate.heads import Head, from_output
 from wel.innvestigate.models import as_it_ends
 from wel.innvestigate.reverse import Reverse
@@ -41,7 +41,8 @@ class AnalyzerBase:
         own: the analyzer's own keywords, in their order.
         neuron_selection_mode: what is analyzed: "max_activation", the output's largest entry, "index", the one that `analyze` is told, or
             "all" of them.
-        disable_model_checks: takes a model with a softmax too.
+        disable_model_checks: takes a model with a softmax too, and for Guided Backprop and Deconvnet one with activation functions that are
+            no ReLUs, which have their gradient.
         allow_lambda_layers: takes a model with Lambda layers too, for gradients.
         semantics: "paper", innvestigate's numbers (`wel.innvestigate.analyzers`), or "corrected", the published formulas.
         seed: of noise, which depends on it, the image's index and the sample's index only.
@@ -87,7 +88,8 @@ class AnalyzerBase:
         self._mode, self._seed = self._checked_mode(neuron_selection_mode), seed
         self._reverse, keywords = Reverse.taken_from(keywords)
         self._net = load(as_it_ends(model))
-        self._asked = asked_for(self.name, model, semantics, keywords, self._net.graph)
+        asked = asked_for(self.name, model, semantics, keywords, self._net.graph)
+        self._asked = unchecked(asked) if disable_model_checks else asked
         if not allow_lambda_layers:
             self._refuse("Lambda layers without `allow_lambda_layers`", lambda node: node.kind == "Lambda")
         if self._asked.method and not disable_model_checks:
