@@ -242,7 +242,7 @@ def test_roundtrip_through_an_npz_file(rows):
 
 def test_stored_arrays_are_small():
     arrays = counted(draws("uniform", (20, 1000))).to_arrays()
-    assert [arrays[name].dtype for name in ("counts", "bins", "indptr")] == [np.uint8, np.uint16, np.uint16]
+    assert [arrays[name].dtype for name in ("counts", "bins", "indptr", "fine_counts")] == [np.uint8, np.uint16, np.uint16, np.uint8]
     assert arrays["counts"].sum() == 20_000 and (arrays["counts"] > 0).all()
 
 

@@ -163,17 +163,20 @@ class CosineCounts:
         return cls(counts=counts, fine_bins=fine_bins, fine_counts=fine_counts, **columns)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """Plain arrays for an npz file: the per-image ones, and counts, bins, indptr of the CSR matrix in their smallest dtypes."""
+        """Plain arrays for an npz file: per image, in parts of bins, and counts, bins, indptr of the CSR matrix, in their smallest dtypes."""
         indptr = self.counts.indptr.astype(np.min_scalar_type(self.counts.nnz))
-        per_image = {name: getattr(self, name) for name in (*_PER_IMAGE, *_POOLED)}
-        return {**per_image, "counts": self.counts.data, "bins": self.counts.indices.astype(np.uint16), "indptr": indptr}
+        fine = self.fine_counts.astype(np.min_scalar_type(np.max(self.fine_counts, initial=0)))
+        kept = {**{name: getattr(self, name) for name in _PER_IMAGE}, "fine_bins": self.fine_bins, "fine_counts": fine}
+        return {**kept, "counts": self.counts.data, "bins": self.counts.indices.astype(np.uint16), "indptr": indptr}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> CosineCounts:
         """The inverse of to_arrays."""
         shape = (len(arrays["images"]), BINS)
         counts = sparse.csr_matrix((arrays["counts"], arrays["bins"], arrays["indptr"]), shape=shape)
-        return cls(counts=counts, **{name: arrays[name] for name in (*_PER_IMAGE, *_POOLED)})
+        fine = arrays["fine_counts"].astype(np.int64)
+        per_image = {name: arrays[name] for name in _PER_IMAGE}
+        return cls(counts=counts, fine_bins=arrays["fine_bins"], fine_counts=fine, **per_image)
 
     def pooled(self) -> np.ndarray:
         """(BINS,) int64: the count of each grid bin over all images."""
