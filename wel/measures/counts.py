@@ -163,7 +163,7 @@ class CosineCounts:
         return cls(counts=counts, fine_bins=fine_bins, fine_counts=fine_counts, **columns)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """Plain arrays for an npz file: per image, in parts of bins, and counts, bins, indptr of the CSR matrix, in their smallest dtypes."""
+        """Arrays for an npz file: per image, in parts of bins, and counts, bins, indptr of the CSR matrix in their smallest dtypes."""
         indptr = self.counts.indptr.astype(np.min_scalar_type(self.counts.nnz))
         fine = self.fine_counts.astype(np.min_scalar_type(np.max(self.fine_counts, initial=0)))
         kept = {**{name: getattr(self, name) for name in _PER_IMAGE}, "fine_bins": self.fine_bins, "fine_counts": fine}
