@@ -15,14 +15,36 @@ ONE_TERM = (
     "lrp_z",
     "lrp_epsilon",
     "lrp_gamma",
+    "lrp_unbiased",
     "lrp_alpha1_beta0",
     "deep_taylor",
+    "deep_taylor_unbounded",
+    "w_square",
+    "flat",
+    "z_plus_fast",
+    "lrp_composite_a",
+    "lrp_composite_a_flat",
+    "epsilon_plus",
+    "epsilon_plus_flat",
+    "beta_smooth",
     "lrp_cmp_alpha1_beta0",
     "pattern_net",
     "pattern_attribution",
     "deeplift_rescale",
 )
-TWO_TERM = ("lrp_alpha2_beta1", "lrp_alpha5_beta4", "lrp_cmp_alpha2_beta1", "deeplift_reveal_cancel", "deeplift_ablation")
+TWO_TERM = (
+    "lrp_alpha_beta",
+    "lrp_alpha2_beta1",
+    "lrp_alpha5_beta4",
+    "lrp_cmp_alpha2_beta1",
+    "lrp_composite_b",
+    "lrp_composite_b_flat",
+    "epsilon_alpha2_beta1",
+    "epsilon_alpha2_beta1_flat",
+    "epsilon_gamma_box",
+    "deeplift_reveal_cancel",
+    "deeplift_ablation",
+)
 LARGE = ("vgg16", "resnet50")
 # a gradient beside ours, with the original's arithmetic and with the fastest one
 YARDSTICKS = ("yardstick", "yardstick (fastest)")
