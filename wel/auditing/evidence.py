@@ -11,7 +11,7 @@ import numpy as np
 from wel.auditing.plan import Plan, depths_for, has_others
 from wel.auditing.verdicts import UNDEFINED, Measurement, alike, converged
 from wel.backends import find_backend
-from wel.backends.native.memory import MOST_BESIDE, batch_memory, images_in_common, within_memory
+from wel.backends.native.memory import images_in_common
 from wel.backends.native.sweep import Passes
 from wel.backends.request import Injection, Request
 from wel.errors import UnsupportedError
@@ -103,10 +103,6 @@ class Examiner:
         Raises:
             UnsupportedError: when it cannot be computed for the network.
         """
-        with within_memory(min(batch_memory(None), MOST_BESIDE)):
-            return self._examined(request)
-
-    def _examined(self, request: Request) -> Evidence:
         if request.method.csc:
             maps, rank, csc = self._swept(request)
         else:

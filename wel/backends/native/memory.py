@@ -19,8 +19,6 @@ from wel.system.devices import free_gpu_memory
 MOST = 2 << 30
 # what methods have in common takes that at most, of an audit, and no more than a quarter of what is free
 MOST_IN_COMMON = 3 << 30
-# and a batch beside it
-MOST_BESIDE = 1 << 30
 # of one image: copies of every layer's values (the values, masks, denominators), and of the largest layer's relevance for each vector;
 # DeepLIFT keeps the reference's values and contributions too, and passes two multipliers where it keeps these apart
 STATES, ROWS = 4, 6
