@@ -74,6 +74,11 @@ class Injection(NamedTuple):
     made_of: Callable[[Any, Any], Any] | None = None
 
 
+def times_value(vectors: Any, value: Any) -> Any:
+    """What `Injection.made_of` may be: vectors (n, V, *shape) times the layer's own values (n, *shape), which are DeepLIFT's own there."""
+    return vectors * getattr(value, "value", value)[:, None]
+
+
 @dataclass(frozen=True)
 class Whole:
     """The relevance itself, (n, V, *shape)."""

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from wel.backends import find_backend
-from wel.backends.request import Injection, Request, Whole
+from wel.backends.request import Injection, Request, Whole, times_value
 from wel.networks.network import Network
 
 
@@ -31,7 +31,7 @@ class Head:
         if self.largest:
             vectors = vectors * tf.one_hot(tf.argmax(output, axis=-1), output.shape[-1], dtype=output.dtype)[:, None]
         if self.logit:
-            vectors = vectors * output[:, None]
+            vectors = times_value(vectors, output)
         return tf.maximum(vectors, 0) if self.positive else vectors
 
 

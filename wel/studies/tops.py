@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple, Optional, Sequence
+from typing import TYPE_CHECKING, Callable, Mapping, NamedTuple, Optional, Sequence
 
 import numpy as np
 
-from wel.backends.request import DTYPES, Injection, Request, Whole
+from wel.backends.request import DTYPES, Injection, Request, Whole, times_value
 from wel.errors import UnsupportedError, WelError
 from wel.keras.either import keras_of
 from wel.methods.registry import Method
 from wel.networks.graph import Graph, Node
 from wel.networks.kinds import DATA_STATISTICS
-from wel.networks.network import PREDICTED_AT_ONCE, Network
+from wel.networks.network import Network
 from wel.studies.activation_maps import COMBINED, combined, gradient_for, looked_at
 from wel.studies.maps import AVERAGED, averaged
 from wel.studies.occlusion import occluded
@@ -143,7 +143,7 @@ class Tops:
         gradients = self._swept(wanted._replace(request=gradient_for(wanted.request)), layer)
         found, trained = {}, self._net.values(wanted.images, layer)
         for stage, several in gradients.items():
-            A = trained if self._is_below(layer, stage) else self._random_values(wanted.images, layer, stage)
+            A = trained if self._is_below(layer, stage) else self._random_values(wanted, layer, stage)
             maps = (combined(combine, A, g, self._net.input_shape) for g in np.moveaxis(several, 1, 0))
             found[stage] = np.stack(list(maps), axis=1)
         return found
@@ -183,10 +183,10 @@ class Tops:
     def _is_below(self, layer: str, stage: str | None) -> bool:
         return stage is None or self._net.graph.index(layer) < self._net.graph.index(stage)
 
-    def _random_values(self, images: np.ndarray, layer: str, stage: str | None) -> np.ndarray:
+    def _random_values(self, wanted: _Wanted, layer: str, stage: str | None) -> np.ndarray:
         """A layer's values above a stage, (n, *shape)."""
-        graph = self._of(stage)
-        batches = _batches(range(len(images)), PREDICTED_AT_ONCE)
+        graph, images = self._of(stage), wanted.images
+        batches = _batches(range(len(images)), wanted.opened.images_at_once(1, wanted.request))
         return np.concatenate([np.asarray(graph.run({graph.input: images[list(batch)]}, layer)) for batch in batches])
 
 
@@ -216,9 +216,4 @@ def map_injection(graph: Graph, rows: int, stage: str | None = None, times_logit
 
     They are read at the input, or at a layer.
     """
-    return Injection(graph.output, rows, frozenset([at or graph.input]), Whole(), stage, _times if times_logit else None)
-
-
-def _times(vectors: Any, logits: Any) -> Any:
-    """Vectors (n, V, classes) times logits (n, classes), which are DeepLIFT's own there."""
-    return vectors * getattr(logits, "value", logits)[:, None]
+    return Injection(graph.output, rows, frozenset([at or graph.input]), Whole(), stage, times_value if times_logit else None)
