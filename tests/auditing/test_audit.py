@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -85,6 +86,12 @@ def test_an_interrupted_audit_goes_on(net, pictures, tmp_path):
     again = wel.audit(net, pictures, tmp_path / "whole", **settings)
     assert again.record == whole.record
     assert sorted(path.name for path in (tmp_path / "parts").iterdir()) == ["audit.json", "report.html", "run.json"]
+
+
+def test_deeplift_is_measured_once_where_its_placeholders_do_not_show(net, pictures, tmp_path):
+    record = wel.audit(net, pictures, tmp_path, methods=["deeplift_reveal_cancel", "lrp_alpha1_beta0"], limit=3).record
+    found = [(method["method"], method["semantics"]) for method in record["methods"]]
+    assert sorted(found) == [("deeplift_reveal_cancel", "both"), ("lrp_alpha1_beta0", "corrected"), ("lrp_alpha1_beta0", "paper")]
 
 
 def test_what_an_interrupted_audit_left_is_found_by_method(net, pictures, tmp_path):
@@ -243,8 +250,10 @@ def test_hidden_images_and_patches_take_time_too(monkeypatch):
 
 
 def test_of_how_many_images_parts_are_hidden():
-    # ResNet-50 takes 3.86e9 multiplications, six times that for each image: four of them are 1e11
-    assert QUICK.hidden_for(wel.load("resnet50", weights="random")) == 4
+    # ResNet-50 takes 3.86e9 multiplications, four times that for each image: six of them are 1e11, but four give maps
+    net = wel.load("resnet50", weights="random")
+    assert QUICK.hidden_for(net) == QUICK.images_for(net) == 4
+    assert replace(QUICK, values=1e12).hidden_for(net) == 6
     # 8.5e7: all 24
     assert QUICK.hidden_for(wel.load("cifar10")) == 24
 

@@ -50,6 +50,12 @@ def test_relevance_is_read_at_the_input_and_from_there_up(chain):
     assert choose_layers(chain, 2) == [chain.graph.input, "relu_a", "relu_c"]
 
 
+def test_of_max_pooling_relevance_is_read_below():
+    stack = [layers.Conv2D(2, 1, name="a"), layers.MaxPooling2D(name="pool"), layers.MaxPooling2D(name="again"), layers.Flatten()]
+    net = wel.load(tf.keras.Sequential([layers.Input((4, 4, 2)), *stack, layers.Dense(3)]))
+    assert choose_depths(net, 1) == ["again"] and choose_layers(net, 1) == [net.graph.input, "a"]
+
+
 def test_a_network_of_one_layer_has_no_cut():
     net = wel.load(tf.keras.Sequential([layers.Input(4), layers.Dense(3)]))
     assert choose_depths(net, 3) == [] and choose_layers(net, 3) == [net.graph.input]

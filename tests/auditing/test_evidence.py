@@ -15,6 +15,7 @@ from wel.auditing.verdicts import CONVERGED, INSENSITIVE, SAME, UNDEFINED, Thres
 from wel.backends.request import Request
 from wel.methods.registry import METHODS
 from wel.studies.map_study import true_classes
+from wel.studies.study import settled_options
 
 layers = tf.keras.layers
 SEED, VECTORS = 3, 4
@@ -73,7 +74,7 @@ def test_random_relevance_is_measured_as_in_the_studies(net, images):
             assert test.high - test.value == pytest.approx(2 * row["rank_layer_error"], rel=1e-6)
     assert {(row["start"], row["layer"]) for row in found.csc} == {
         ("dense", "hidden"),
-        ("dense", "pool"),
+        ("dense", "conv2"),  # below "pool"
         ("dense", "conv1"),
         ("dense", "input"),
         ("conv1", "input"),
@@ -139,6 +140,32 @@ def test_the_same_whatever_came_before(net, images):
     examiner.examine(request("deconvnet"))
     # as text: what is undefined is nan, which equals nothing
     assert repr(examiner.examine(request("gradient")).tests) == repr(examined(net, images, "gradient").tests)
+
+
+@pytest.mark.parametrize("normalized", [False, True])
+@pytest.mark.parametrize("method", ["deeplift_rescale", "deeplift_reveal_cancel", "grad_cam"])
+def test_what_methods_have_in_common_changes_no_number(method, normalized):
+    kernels = [layers.Conv2D(4, 3, padding="same", name="a"), layers.ReLU(), layers.MaxPooling2D(), layers.Conv2D(5, 3, activation="relu")]
+    stack = [*kernels[:1], *([layers.BatchNormalization()] if normalized else []), *kernels[1:], layers.Flatten(), layers.Dense(4)]
+    net = wel.load(randomized(tf.keras.Sequential([layers.Input((8, 8, 3)), *stack])))
+    inputs = np.random.default_rng(1).random((4, 8, 8, 3), dtype="float32")
+    asked = Request(METHODS[method], "paper", settled_options(net, METHODS[method], {}, inputs))
+    examiner = Examiner(net, plan(net, inputs))
+    examiner.examine(request("gradient"))
+    after, alone = examiner.examine(asked), Examiner(net, plan(net, inputs)).examine(asked)
+    assert repr(after.tests) == repr(alone.tests) and after.csc == alone.csc
+    np.testing.assert_array_equal(after.examples, alone.examples)
+
+
+def test_methods_have_the_same_batches(monkeypatch):
+    net = wel.load(randomized(tf.keras.Sequential([layers.Input((8, 8, 3)), layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(4)])))
+    inputs = np.random.default_rng(1).random((5, 8, 8, 3), dtype="float32")
+    monkeypatch.setattr("wel.auditing.evidence.images_within", lambda memory, graph, rows, dtype: 2)
+    examiner = Examiner(net, plan(net, inputs, vector_images=3))
+    assert [*map(list, examiner._with_vectors)] == [[0, 1], [2]] and [*map(list, examiner._without)] == [[3, 4]]
+    for method in ("gradient", "deeplift_reveal_cancel", "grad_cam"):
+        examiner.examine(Request(METHODS[method], "paper", settled_options(net, METHODS[method], {}, inputs)))
+    assert sorted(examiner._passes) == [(0, 1), (2,), (3, 4)]
 
 
 def test_an_input_without_a_picture():

@@ -24,6 +24,7 @@ from wel.innvestigate.strings import methods_of
 from wel.methods.composites import flow_of, rules_for
 from wel.methods.registry import CONTROLS, Method, Names, choose_map_methods, chosen_semantics
 from wel.networks.network import Network
+from wel.rules.deeplift import without_unseen_placeholders
 from wel.studies.cluster import fill
 from wel.studies.faithfulness import LEAST, MOST, SHARE
 from wel.studies.map_study import true_classes
@@ -133,6 +134,7 @@ class _Course:
         self.net, self.pictures, self.mode, self.semantics = net, pictures, mode, chosen_semantics(semantics)
         self.expect, self._minutes, self._name = expect, minutes, uuid.uuid4().hex
         net.count_logits()
+        self._layers = choose_layers(net, mode.layers)
         self._chosen = by_priority(methods, first)
         options, several = mode.options(net), list(dict.fromkeys([*self._chosen, *CONTROLS]))
         self.study = Study(Settings(net, pictures.inputs, several, True, semantics, "native", options, seed, client=client))
@@ -145,7 +147,7 @@ class _Course:
             classes=true_classes(net, self.study.images, pictures.labels),
             depths=depths,
             starts=_starts(net, depths, mode.starts),
-            layers=choose_layers(net, mode.layers),
+            layers=self._layers,
             vector_images=min(mode.vector_images, len(self.study.images)),
             vectors=mode.vectors,
             seed=seed,
@@ -197,7 +199,7 @@ class _Course:
         return sorted(kept, key=lambda cell: self.semantics.index(cell.semantics))
 
     def _is_same(self, method: Method) -> bool:
-        """Whether a method is computed in the same way under all semantics."""
+        """Whether what is measured of a method is the same under all semantics."""
         if method.same_semantics or not method.csc:
             return method.same_semantics
         rules = [self._rules(cell) for cell in self.study.requests if cell.method is method]
@@ -206,6 +208,7 @@ class _Course:
     def _rules(self, cell: Cell) -> tuple:
         graph, request = self.net.graph, self.study.requests[cell]
         rules = rules_for(graph, cell.method.key, cell.semantics, request.options)
+        rules = without_unseen_placeholders(graph, rules, self._layers)
         return [[rule for _, rule in pairs] for pairs in rules.values()], flow_of(graph, cell.method.key, cell.semantics)
 
     def _refused(self) -> list[Missing]:

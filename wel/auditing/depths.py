@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Sequence, TypeVar
 
 from wel.networks.graph import Graph
-from wel.networks.kinds import REGULARIZERS, mixes_inputs
+from wel.networks.kinds import MAX_POOLINGS, REGULARIZERS, mixes_inputs
 from wel.networks.network import Network
 
 Item = TypeVar("Item")
@@ -27,8 +27,17 @@ def choose_depths(net: Network, count: int) -> list[str]:
 
 
 def choose_layers(net: Network, count: int) -> list[str]:
-    """Up to `count` layers, and the input, at which relevance is looked at on its way down; Keras names in execution order."""
-    return [net.graph.input, *reversed(choose_depths(net, count))]
+    """Up to `count` layers, and the input, at which relevance is looked at on its way down; Keras names in execution order.
+
+    Of max pooling it is the layer below, for at the pooling itself DeepLIFT has, under `paper`, no contributions.
+    """
+    return [net.graph.input, *dict.fromkeys(_unpooled(net.graph, name) for name in reversed(choose_depths(net, count)))]
+
+
+def _unpooled(graph: Graph, name: str) -> str:
+    while graph[name].kind in MAX_POOLINGS:
+        (name,) = graph[name].inputs
+    return name
 
 
 def _cuts(graph: Graph) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 from wel.auditing.plan import Plan, depths_for, has_others
 from wel.auditing.verdicts import UNDEFINED, Measurement, alike, converged
 from wel.backends import find_backend
-from wel.backends.native.memory import images_in_common
+from wel.backends.native.memory import images_in_common, images_within
 from wel.backends.native.sweep import Passes
 from wel.backends.request import Injection, Request
 from wel.errors import UnsupportedError
@@ -29,7 +29,7 @@ from wel.studies.effective_rank import jackknife
 from wel.studies.faithfulness import Hidden, default_hiding
 from wel.studies.maps import class_vectors, maps_of, one_hot
 from wel.studies.random_logit import other_classes
-from wel.studies.tops import Tops, come_together, map_injection
+from wel.studies.tops import Tops, come_together, in_batches, map_injection
 
 COSINES, PARTICIPATION = Cosines(), Participation()
 FEWEST_VALUES = 10  # of an input, below which maps are parallel by chance
@@ -94,6 +94,8 @@ class Examiner:
         self._reference = Passes().of_reference
         several = (graph.nodes, *(graph.nodes[graph.index(stage) :] for stage in self._stages.values()))
         self._kept = images_in_common(several)
+        self._followed = plan.starts if plan.images[0].size >= FEWEST_VALUES else []
+        self._with_vectors, self._without = self._batches()
         self._images = self._hidden_images()
         self._tops = Tops(net, [stage for depth, stage in self._stages.items() if not self._why[depth]], self._fresh)
 
@@ -113,6 +115,15 @@ class Examiner:
             tests.append(self._compared(request, above, maps.true, test="randomised", above=self.net.shown(depth), why=why))
         topmost = next((above for above, _ in maps.above.values()), None)
         return Evidence(tests + rank, csc, self._examples(request.method, maps.true, maps.other, topmost), self._hidden(request, maps.true))
+
+    def _batches(self) -> tuple[list[range], list[range]]:
+        """The images that are computed together, those with random vectors and the others: the same ones for all methods, which have what
+        is known of them in common."""
+        plan = self.plan
+        rows = 1 + (self.others is not None) + len(self._stages) + plan.vectors * len(self._followed)
+        size = max(1, images_within(None, self.net.graph, rows, "float32"))
+        numbers = range(len(plan.images))
+        return in_batches(numbers[: plan.vector_images], size), in_batches(numbers[plan.vector_images :], size)
 
     def _hidden_images(self) -> Hidden | None:
         plan, some = self.plan, slice(self.plan.hidden_images)
@@ -134,18 +145,16 @@ class Examiner:
 
     def _swept(self, request: Request) -> tuple[Maps, list[Measurement], list[dict[str, Any]]]:
         plan, swept = self.plan, {depth: stage for depth, stage in self._stages.items() if stage in self._tops.stages}
-        followed = plan.starts if plan.images[0].size >= FEWEST_VALUES else []
-        found, relevance = [], _Random(self.net, plan, followed)
-        # some images have random vectors too
-        for images, starts in ((range(plan.vector_images), followed), (range(plan.vector_images, len(plan.images)), [])):
-            found += self._down(request, images, list(swept.values()), starts, relevance)
+        found, relevance = [], _Random(self.net, plan, self._followed)
+        for batches, starts in ((self._with_vectors, self._followed), (self._without, [])):
+            found += self._down(request, batches, list(swept.values()), starts, relevance)
         true, *more = (np.concatenate(several) for several in zip(*found))
         above = dict(zip(swept, [(rows[:, 0], "") for rows in more]))
         several = {depth: above[depth] if depth in above else self._random_maps(request, depth) for depth in plan.depths}
         return Maps(true[:, 0], None if self.others is None else true[:, 1], several), *relevance.found()
 
     def _down(
-        self, request: Request, images: range, stages: list[str], starts: Sequence[str], relevance: _Random
+        self, request: Request, batches: Sequence[range], stages: list[str], starts: Sequence[str], relevance: _Random
     ) -> list[list[np.ndarray]]:
         """Batch by batch, the maps of the trained network and of each stage, (batch, V, *input shape); random relevance is noted."""
         graph, plan = self.net.graph, self.plan
@@ -154,12 +163,12 @@ class Examiner:
         injections = [map_injection(graph, array.shape[1], stage) for stage, array in zip([None, *stages], begins)]
         injections += [Injection(start, plan.vectors, frozenset(plan.layers), Converging(graph.input)) for start in starts]
         opened = find_backend("native", request.method).open(self.net)
-        size, found = opened.images_at_once(sum(one.vectors for one in injections), request), []
-        for first in images[::size]:
-            batch = list(range(first, min(first + size, images.stop)))
-            vectors = [*(array[batch] for array in begins), *(self._vectors(start, batch) for start in starts)]
-            left, random = images.stop - first, self._tops.graph
-            read = opened.inject(request, plan.images[batch], injections, vectors, left, random, self._known(batch))
+        left, found = sum(map(len, batches)), []
+        for batch in batches:
+            some = slice(batch.start, batch.stop)
+            vectors = [*(array[some] for array in begins), *(self._vectors(start, batch) for start in starts)]
+            read = opened.inject(request, plan.images[some], injections, vectors, left, self._tops.graph, self._known(batch))
+            left -= len(batch)
             found.append([maps[graph.input] for maps in read[: len(begins)]])
             relevance.note(batch, read[len(begins) :])
         return found
@@ -180,7 +189,7 @@ class Examiner:
         true, *others = (self._heads(classes) for classes in (self.plan.classes.index, self.others) if classes is not None)
         heads = {None: np.stack([true, *others], axis=1), **dict.fromkeys(stages, true[:, None])}
         opened, from_logit = find_backend("native", request.method).open(self.net), request.method.head == "logit"
-        settings = from_logit, self.plan.seed, self._known, self.plan.vector_images
+        settings = from_logit, self.plan.seed, self._known, [*self._with_vectors, *self._without]
         maps = self._tops.maps(opened, request, self.plan.images, heads, *settings)
         above = {
             depth: (maps[stage][:, 0], "") if (stage := self._stages[depth]) in maps else self._random_maps(request, depth)

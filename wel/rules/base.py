@@ -18,6 +18,7 @@ LETTERS = {"alpha": "α", "beta": "β", "gamma": "γ", "epsilon": "ε"}
 
 
 REFERENCE = "reference"  # what is computed once under this name is of DeepLIFT's reference, whatever the images
+VALUE = "value"  # and under this one a part's output, where DeepLIFT computes it itself
 Once = Callable[[Hashable, Callable[[], Any]], Any]
 
 
@@ -61,6 +62,8 @@ class Rule:
 
     # whether what is passed down is a linear function of R
     linear: ClassVar[bool] = True
+    # whether the part's output is what the network computes, to the last bit
+    network_values: ClassVar[bool] = True
 
     def parameters(self, part: Part, pattern: Any = None) -> Any:
         """Tensors that `site.parameters` holds then; any structure of them, made of the layer's weights once per study."""

@@ -6,15 +6,16 @@ What is read at a layer is m⁺Δ⁺ + m⁻Δ⁻. While nothing has told m⁺ fr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Callable, NamedTuple, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Callable, Collection, Mapping, NamedTuple, Sequence
 
 import tensorflow as tf
 
-from wel.rules.base import REFERENCE, Relevance, Rule, Site, anew, per_image
+from wel.networks.graph import Graph
+from wel.rules.base import REFERENCE, VALUE, Relevance, Rule, Site, anew, per_image
 from wel.rules.derivatives import derivatives
 from wel.rules.gradient import Gradient
-from wel.rules.parts import LINEAR
+from wel.rules.parts import LINEAR, Part
 
 NEAR_ZERO = 1e-7
 
@@ -67,7 +68,7 @@ class _DifferenceRule(Rule):
     """A rule whose forward pass carries differences."""
 
     def forward(self, part, weights, inputs, once=anew):
-        value = once("value", lambda: self.value(part, weights, [x.value for x in inputs]))
+        value = once(VALUE, lambda: self.value(part, weights, [x.value for x in inputs]))
         reference = once(REFERENCE, lambda: self.value(part, weights, [x.reference for x in inputs]))
         return Difference(value, reference, *self.contributions(part, weights, inputs, value - reference))
 
@@ -121,6 +122,8 @@ class LinearDifference(_DifferenceRule):
 @dataclass(frozen=True)
 class ScaledDifference(_DifferenceRule):
     """BatchNormalization, or a rescaling layer, with scale s: Δ± = s⁺Δ± + s⁻Δ∓ and m±_in = s⁺m± + s⁻m∓."""
+
+    network_values = False
 
     def parameters(self, part, pattern=None):
         (scale,) = part.weights().kernels
@@ -195,7 +198,7 @@ class TiedPooling(PooledDifference):
 
 def _of_values(site: Site) -> Site:
     """A layer at its values alone, whose last bits are DeepLIFT's own."""
-    return site._replace(inputs=[x.value for x in site.inputs], once=lambda name, compute: site.once(("value", name), compute))
+    return site._replace(inputs=[x.value for x in site.inputs], once=lambda name, compute: site.once((VALUE, name), compute))
 
 
 @dataclass(frozen=True)
@@ -298,6 +301,10 @@ def _away_from_zero(delta: tf.Tensor) -> tf.Tensor:
     return tf.where(tf.abs(delta) < NEAR_ZERO / 2, moved, delta)
 
 
+# their Δ± are made of their input's, and their multipliers are not
+HANDING_ON = (ScaledDifference, PositiveDifference, Rescale)
+
+
 @dataclass(frozen=True)
 class Contributions(Relevance):
     """Values are `Difference`s from those for the reference; `Multipliers` go down; m⁺Δ⁺ + m⁻Δ⁻ is read.
@@ -330,3 +337,26 @@ def on_tensors(function: Callable, several: Sequence[Any]) -> Any:
     if all(m.same for m in several):
         return one(function([m.positive for m in several]))
     return Multipliers(function([m.positive for m in several]), function([m.negative for m in several]))
+
+
+def without_unseen_placeholders(
+    graph: Graph, rules: Mapping[str, Sequence[tuple[Part, Rule]]], at: Collection[str]
+) -> Mapping[str, Sequence[tuple[Part, Rule]]]:
+    """Rules that give the same where relevance is read: max pooling without its placeholder, if that shows at none of the nodes `at`, and
+    multipliers do not depend on it."""
+    made_of_it: set[str] = set()
+    for name, pairs in rules.items():
+        placeholder = not made_of_it.isdisjoint(graph[name].inputs)
+        for _, rule in pairs:
+            if placeholder and not isinstance(rule, (LinearDifference, PooledDifference, *HANDING_ON)):
+                return rules
+            placeholder = rule.placeholder if isinstance(rule, PooledDifference) else placeholder and isinstance(rule, HANDING_ON)
+        if placeholder:
+            made_of_it.add(name)
+    if not made_of_it.isdisjoint(at):
+        return rules
+    return {name: tuple((part, _without_placeholder(rule)) for part, rule in pairs) for name, pairs in rules.items()}
+
+
+def _without_placeholder(rule: Rule) -> Rule:
+    return replace(rule, placeholder=False) if isinstance(rule, PooledDifference) else rule

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Callable, Mapping, NamedTuple, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple, Optional, Sequence
 
 import numpy as np
 
@@ -106,7 +106,7 @@ class Tops:
         times_logit: bool = False,
         seed: int = 0,
         passes: Known = lambda batch: None,
-        apart: int = 0,
+        batches: Sequence[range] | None = None,
         number: int = 0,
     ) -> dict[str | None, np.ndarray]:
         """Maps of the trained network (None) and of its stages, (n, V, *input shape) float32, of one pass of each layer.
@@ -117,10 +117,10 @@ class Tops:
             times_logit: whether that is multiplied with the logits there.
             seed: of SmoothGrad's noise.
             passes: function of the numbers of images that gives what is known of them already.
-            apart: how many of the first images are computed by themselves.
+            batches: the images that are computed together; by default as many as fit into memory.
             number: of the first image, on which that noise depends too.
         """
-        wanted = _Wanted(opened, request, images, heads, times_logit, passes, apart)
+        wanted = _Wanted(opened, request, images, heads, times_logit, passes, batches)
         if request.method.key == OCCLUSION:
             found = self._occluded(wanted)
         elif request.method.key in COMBINED:
@@ -141,9 +141,9 @@ class Tops:
     def _activation_maps(self, wanted: _Wanted) -> Found:
         combine, layer = COMBINED[wanted.request.method.key], looked_at(wanted.request, self._net.graph)
         gradients = self._swept(wanted._replace(request=gradient_for(wanted.request)), layer)
-        found, trained = {}, self._net.values(wanted.images, layer)
+        found = {}
         for stage, several in gradients.items():
-            A = trained if self._is_below(layer, stage) else self._random_values(wanted, layer, stage)
+            A = self._values(wanted, layer, None if self._is_below(layer, stage) else stage)
             maps = (combined(combine, A, g, self._net.input_shape) for g in np.moveaxis(several, 1, 0))
             found[stage] = np.stack(list(maps), axis=1)
         return found
@@ -153,18 +153,18 @@ class Tops:
         for index in range(len(images)):
             points = mean.points(index)
             heads = {stage: np.repeat(array[index : index + 1], len(points), axis=0) for stage, array in wanted.heads.items()}
-            of_one = wanted._replace(request=behind(wanted.request), images=points, heads=heads, passes=lambda batch: None, apart=0)
+            of_one = wanted._replace(request=behind(wanted.request), images=points, heads=heads, passes=lambda batch: None, batches=None)
             gradients = self._swept(of_one, self._net.graph.input, len(points) * (len(images) - index))
             found.append([mean.of(index, several) for several in gradients.values()])
         return {stage: np.stack(several) for stage, several in zip(wanted.heads, zip(*found))}
 
     def _swept(self, wanted: _Wanted, at: str, left: int | None = None) -> Found:
         """Relevance at a layer, (n, V, *shape)."""
-        opened, request, images, heads, times_logit, passes, apart = wanted
+        opened, request, images, heads, times_logit, passes, batches = wanted
         injections = [map_injection(self._net.graph, array.shape[1], stage, times_logit, at) for stage, array in heads.items()]
         rows = sum(injection.vectors for injection in injections)
-        size, found = opened.images_at_once(rows, request), []
-        for numbers in (*_batches(range(apart), size), *_batches(range(apart, len(images)), size)):
+        found = []
+        for numbers in batches or in_batches(range(len(images)), opened.images_at_once(rows, request)):
             batch = slice(numbers.start, numbers.stop)
             vectors = [array[batch] for array in heads.values()]
             ahead = (left or len(images)) - numbers.start
@@ -183,14 +183,19 @@ class Tops:
     def _is_below(self, layer: str, stage: str | None) -> bool:
         return stage is None or self._net.graph.index(layer) < self._net.graph.index(stage)
 
-    def _random_values(self, wanted: _Wanted, layer: str, stage: str | None) -> np.ndarray:
-        """A layer's values above a stage, (n, *shape)."""
-        graph, images = self._of(stage), wanted.images
-        batches = _batches(range(len(images)), wanted.opened.images_at_once(1, wanted.request))
-        return np.concatenate([np.asarray(graph.run({graph.input: images[list(batch)]}, layer)) for batch in batches])
+    def _values(self, wanted: _Wanted, layer: str, stage: str | None) -> np.ndarray:
+        """A layer's values, of the trained network or above a stage, (n, *shape)."""
+        batches = wanted.batches or in_batches(range(len(wanted.images)), wanted.opened.images_at_once(1, wanted.request))
+        return np.concatenate([np.asarray(self._values_of(wanted, layer, stage, numbers)) for numbers in batches])
+
+    def _values_of(self, wanted: _Wanted, layer: str, stage: str | None, numbers: range) -> Any:
+        known, graph = wanted.passes(numbers), self._of(stage)
+        value = known.value(stage, layer) if known else None
+        return graph.run({graph.input: wanted.images[numbers.start : numbers.stop]}, layer) if value is None else value
 
 
-def _batches(numbers: range, size: int) -> list[range]:
+def in_batches(numbers: range, size: int) -> list[range]:
+    """Numbers of images, so many at a time."""
     return [numbers[first : first + size] for first in range(0, len(numbers), size)]
 
 
@@ -203,7 +208,7 @@ class _Wanted(NamedTuple):
     heads: Heads
     times_logit: bool
     passes: Known
-    apart: int
+    batches: Sequence[range] | None
 
 
 def come_together(method: Method) -> bool:

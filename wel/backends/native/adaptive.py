@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import Callable, Iterator
+from typing import Callable, Iterable, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -31,24 +31,29 @@ class Adaptive:
 
     def __call__(self, left: int, passes: Passes | None, images: tf.Tensor, *arguments):
         """Runs the sweep; `left` is how many images will come, these among them, and `passes` as the sweep takes it."""
-        if not self._pays(left, len(images)):
-            self._spent += self._saved(len(images), len(images))
+        known = passes is not None
+        if not self._pays(left, len(images), known):
+            self._spent += self._saved(len(images), len(images), known)
             return self.sweep(images, *arguments, passes=passes)
         return self._compiled(images, *arguments)
 
-    def _pays(self, left: int, batch: int) -> bool:
+    def _pays(self, left: int, batch: int, known: bool) -> bool:
         """Whether a trace costs less than what it saves in the images that are left, or would have saved in those that are done.
 
         Who says that few are left, and comes again and again, is not believed for ever.
         """
-        return not self._eager or self._compiled.traced or max(self._saved(left, batch), self._spent) >= 1
+        return not self._eager or self._compiled.traced or max(self._saved(left, batch, known), self._spent) >= 1
 
-    def _saved(self, images: int, batch: int) -> float:
-        """What compiling saves in so many images, in traces."""
+    def _saved(self, images: int, batch: int, known: bool) -> float:
+        """What compiling saves in so many images, in traces; the forward pass is `known` where methods have it in common."""
         sweep = self.sweep
-        values = sum(int(np.prod(sweep.graph[name].shape)) for name in sweep.reached) * (1 + sweep.rows) * images
+        up = 0 if known else self._values(sweep.reached)
+        values = (up + self._values(sweep.on_the_way) * sweep.rows) * images
         parts = len(sweep.passed) + len(sweep.random_passed)
         return values / (VALUES_PER_PART * max(parts, 1)) + images / batch / CALLS_PER_TRACE
+
+    def _values(self, names: Iterable[str]) -> int:
+        return sum(int(np.prod(self.sweep.graph[name].shape)) for name in names)
 
 
 class Compiled:

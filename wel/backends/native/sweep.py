@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from wel.backends.request import Injection
 from wel.networks.graph import Graph
-from wel.rules.base import REFERENCE, Once, Relevance, Rule, Site, anew
+from wel.rules.base import REFERENCE, VALUE, Once, Relevance, Rule, Site, anew
 from wel.rules.deeplift import on_tensors
 from wel.rules.parts import ACTIVATION, Part, Weights
 from wel.rules.pattern import divided_by_largest
@@ -46,12 +46,19 @@ class Passes:
     known: Known = field(default_factory=lambda: defaultdict(dict))
     of_reference: Known = field(default_factory=lambda: defaultdict(dict))
 
-    def once(self, stage: Stage, part: Part) -> Once:
-        """A part's `Site.once`; nothing is kept of what is computed number by number."""
-        if part.diagonal or part.role == ACTIVATION:
-            return anew
+    def value(self, stage: Stage, name: str) -> Any:
+        """A node's values, if a forward pass has them; else None."""
+        passes = (made for (one, _), (made, _) in self.forward.items() if one == stage)
+        return next((made[name] for made in passes if name in made), None)
+
+    def once(self, stage: Stage, part: Part, plain: bool) -> Once:
+        """A part's `Site.once`; nothing is kept of what is computed number by number, nor twice if the part's values are `plain` ones."""
+        kept = not part.diagonal and part.role != ACTIVATION
 
         def once(name: Hashable, compute: Callable[[], Any]) -> Any:
+            made = self._output(stage, part) if plain and name == VALUE else None
+            if made is not None or not kept:
+                return compute() if made is None else made
             known = (self.of_reference if name == REFERENCE else self.known)[stage, part.name]
             if name not in known:
                 known[name] = compute()
@@ -59,9 +66,10 @@ class Passes:
 
         return once
 
-
-def _once(passes: Passes | None, stage: Stage, part: Part) -> Once:
-    return anew if passes is None else passes.once(stage, part)
+    def _output(self, stage: Stage, part: Part) -> Any:
+        """A part's output, if a forward pass has it; else None."""
+        passes = (ends for (one, _), (_, ends) in self.forward.items() if one == stage)
+        return next((ends[part.name][1] for ends in passes if part.name in ends), None)
 
 
 class Arrived(NamedTuple):
@@ -152,6 +160,19 @@ class Sweep:
         """How many vectors an image has."""
         return sum(injection.vectors for injection in self.injections)
 
+    def once(self, passes: Passes | None, stage: Stage, part: Part) -> Once:
+        """A part's `Site.once`."""
+        return anew if passes is None else passes.once(stage, part, part.node.name in self._plain)
+
+    @cached_property
+    def _plain(self) -> frozenset[str]:
+        """The nodes with the values that the network itself computes."""
+        found = {self.graph.input}
+        for name, pairs in self.rules.items():
+            if found.issuperset(self.graph[name].inputs) and all(rule.network_values for _, rule in pairs):
+                found.add(name)
+        return frozenset(found)
+
     def leads_on(self, name: str) -> bool:
         """Whether relevance goes on from a node."""
         return not self.on_the_way.isdisjoint(self.graph[name].inputs)
@@ -192,7 +213,7 @@ class Sweep:
         if made is None:
             made = dict(below), {}
             for name in filter(self.reached.__contains__, self._from(stage)):
-                self._computed(name, [(*pair, _once(passes, stage, pair[0])) for pair in rules[name]], weights, *made)
+                self._computed(name, [(*pair, self.once(passes, stage, pair[0])) for pair in rules[name]], weights, *made)
         if keeps:
             passes.forward[stage, self.reached] = dict(made[0]), dict(made[1])
         return dict(made[0]), dict(made[1])  # what is needed no more is taken out of them
@@ -273,7 +294,7 @@ class _Descent:
     ) -> None:
         rows: list = [here.rows]
         for part, rule in reversed(pairs):
-            site = Site(part, *ends.pop(part.name), parameters[part.name], _once(self._passes, stage, part))
+            site = Site(part, *ends.pop(part.name), parameters[part.name], self._sweep.once(self._passes, stage, part))
             rows = rule.apply(site, rule.prepare(site), rows[0])
         for source, several in zip(self._graph[name].inputs, rows):
             arrivals[source].append(Arrived(here.injections, several))
