@@ -12,6 +12,7 @@ from wel.auditing.depths import choose_depths, choose_layers
 from wel.auditing.evidence import Examiner
 from wel.auditing.plan import Plan
 from wel.auditing.verdicts import CONVERGED, INSENSITIVE, SAME, UNDEFINED, Thresholds, judge
+from wel.backends.native.sweep import Sweep
 from wel.backends.request import Request
 from wel.methods.registry import METHODS
 from wel.studies.map_study import true_classes
@@ -155,6 +156,21 @@ def test_what_methods_have_in_common_changes_no_number(method, normalized):
     after, alone = examiner.examine(asked), Examiner(net, plan(net, inputs)).examine(asked)
     assert repr(after.tests) == repr(alone.tests) and after.csc == alone.csc
     np.testing.assert_array_equal(after.examples, alone.examples)
+
+
+@pytest.mark.parametrize("method", ["gradient", "deeplift_reveal_cancel"])
+def test_what_does_not_fit_into_memory_comes_down_in_several_sweeps(method, net, images, monkeypatch):
+    asked = Request(METHODS[method], "paper", settled_options(net, METHODS[method], {}, images))
+    settings = plan(net, images, starts=[net.graph.output])
+    whole = Examiner(net, settings).examine(asked)
+    monkeypatch.setattr("wel.backends.native.backend.images_within", lambda memory, graph, rows, *_: len(images) if rows <= VECTORS else 0)
+    passes, forward = [], Sweep._computed
+    monkeypatch.setattr(Sweep, "_computed", lambda self, name, *given: (passes.append(name), forward(self, name, *given)))
+    parts = Examiner(net, settings).examine(asked)
+    assert [test.value for test in parts.tests] == pytest.approx([test.value for test in whole.tests], rel=1e-5, nan_ok=True)
+    np.testing.assert_allclose(parts.examples, whole.examples, rtol=1e-4, atol=1e-6)
+    # once for each of the two batches
+    assert passes.count("conv1") == 2
 
 
 def test_methods_have_the_same_batches(monkeypatch):

@@ -111,7 +111,8 @@ class NativeNetwork:
         """
         groups = self._groups(request, injections, len(images))
         if len(groups) > 1:
-            shared = passes or Passes()
+            flow, _ = flow_of(self._graph, request.method.key, request.semantics)
+            shared = (passes or Passes()).for_groups(flow)
             several = [self.inject(request, images, injections[some], vectors[some], left, random, shared) for some in groups]
             return [read for group in several for read in group]
         tops = [self._graph.index(one.random_from or one.start) for one in injections]

@@ -8,10 +8,10 @@ trained layers below; where these begin it joins the batch too.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
-from typing import Any, Callable, Hashable, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Hashable, Iterator, Mapping, NamedTuple, Optional, Sequence
 
 import tensorflow as tf
 
@@ -37,19 +37,24 @@ class Passes:
     """What sweeps with the same images and random layers have in common, kept from one method to the next; of use eagerly only.
 
     Attributes:
-        forward: stage, and the nodes that are reached -> the forward pass.
+        forward: stage, the nodes that are reached, and what goes through the network -> the forward pass.
         known: stage, and a part's name -> what `Site.once` knows of it.
         of_reference: the same of DeepLIFT's reference, which all images have.
+        of_one_method: whether contributions are kept too, which differ between DeepLIFT's methods.
     """
 
-    forward: dict[tuple[Stage, frozenset[str]], Pass] = field(default_factory=dict)
+    forward: dict[tuple[Stage, frozenset[str], Relevance], Pass] = field(default_factory=dict)
     known: Known = field(default_factory=lambda: defaultdict(dict))
     of_reference: Known = field(default_factory=lambda: defaultdict(dict))
+    of_one_method: bool = False
+
+    def for_groups(self, flow: Relevance) -> Passes:
+        """The same, and contributions if these go through the network, for the sweeps of one method."""
+        return self if flow == Relevance() else replace(self, forward=dict(self.forward), of_one_method=True)
 
     def value(self, stage: Stage, name: str) -> Any:
         """A node's values, if a forward pass has them; else None."""
-        passes = (made for (one, _), (made, _) in self.forward.items() if one == stage)
-        return next((made[name] for made in passes if name in made), None)
+        return next((made[name] for made, _ in self._plain(stage) if name in made), None)
 
     def once(self, stage: Stage, part: Part, plain: bool) -> Once:
         """A part's `Site.once`; nothing is kept of what is computed number by number, nor twice if the part's values are `plain` ones."""
@@ -68,8 +73,10 @@ class Passes:
 
     def _output(self, stage: Stage, part: Part) -> Any:
         """A part's output, if a forward pass has it; else None."""
-        passes = (ends for (one, _), (_, ends) in self.forward.items() if one == stage)
-        return next((ends[part.name][1] for ends in passes if part.name in ends), None)
+        return next((ends[part.name][1] for _, ends in self._plain(stage) if part.name in ends), None)
+
+    def _plain(self, stage: Stage) -> Iterator[Pass]:
+        return (made for (one, _, flow), made in self.forward.items() if one == stage and flow == Relevance())
 
 
 class Arrived(NamedTuple):
@@ -207,15 +214,14 @@ class Sweep:
 
         A pass that needs the same nodes is taken from `passes`.
         """
-        # what contributions are differs between DeepLIFT's methods
-        keeps = passes is not None and self.flow == Relevance()
-        made = passes.forward.get((stage, self.reached)) if keeps else None
+        keeps, key = passes is not None and (passes.of_one_method or self.flow == Relevance()), (stage, self.reached, self.flow)
+        made = passes.forward.get(key) if keeps else None
         if made is None:
             made = dict(below), {}
             for name in filter(self.reached.__contains__, self._from(stage)):
                 self._computed(name, [(*pair, self.once(passes, stage, pair[0])) for pair in rules[name]], weights, *made)
         if keeps:
-            passes.forward[stage, self.reached] = dict(made[0]), dict(made[1])
+            passes.forward[key] = dict(made[0]), dict(made[1])
         return dict(made[0]), dict(made[1])  # what is needed no more is taken out of them
 
     def _computed(self, name: str, several: Sequence[tuple[Part, Rule, Once]], weights: Mapping, values: dict, ends: dict) -> None:
