@@ -104,7 +104,8 @@ def test_workers_write_the_same(folder):
     [
         ("network\nx.h5\n", "Received network"),
         ("model,allow_code\nx.h5,yes\n", "Received model, allow_code"),
-        ("model\n", "Expected a model in every line"),
+        ("model,model\nx.h5,y.h5\n", "Received model, model"),
+        ("model\n", "Expected a line for each model. Received none"),
         ("model,images\n,x\n", "Expected a model in every line"),
         ("model\nx.h5,y,z\n", "no more fields than columns"),
         ("", "Received nothing"),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pandas as pd
@@ -253,11 +255,56 @@ def test_workers_have_no_rules_of_the_users(net, images, client):
         ((0, None), "`workers`: 0. Expected a whole number from 1"),
         ((10_000, None), "`workers`: 10000. Expected .* at most, the cores of this machine"),
         ((None, "somewhere"), "`scheduler`: 'somewhere'. Expected an address such as tcp://host:8786"),
+        *[
+            ((None, address), "`scheduler`: .* Expected an address such as tcp://host:8786")
+            for address in (
+                "127.0.0.1:8786",
+                "http://a:1",
+                "tcp://a",
+                "tcp://:1",
+                "tcp://a:b",
+                "tcp://a:99999",
+                "tcp://[::1",
+                "tcp://a:1/b",
+            )
+        ],
         ((None, "tls://127.0.0.1:1"), "`scheduler`: 'tls://127.0.0.1:1'. Expected certificates in Dask's settings"),
     ],
 )
 def test_what_cannot_be_asked_for(asked, message):
     with pytest.raises(wel.WelError, match=message), cluster.connected(*asked):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [(None, r"that answers \(TimeoutError\)"), (b"SSH-2.0-x\r\n", "what answers there is none"), (bytes(64), "what answers there is none")],
+)
+def test_something_else_that_listens_is_no_scheduler(monkeypatch, words, message):
+    monkeypatch.setattr(cluster, "PATIENCE", 1)
+    with socket.create_server((cluster.LOOPBACK, 0)) as listening:
+        Thread(target=_speaking, args=(listening, words), daemon=True).start()
+        with pytest.raises(wel.WelError, match=message), cluster.connected(None, f"tcp://127.0.0.1:{listening.getsockname()[1]}"):
+            pass
+
+
+def _speaking(listening: socket.socket, words: bytes | None) -> None:
+    there, _ = listening.accept()
+    with there:
+        there.sendall(words or b"")
+        while there.recv(1024):
+            pass
+
+
+def test_a_worker_and_a_port_that_nobody_listens_on_are_no_scheduler(monkeypatch):
+    monkeypatch.setattr(cluster, "PATIENCE", 1)
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, host=cluster.LOOPBACK, dashboard_address="127.0.0.1:0") as local:
+        worker = local.workers[0].worker_address
+        with pytest.raises(wel.WelError, match="the address of a scheduler of Dask, not of a worker"), cluster.connected(None, worker):
+            pass
+        with cluster.connected(None, local.scheduler_address) as client:
+            assert cluster.count_workers(client) == 1
+    with pytest.raises(wel.WelError, match="that answers .*Timed out"), cluster.connected(None, worker):
         pass
 
 

@@ -82,7 +82,7 @@ def read_entries(path: Path, manner: Manner) -> list[Entry]:
     """The lines of a CSV list with the column `model`, and, if it likes, the others of `COLUMNS`; files are found from where the list lies.
 
     Raises:
-        WelError: when it cannot be read, has other columns, or no model in a line.
+        WelError: when it cannot be read, has other columns or one of them twice, no lines, or no model in a line.
     """
     expected = f"a CSV file with the column model, and perhaps {', '.join(COLUMNS[1:])}"
     try:
@@ -91,9 +91,11 @@ def read_entries(path: Path, manner: Manner) -> list[Entry]:
             columns, lines = list(reader.fieldnames or []), list(reader)
     except (OSError, ValueError, csv.Error) as error:
         raise WelError(f"Invalid file '{path}'. Expected {expected}.") from error
-    if "model" not in columns or not set(columns) <= set(COLUMNS):
+    if "model" not in columns or not set(columns) <= set(COLUMNS) or len(set(columns)) < len(columns):
         raise WelError(f"Invalid file '{path}'. Expected {expected}. Received {', '.join(columns) or 'nothing'}.")
-    if not lines or not all((line["model"] or "").strip() and None not in line for line in lines):
+    if not lines:
+        raise WelError(f"Invalid file '{path}'. Expected a line for each model. Received none.")
+    if not all((line["model"] or "").strip() and None not in line for line in lines):
         raise WelError(f"Invalid file '{path}'. Expected a model in every line, and no more fields than columns.")
     entries = [_entry(path.parent, {name: (value or "").strip() for name, value in line.items()}, manner) for line in lines]
     return list({entry.folder: entry for entry in entries}.values())

@@ -5,8 +5,10 @@ How many threads a sum is shared among is part of the numbers: with another numb
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
+import struct
 import time
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
@@ -22,6 +24,7 @@ from wel.system.devices import THREADS, adding_threads, used_device
 from wel.system.imports import quiet_tensorflow
 
 LOOPBACK = "127.0.0.1"
+SCHEDULER = "Scheduler"  # what one calls itself
 PATIENCE = 30  # seconds, for a scheduler to answer
 RECOUNTED = 2  # seconds, after which it is asked how many workers there are
 WAITING = 4  # things for each worker, at the scheduler; more than two, or Dask sends them on at once
@@ -102,23 +105,43 @@ def _pinning(distributed: ModuleType, shares: list[list[int]]) -> Any:
     return Pinned()
 
 
+def _is_address(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        return parts.scheme in ("tcp", "tls") and bool(parts.hostname and parts.port) and address == f"{parts.scheme}://{parts.netloc}"
+    except ValueError:  # of a port that is none, or half an IPv6 address
+        return False
+
+
 @contextmanager
 def _remote(address: str) -> Iterator[Any]:
-    if urlsplit(address).scheme not in ("tcp", "tls") or not urlsplit(address).hostname:
+    if not _is_address(address):
         raise invalid("scheduler", address, "an address such as tcp://host:8786, or tls://host:8786")
     distributed = _distributed()
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # the loss of a scheduler is told in a sentence
     try:
-        client = distributed.Client(address, timeout=PATIENCE)
+        kind = asyncio.run(_kind(distributed, address))
+        client = distributed.Client(address, timeout=PATIENCE) if kind == SCHEDULER else None
     except TypeError as error:  # what Dask raises where it lacks certificates
         raise invalid(
             "scheduler", address, "certificates in Dask's settings, such as DASK_DISTRIBUTED__COMM__TLS__CA_FILE, for tls://"
         ) from error
-    except (OSError, ValueError, TimeoutError) as error:
+    except (MemoryError, struct.error) as error:  # of a length that is none
+        raise invalid("scheduler", address, "the address of a scheduler of Dask; what answers there is none") from error
+    except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise invalid("scheduler", address, f"the address of a scheduler of Dask that answers ({reason})") from error
+    if client is None:
+        raise invalid("scheduler", address, f"the address of a scheduler of Dask, not of a {kind.lower()}")
     with client:
         yield client
+
+
+async def _kind(distributed: ModuleType, address: str) -> str:
+    """What listens at an address, as it says itself; a client of Dask would wait for ever for what says nothing."""
+    certificates = distributed.Security().get_connection_args("client")
+    async with distributed.rpc(address, timeout=PATIENCE, connection_args=certificates) as there:
+        return (await asyncio.wait_for(there.identity(), PATIENCE + 1))["type"]
 
 
 def check_client(client: Any) -> None:
