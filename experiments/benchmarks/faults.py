@@ -2,7 +2,7 @@
 
     python experiments/benchmarks/faults.py --out DIR [--seed 0] [--kills 5] [-- --model cifar10 --limit 40 --methods all]
 
-Moments are drawn from the seed: of the seconds that an undisturbed run with workers takes, and for the command of the pieces that are done.
+Moments are drawn from the seed: so many pieces are done, and of a worker up to `LATER` seconds have gone by since.
 Exit code 1 unless all tables are alike.
 """
 
@@ -20,6 +20,8 @@ from pathlib import Path
 import psutil
 
 TABLES = ("csc.csv", "histograms.csv")
+MOMENTS = range(12)  # pieces that are done; all methods of cifar10 have 16
+LATER = 5.0
 ASKED = "--model cifar10 --limit 40 --methods all".split()
 
 
@@ -28,7 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--kills", type=int, default=5)
+    parser.add_argument("--kills", type=int, default=5, help=f"{len(MOMENTS)} at most")
     parser.add_argument("asked", nargs="*", default=ASKED, help="what `wel csc` is asked for")
     given = parser.parse_args()
     rng = random.Random(given.seed)
@@ -48,33 +50,36 @@ def main() -> None:
         return found
 
     print(f"plain: {finished('plain'):.0f} s", flush=True)
-    whole = finished("workers", "--workers", "2")
-    print(f"workers: {whole:.0f} s", flush=True)
+    print(f"workers: {finished('workers', '--workers', '2'):.0f} s", flush=True)
     results = [same("workers")]
-    moments = sorted(rng.uniform(0.15, 1.2) * whole for _ in range(given.kills))
-    results.append(_with_workers_killed(command("killed", "--workers", "2"), moments, rng) and same("killed"))
+    moments = sorted(rng.sample(MOMENTS, given.kills))
+    results.append(_with_workers_killed(command("killed", "--workers", "2"), given.out / "killed" / "parts", moments, rng))
+    results.append(same("killed"))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         name = number.name.lower()
-        left = _killed(command(name, "--workers", "2"), given.out / name / "parts", rng.randint(2, 12), number)
+        left = _killed(command(name, "--workers", "2"), given.out / name / "parts", rng.choice(MOMENTS[2:]), number)
         print(f"{name}: {_pieces(given.out / name / 'parts')} pieces are there, {left} processes outlived it", flush=True)
         finished(name, "--workers", "2")
         results += [same(name), not left]
     sys.exit(0 if all(results) else 1)
 
 
-def _with_workers_killed(command: list[str], moments: list[float], rng: random.Random) -> bool:
-    process, begun = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL), time.monotonic()
-    for moment in moments:
-        while time.monotonic() - begun < moment and process.poll() is None:
-            time.sleep(0.01)
+def _with_workers_killed(command: list[str], parts: Path, moments: list[int], rng: random.Random) -> bool:
+    """Whether a command ends well although a worker of it was killed at every moment."""
+    process, begun, killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL), time.monotonic(), 0
+    for pieces in moments:
+        while process.poll() is None and (_pieces(parts) < pieces or not _workers(process.pid)):
+            time.sleep(0.05)
+        time.sleep(rng.uniform(0, LATER))
         workers = _workers(process.pid)
         if process.poll() is None and workers:
             victim = rng.choice(workers)
-            print(f"killing worker {victim} after {time.monotonic() - begun:.1f} s", flush=True)
+            print(f"killing worker {victim} after {time.monotonic() - begun:.1f} s, {_pieces(parts)} pieces are there", flush=True)
             os.kill(victim, signal.SIGKILL)
+            killed += 1
     code = process.wait()
-    print(f"killed: exit code {code} after {time.monotonic() - begun:.0f} s", flush=True)
-    return code == 0
+    print(f"killed: {killed} of {len(moments)}, exit code {code} after {time.monotonic() - begun:.0f} s", flush=True)
+    return code == 0 and killed == len(moments)
 
 
 def _workers(parent: int) -> list[int]:

@@ -201,6 +201,7 @@ def test_what_only_a_worker_can_tell_leaves_a_method_out_of_all(net, images, cli
     ("name", "value"),
     [
         ("wel", "0.1.0"),
+        ("Python", "3.8"),
         ("TensorFlow", "2.13.0"),
         ("numpy", "1.26.4"),
         ("the arithmetic", "fastest"),

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 import struct
+import sys
 import time
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
@@ -151,11 +152,12 @@ def check_client(client: Any) -> None:
 
 
 def facts() -> Dict[str, str]:
-    """What two processes must have in common to compute the same numbers."""
+    """What two processes must have in common to compute the same numbers, and for code of the one to run in the other."""
     import wel
 
     return {
         "wel": wel.__version__,
+        "Python": "{}.{}".format(*sys.version_info),
         "TensorFlow": version("tensorflow"),
         "numpy": version("numpy"),
         "the arithmetic": arithmetic(),
@@ -192,7 +194,7 @@ def check_alike(expected: Dict[str, str], there: Dict[str, str], address: str) -
     """Raises WelError when a worker's facts are others than expected."""
     for name, value in expected.items():
         if there.get(name) != value:
-            raise _unlike(address, f"has {name} {there.get(name)}", f"{value}, as elsewhere, or the numbers would be others")
+            raise _unlike(address, f"has {name} {there.get(name)}", f"{value}, as elsewhere, or the numbers would be others, or none")
 
 
 def _unlike(address: str, words: str, expected: str) -> WelError:
