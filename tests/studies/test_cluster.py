@@ -216,6 +216,24 @@ def test_a_worker_that_computes_other_numbers_is_refused(client, monkeypatch, na
         cluster.check_workers(client)
 
 
+@pytest.mark.parametrize(
+    ("there", "message"),
+    [
+        ({"wel": wel.__version__, "Python": "3.8"}, "its scheduler has Python 3.8. Expected 3."),
+        (ModuleNotFoundError("No module named 'wel'"), r"its scheduler cannot run wel \(No module named 'wel'\). Expected wel "),
+    ],
+)
+def test_a_scheduler_that_cannot_read_units_is_refused(client, monkeypatch, there, message):
+    def answer(function):
+        if isinstance(there, Exception):
+            raise there
+        return there
+
+    monkeypatch.setattr(client, "run_on_scheduler", answer)
+    with pytest.raises(wel.WelError, match=message):
+        cluster.check_workers(client)
+
+
 def test_devices_are_mixed_where_that_is_asked_for(client, monkeypatch):
     facts = [cluster.facts(), {**cluster.facts(), "the device": "GPU"}]  # as a worker with a GPU would answer
     monkeypatch.setattr(client, "run", lambda *_, **__: dict(zip(("tcp://10.0.0.1:1", "tcp://10.0.0.2:1"), facts)))

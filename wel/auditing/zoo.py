@@ -284,7 +284,7 @@ def audited_here(
     Raises:
         WelError: when this process computes other numbers than `expected`.
     """
-    check_alike(expected, facts(), "that took a model")
+    check_alike(expected, facts(), "the worker that took a model")
     with one_at_a_time, within_memory(memory), tempfile.TemporaryDirectory() as scratch:
         folder, stored = Path(scratch) / "audit", Path(scratch) / "expect.npz"
         if expect is not None:

@@ -220,7 +220,7 @@ def computed_here(key: str, cell: str, images: np.ndarray, compute: Compute) -> 
     """
     with one_at_a_time:
         sent = _kept[key]
-        check_alike(sent.facts, facts(), "that took a unit")
+        check_alike(sent.facts, facts(), "the worker that took a unit")
         try:
             with within_memory(sent.memory):
                 return compute(sent.asked[cell].work(_opening(sent.network), images))

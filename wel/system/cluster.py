@@ -151,13 +151,17 @@ def check_client(client: Any) -> None:
         raise invalid("client", client, "a dask.distributed.Client, not an asynchronous one")
 
 
-def facts() -> Dict[str, str]:
-    """What two processes must have in common to compute the same numbers, and for code of the one to run in the other."""
+def understood() -> Dict[str, str]:
+    """What two processes must have in common for code of the one to run in the other; a scheduler reads the units that it hands on."""
     import wel
 
+    return {"wel": wel.__version__, "Python": "{}.{}".format(*sys.version_info)}
+
+
+def facts() -> Dict[str, str]:
+    """What two processes must have in common to compute the same numbers."""
     return {
-        "wel": wel.__version__,
-        "Python": "{}.{}".format(*sys.version_info),
+        **understood(),
         "TensorFlow": version("tensorflow"),
         "numpy": version("numpy"),
         "the arithmetic": arithmetic(),
@@ -168,7 +172,7 @@ def facts() -> Dict[str, str]:
 
 def check_workers(client: Any) -> Dict[str, str]:
     """Refuses a cluster of which a worker computes other numbers than this process, or on another kind of device than the other workers,
-    unless WEL_MIXED_DEVICES is 1.
+    unless WEL_MIXED_DEVICES is 1; and a scheduler that cannot read units of work.
 
     Returns:
         What all of them, and those that come later, must have in common.
@@ -176,29 +180,38 @@ def check_workers(client: Any) -> Dict[str, str]:
     Raises:
         WelError: naming the worker and what differs; also when there is no worker.
     """
+    try:
+        check_alike(understood(), client.run_on_scheduler(understood), "its scheduler")
+    except ImportError as error:
+        raise _unable("its scheduler", error) from error
     found = client.run(facts, on_error="return")
     if not found:
         raise WelError("Invalid value for `client`: its scheduler has no workers. Expected one or more: dask worker ADDRESS.")
     expected = {name: value for name, value in facts().items() if name != DEVICE}
     for address, there in sorted(found.items()):
+        worker = f"the worker {address}"
         if isinstance(there, BaseException):
-            lines = str(there).strip().splitlines() or [type(there).__name__]
-            raise _unlike(address, f"cannot run wel ({lines[0][:200]})", f"wel {expected['wel']} there")
+            raise _unable(worker, there)
         if os.environ.get(MIXED) != "1":
             expected.setdefault(DEVICE, there[DEVICE])
-        check_alike(expected, there, address)
+        check_alike(expected, there, worker)
     return expected
 
 
-def check_alike(expected: Dict[str, str], there: Dict[str, str], address: str) -> None:
-    """Raises WelError when a worker's facts are others than expected."""
+def check_alike(expected: Dict[str, str], there: Dict[str, str], who: str) -> None:
+    """Raises WelError when the facts of a worker, or of a scheduler, are others than expected."""
     for name, value in expected.items():
         if there.get(name) != value:
-            raise _unlike(address, f"has {name} {there.get(name)}", f"{value}, as elsewhere, or the numbers would be others, or none")
+            raise _unlike(who, f"has {name} {there.get(name)}", f"{value}, as elsewhere, or the numbers would be others, or none")
 
 
-def _unlike(address: str, words: str, expected: str) -> WelError:
-    return WelError(f"Invalid value for `client`: the worker {address} {words}. Expected {expected}.")
+def _unable(who: str, error: BaseException) -> WelError:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return _unlike(who, f"cannot run wel ({lines[0][:200]})", f"wel {understood()['wel']} there")
+
+
+def _unlike(who: str, words: str, expected: str) -> WelError:
+    return WelError(f"Invalid value for `client`: {who} {words}. Expected {expected}.")
 
 
 def told_of(client: Any) -> str:
