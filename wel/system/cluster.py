@@ -121,7 +121,7 @@ def _remote(address: str) -> Iterator[Any]:
     distributed = _distributed()
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # the loss of a scheduler is told in a sentence
     try:
-        kind = asyncio.run(_kind(distributed, address))
+        kind = asyncio.run(_kind_in_time(distributed, address))
         client = distributed.Client(address, timeout=PATIENCE) if kind == SCHEDULER else None
     except TypeError as error:  # what Dask raises where it lacks certificates
         raise invalid(
@@ -139,10 +139,18 @@ def _remote(address: str) -> Iterator[Any]:
 
 
 async def _kind(distributed: ModuleType, address: str) -> str:
-    """What listens at an address, as it says itself; a client of Dask would wait for ever for what says nothing."""
+    """What listens at an address, as it says itself."""
     certificates = distributed.Security().get_connection_args("client")
-    async with distributed.rpc(address, timeout=PATIENCE, connection_args=certificates) as there:
-        return (await asyncio.wait_for(there.identity(), PATIENCE + 1))["type"]
+    there = await distributed.core.connect(address, timeout=PATIENCE, **certificates)
+    try:
+        return (await distributed.core.send_recv(there, op="identity"))["type"]
+    finally:
+        there.abort()
+
+
+async def _kind_in_time(distributed: ModuleType, address: str) -> str:
+    """Dask itself would wait for ever for what listens and says nothing."""
+    return await asyncio.wait_for(_kind(distributed, address), PATIENCE + 1)
 
 
 def check_client(client: Any) -> None:
