@@ -251,3 +251,14 @@ def test_text_is_utf8_and_whole(folder):
     run = opened(folder)
     run.write_text("table.csv", "α1β0\n")
     assert (folder / "table.csv").read_bytes() == "α1β0\n".encode()
+
+
+def test_of_two_commands_in_one_directory_the_slower_one_is_told(folder):
+    faster, slower = opened(folder), opened(folder)
+    faster.save_part("a-1", {"x": np.ones(2)})
+    assert list(slower.load_parts("a-")) == ["1"]
+    faster.finish()
+    for work in (lambda: slower.save_part("a-2", {"x": np.ones(2)}), lambda: slower.load_parts("a-"), lambda: slower.save_json("a", 1)):
+        with pytest.raises(WelError, match="Expected a directory in which no other command works: one has finished this run meanwhile"):
+            work()
+    assert opened(folder).finished

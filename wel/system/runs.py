@@ -79,11 +79,14 @@ class Run:
     def drop_parts(self, prefix: str) -> None:
         """Removes the pieces whose names begin with `prefix`."""
         for path in self._parts(prefix):
-            path.unlink()
+            path.unlink(missing_ok=True)  # another command in this directory may have been faster
 
     def _parts(self, prefix: str) -> list[Path]:
         """Half-written pieces have names that begin with a point; they are none."""
-        found = (path for path in self.parts.iterdir() if path.suffix == ".npz" and not path.name.startswith("."))
+        try:
+            found = [path for path in self.parts.iterdir() if path.suffix == ".npz" and not path.name.startswith(".")]
+        except OSError as error:
+            raise self._unwritable(error) from error
         return sorted(path for path in found if path.name.startswith(prefix))
 
     def save_json(self, name: str, content: Any) -> None:
@@ -118,6 +121,9 @@ class Run:
             raise self._unwritable(error) from error
 
     def _unwritable(self, error: OSError) -> WelError:
+        if not self.record["finished"] and (self._existing_record() or {}).get("finished"):
+            reason = "a directory in which no other command works: one has finished this run meanwhile"
+            return invalid("out", str(self.folder), reason)
         return invalid("out", str(self.folder), f"a directory that can be written ({error.strerror or error})")
 
     def finish(self, **context: Any) -> None:
