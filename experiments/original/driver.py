@@ -1,7 +1,8 @@
 """The 2020 stack as a worker process: Python 3.7, Keras 2.2.4, TensorFlow 1.13.1, innvestigate 1.0.8, deeplift 0.6.9.3.
 
 Start it with an interpreter that has `requirements.lock` installed; it answers relevance jobs as
-`wel/backends/worker.py` describes them, by default on all cores, on `OMP_NUM_THREADS` of them if that is set.
+`wel/backends/worker.py` describes them, on `TF_NUM_INTRAOP_THREADS` cores, or
+`OMP_NUM_THREADS`, by default on all.
 Beside images and vectors, a job's arrays may hold
     pattern_000, pattern_001, …   one pattern per convolution or dense layer in node order (pattern methods)
     reference                     DeepLIFT's reference input, (*input) or one per image; else the option, else 0

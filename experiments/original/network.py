@@ -94,7 +94,8 @@ def _layer_and_position(key):
 
 
 def _session_config():
-    threads = int(os.environ.get("OMP_NUM_THREADS", 0))  # 0 lets TensorFlow use every core
+    # on workers of Dask the former is that of the command, as last bits depend on it, the latter 1; 0 lets TensorFlow use every core
+    threads = int(os.environ.get("TF_NUM_INTRAOP_THREADS") or os.environ.get("OMP_NUM_THREADS") or 0)
     return tf.ConfigProto(intra_op_parallelism_threads=threads, inter_op_parallelism_threads=threads)
 
 
