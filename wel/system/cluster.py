@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any, Callable, Dict, Iterable, Iterator, TypeVar
 from urllib.parse import urlsplit
 
-from wel.errors import WelError, check_whole, invalid
+from wel.errors import WelError, check_whole, first_line, invalid
 from wel.system.arithmetic import ARITHMETICS, CHOICE, arithmetic
 from wel.system.devices import THREADS, adding_threads, used_device
 from wel.system.imports import quiet_tensorflow
@@ -25,6 +25,7 @@ LOOPBACK = "127.0.0.1"
 PATIENCE = 30  # seconds, for a scheduler to answer
 RECOUNTED = 2  # seconds, after which it is asked how many workers there are
 WAITING = 4  # things for each worker, at the scheduler; more than two, or Dask sends them on at once
+KILLED = "the process of its worker was killed or ran out of memory, each time"
 DEVICE, MIXED = "the device", "WEL_MIXED_DEVICES"
 Thing = TypeVar("Thing")
 # TensorFlow's memory is none that Dask could write to disk, so that a worker that waits for less of it waits for ever
@@ -35,6 +36,8 @@ CONFIGURATION = {
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
 }
+# looking at a worker's stack 100 times a second, and at the clock 50 times, takes CPU time from what it computes
+UNWATCHED = {"distributed.worker.profile.enabled": False, "distributed.admin.tick.interval": "1s"}
 
 
 @contextmanager
@@ -85,9 +88,10 @@ def _local(count: int) -> Iterator[Any]:
         "silence_logs": logging.CRITICAL,
         "env": {THREADS: str(adding_threads()), **chosen},
     }
-    with configuration.set(CONFIGURATION), distributed.LocalCluster(**settings) as cluster, distributed.Client(cluster) as client:
-        client.register_plugin(_pinning(distributed, [cores[number::count] for number in range(count)]))
-        yield client
+    with configuration.set({**CONFIGURATION, **UNWATCHED}), distributed.LocalCluster(**settings) as cluster:
+        with distributed.Client(cluster, direct_to_workers=True) as client:  # answers do not pass the scheduler
+            client.register_plugin(_pinning(distributed, [cores[number::count] for number in range(count)]))
+            yield client
 
 
 def _pinning(distributed: ModuleType, shares: list[list[int]]) -> Any:
@@ -115,8 +119,7 @@ def _remote(address: str) -> Iterator[Any]:
             "scheduler", address, "certificates in Dask's settings, such as DASK_DISTRIBUTED__COMM__TLS__CA_FILE, for tls://"
         ) from error
     except (OSError, ValueError, TimeoutError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise invalid("scheduler", address, f"the address of a scheduler of Dask that answers ({reason})") from error
+        raise invalid("scheduler", address, f"the address of a scheduler of Dask that answers ({first_line(error)})") from error
     with client:
         yield client
 
@@ -157,8 +160,7 @@ def check_workers(client: Any) -> Dict[str, str]:
     expected = {name: value for name, value in facts().items() if name != DEVICE}
     for address, there in sorted(found.items()):
         if isinstance(there, BaseException):
-            lines = str(there).strip().splitlines() or [type(there).__name__]
-            raise _unlike(address, f"cannot run wel ({lines[0][:200]})", f"wel {expected['wel']} there")
+            raise _unlike(address, f"cannot run wel ({first_line(there)})", f"wel {expected['wel']} there")
         if os.environ.get(MIXED) != "1":
             expected.setdefault(DEVICE, there[DEVICE])
         check_alike(expected, there, address)
@@ -180,6 +182,12 @@ def told_of(client: Any) -> str:
     """A sentence on the workers, with the address of Dask's dashboard."""
     dashboard = f"dashboard: {client.dashboard_link}" if find_spec("bokeh") else "no dashboard of Dask's, which needs bokeh"
     return f"Workers: {count_workers(client)}; {dashboard}"
+
+
+def why_failed(error: BaseException) -> str:
+    """What a thing ended in on workers: the class of the exception and what it says, without Dask's own name for the thing."""
+    kind = type(error).__name__
+    return f"{kind}: {KILLED if kind == 'KilledWorker' else first_line(error)}"
 
 
 def count_workers(client: Any) -> int:
