@@ -86,13 +86,14 @@ def test_an_interrupted_run_goes_on_with_or_without_workers(net, images, client,
     assert run(net, images, tmp_path / "run", client=second) == plain
 
 
-@pytest.mark.parametrize(("batch_size", "pieces_read"), [(3, 0), (2, 2 * 2)])  # of two methods, three images each
-def test_a_method_that_comes_in_one_piece_is_not_read_again(net, images, client, tmp_path, monkeypatch, batch_size, pieces_read):
-    whole, read = runs._arrays, []
+@pytest.mark.parametrize(("batch_size", "pieces"), [(3, 0), (2, 2 * 2)])  # of two methods, three images each
+def test_a_method_that_comes_in_one_piece_is_neither_written_nor_read_again(net, images, client, tmp_path, monkeypatch, batch_size, pieces):
     plain = run(net, images, tmp_path / "plain", batch_size=batch_size)
-    monkeypatch.setattr(runs, "_arrays", lambda path: read.append(path) or whole(path))
+    save, read, saved, found = runs.Run.save_part, runs._arrays, [], []
+    monkeypatch.setattr(runs.Run, "save_part", lambda self, *piece: saved.append(piece) or save(self, *piece))
+    monkeypatch.setattr(runs, "_arrays", lambda path: found.append(path) or read(path))
     assert run(net, images, tmp_path / "run", batch_size=batch_size, client=client) == plain
-    assert len(read) == pieces_read
+    assert len(saved) == len(found) == pieces
 
 
 MAPS = {"methods": ["gradient", "smoothgrad", "grad_cam"], "options": {"smoothgrad": {"samples": 2}}, "seed": 3}

@@ -119,12 +119,14 @@ def fill(
             study.refuse(cell, answer)
             steps.advance(per_cell - done[cell])
         else:
-            run.save_part(f"{cell.key}-{unit.name}", answer)
+            whole = weigh(answer) == per_cell
+            if not (done_with and whole):
+                run.save_part(f"{cell.key}-{unit.name}", answer)
             steps.advance(weigh(answer), cell.method.label, cell.semantics)
             done[cell] += weigh(answer)
             if done_with and done[cell] == per_cell:
                 # several pieces are not kept here until then: memory might not hold those of all cells that are under way
-                done_with(cell, {unit.name: answer} if weigh(answer) == per_cell else run.load_parts(f"{cell.key}-"))
+                done_with(cell, {unit.name: answer} if whole else run.load_parts(f"{cell.key}-"))
 
 
 def computed(study: Study, units: Sequence[Unit]) -> Iterator[tuple[Unit, Arrays | UnsupportedError]]:
