@@ -28,7 +28,8 @@ _GRID_TYPES = "float64[::1], float64, int64, int64, int64, int64"
 def count_located(located: np.ndarray, groups: int) -> tuple[np.ndarray, ...]:
     """The fields of wel.measures.counting.GraphCounts, of relevance (B, V, locations, channels), float32 or float64.
 
-    They are the same for any number of threads, of which there are as many as TensorFlow was told to take for one operation, else one for each core that this process may use.
+    They are the same for any number of threads: as many as TensorFlow was told to take for one operation, else one for each core that this
+    process may use.
     """
     rows, vectors, locations, _ = located.shape
     parts = np.empty((rows, locations * (vectors * (vectors - 1) // 2)), np.int32)
