@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral
+from textwrap import shorten
 from typing import Iterable
 
 
@@ -36,6 +37,12 @@ def words_on(method: str, sentence: str) -> str:
 def invalid(name: str, received: object, expected: str) -> WelError:
     """The error for a bad argument, worded as Keras words it: "Invalid value for `x`: … Expected …"."""
     return WelError(f"Invalid value for `{name}`: {received!r}. Expected {expected}.")
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception says first, or its class, cut at a word after 200 characters."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return shorten(lines[0], 200, placeholder=" …")
 
 
 def check_whole(name: str, value: object, least: int, why: str = "") -> None:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 from threading import Thread
 
@@ -21,7 +22,7 @@ from interruption import Interrupting
 import wel
 from wel.errors import UnsupportedError
 from wel.studies import units, vector_study
-from wel.system import cluster
+from wel.system import cluster, runs
 
 distributed = pytest.importorskip("distributed")
 TABLES = ("csc.csv", "histograms.csv")
@@ -85,6 +86,16 @@ def test_an_interrupted_run_goes_on_with_or_without_workers(net, images, client,
     kept = len(list((tmp_path / "run" / "parts").glob("*.npz")))
     assert 1 <= kept < 6
     assert run(net, images, tmp_path / "run", client=second) == plain
+
+
+@pytest.mark.parametrize(("batch_size", "pieces"), [(3, 0), (2, 2 * 2)])  # of two methods, three images each
+def test_a_method_that_comes_in_one_piece_is_neither_written_nor_read_again(net, images, client, tmp_path, monkeypatch, batch_size, pieces):
+    plain = run(net, images, tmp_path / "plain", batch_size=batch_size)
+    save, read, saved, found = runs.Run.save_part, runs._arrays, [], []
+    monkeypatch.setattr(runs.Run, "save_part", lambda self, *piece: saved.append(piece) or save(self, *piece))
+    monkeypatch.setattr(runs, "_arrays", lambda path: found.append(path) or read(path))
+    assert run(net, images, tmp_path / "run", batch_size=batch_size, client=client) == plain
+    assert len(saved) == len(found) == pieces
 
 
 MAPS = {"methods": ["gradient", "smoothgrad", "grad_cam"], "options": {"smoothgrad": {"samples": 2}}, "seed": 3}
@@ -185,6 +196,17 @@ def test_a_unit_that_fails_three_times_is_named_and_the_rest_is_done(net, images
     assert sorted(path.stem for path in (tmp_path / "run" / "parts").iterdir()) == ["gradient-paper-000000", "gradient-paper-000002"]
     monkeypatch.undo()
     assert run(net, images, tmp_path / "run", client=client, **settings) == run(net, images, tmp_path / "plain", **settings)
+
+
+def test_a_unit_whose_workers_are_killed_is_named_without_dasks_names(net, images, client, monkeypatch):
+    last = types.SimpleNamespace(address="tcp://127.0.0.1:1")
+    failing(monkeypatch, 1, distributed.KilledWorker("wel-4c2f-9d1e", last, 2), times=3)
+    with pytest.raises(wel.WelError) as error:
+        wel.csc(net, images, client=client, **{**SETTINGS, "methods": ["gradient"]})
+    assert str(error.value) == (
+        "Of the units of work 1 failed 3 times: gradient (paper) from image 1 on, KilledWorker: the process of its worker was killed or "
+        "ran out of memory, each time. The others are in the run directory, from which the same call goes on."
+    )
 
 
 def test_what_only_a_worker_can_tell_leaves_a_method_out_of_all(net, images, client, monkeypatch):

@@ -25,7 +25,7 @@ from wel.networks.network import Network
 from wel.networks.packing import Packed, packed, unpacked
 from wel.networks.zoo import ZOO
 from wel.studies.cluster import TRIES, one_at_a_time
-from wel.system.cluster import answers, check_alike, check_client, check_workers, facts, told_of
+from wel.system.cluster import answers, check_alike, check_client, check_workers, facts, told_of, why_failed
 from wel.system.files import file_sha256, written_whole
 from wel.system.progress import Steps
 
@@ -184,7 +184,7 @@ def _here(entries: Sequence[Entry], result: ZooResult, out: Path, manner: Manner
         except WelError as error:
             result.refused[entry.folder] = str(error)
         except Exception as error:  # of one model in hundreds: the others are audited
-            result.failed[entry.folder] = _told(error)
+            result.failed[entry.folder] = why_failed(error)
         yield entry
 
 
@@ -216,10 +216,6 @@ def _note(result: ZooResult, entry: Entry, record: dict[str, Any]) -> None:
     result.records[entry.folder] = record
     if record["stopped"]:
         result.refused[entry.folder] = record["stopped"]
-
-
-def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:200]}"
 
 
 class _Task(NamedTuple):
@@ -259,7 +255,7 @@ def _by_workers(client: Any, entries: Sequence[Entry], result: ZooResult, out: P
         elif isinstance(answer, WelError):
             raise answer
         elif isinstance(answer, BaseException):
-            result.failed[folder] = _told(answer)
+            result.failed[folder] = why_failed(answer)
         else:
             _note(result, task.entry, _written(out / folder, answer))
         yield task.entry

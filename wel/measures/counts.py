@@ -42,6 +42,7 @@ _PER_IMAGE = ("images", "minimum", "maximum", "total", "values", "dropped")
 _POOLED = ("fine_bins", "fine_counts")
 FEW = 10_000  # below it sorting is faster than an array over all parts of bins
 _IMAGE_BLOCK = 256  # a float64 block over all bins takes 13 MB
+_ALONE = 2**18  # multiplications up to which OpenBLAS takes one thread; others wait busily between products, at the cost of other processes
 
 
 def bin_indices(cosines: np.ndarray) -> np.ndarray:
@@ -278,5 +279,11 @@ def _cumulative(weights: np.ndarray, counts: sparse.csr_matrix) -> np.ndarray:
     total = np.zeros((len(weights), counts.shape[1]))
     for first in range(0, counts.shape[0], _IMAGE_BLOCK):
         block = slice(first, first + _IMAGE_BLOCK)
-        total = total + weights[:, block] @ np.cumsum(counts[block].toarray(), axis=1)
+        total = total + _product(weights[:, block], np.cumsum(counts[block].toarray(), axis=1))
     return total
+
+
+def _product(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """left @ right, some rows at a time."""
+    rows = max(1, _ALONE // right.size)
+    return np.concatenate([left[first : first + rows] @ right for first in range(0, len(left), rows)])

@@ -6,7 +6,6 @@ It is for speed alone. The compiled code is kept on disk where that is possible.
 from __future__ import annotations
 
 import math
-import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Callable
@@ -28,7 +27,8 @@ _GRID_TYPES = "float64[::1], float64, int64, int64, int64, int64"
 def count_located(located: np.ndarray, groups: int) -> tuple[np.ndarray, ...]:
     """The fields of wel.measures.counting.GraphCounts, of relevance (B, V, locations, channels), float32 or float64.
 
-    They are the same for any number of threads, of which there are as many as TensorFlow has for one operation.
+    They are the same for any number of threads: as many as TensorFlow was told to take for one operation, else one for each core that this
+    process may use.
     """
     rows, vectors, locations, _ = located.shape
     parts = np.empty((rows, locations * (vectors * (vectors - 1) // 2)), np.int32)
@@ -55,7 +55,7 @@ def _per_row(extremes: np.ndarray, sums: np.ndarray, pairs: int, groups: int) ->
 
 
 def _threads() -> int:
-    return tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count() or 1
+    return tf.config.threading.get_intra_op_parallelism_threads() or numba.config.NUMBA_NUM_THREADS
 
 
 @lru_cache(maxsize=None)

@@ -22,7 +22,7 @@ from wel.methods.composites import registered_rules
 from wel.methods.registry import Method
 from wel.networks.packing import Packed, packed, unpacked
 from wel.studies.units import Arrays, Cell, Compute, Opening, Unit, Work
-from wel.system.cluster import answers, check_alike, check_workers, facts, told_of
+from wel.system.cluster import answers, check_alike, check_workers, facts, told_of, why_failed
 from wel.system.progress import Steps
 from wel.system.runs import Run
 
@@ -83,7 +83,7 @@ def fill(
     units: Callable[[Cell, Mapping[str, Arrays]], Iterable[Unit]],
     weigh: Callable[[Arrays], int],
     cells: Sequence[Cell] | None = None,
-    done_with: Callable[[Cell], Any] = lambda cell: None,
+    done_with: Callable[[Cell, Mapping[str, Arrays]], Any] | None = None,
 ) -> None:
     """Has the workers of a study's client compute the pieces that a run directory lacks, so that the study goes on from there as after an
     interruption.
@@ -92,7 +92,7 @@ def fill(
         study: whose cells they are; a method that cannot be had is left out, if methods stand for "all".
         run, steps, per_cell, units, weigh: as for `Study.measured`.
         cells: which; all by default.
-        done_with: is called with a cell when all of its pieces are there, while workers go on with others.
+        done_with: is called with a cell when all of its pieces are there, and with them, while workers go on with others.
 
     Raises:
         WelError: when a worker would compute other numbers than this process, when the network cannot be sent or the scheduler is lost;
@@ -119,11 +119,14 @@ def fill(
             study.refuse(cell, answer)
             steps.advance(per_cell - done[cell])
         else:
-            run.save_part(f"{cell.key}-{unit.name}", answer)
+            whole = weigh(answer) == per_cell
+            if not (done_with and whole):
+                run.save_part(f"{cell.key}-{unit.name}", answer)
             steps.advance(weigh(answer), cell.method.label, cell.semantics)
             done[cell] += weigh(answer)
-            if done[cell] == per_cell:
-                done_with(cell)
+            if done_with and done[cell] == per_cell:
+                # several pieces are not kept here until then: memory might not hold those of all cells that are under way
+                done_with(cell, {unit.name: answer} if whole else run.load_parts(f"{cell.key}-"))
 
 
 def computed(study: Study, units: Sequence[Unit]) -> Iterator[tuple[Unit, Arrays | UnsupportedError]]:
@@ -198,9 +201,8 @@ def _submitted(client: Any, key: str, unit: Unit) -> Any:
 def _failed(failed: Sequence[tuple[Unit, BaseException]]) -> WelError:
     listed = []
     for unit, error in failed[:LISTED]:
-        reason = (str(error).strip().splitlines() or [""])[0][:200]
         images = f" from image {int(unit.name)} on" if unit.name.isdecimal() else ""
-        listed.append(f"{unit.cell.method.name} ({unit.cell.semantics}){images}, {type(error).__name__}: {reason}")
+        listed.append(f"{unit.cell.method.name} ({unit.cell.semantics}){images}, {why_failed(error)}")
     more = f"; and {len(failed) - LISTED} more" if len(failed) > LISTED else ""
     message = f"Of the units of work {len(failed)} failed {TRIES} times: {'; '.join(listed)}{more}"
     return WelError(f"{message}. The others are in the run directory, from which the same call goes on.")

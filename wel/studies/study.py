@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Iterator, Mapping, NamedTuple, Sequence, TypeVar
 
@@ -238,11 +239,8 @@ class Study:
         if self.client is not None:
             from wel.studies.cluster import fill  # imports TensorFlow
 
-            def finished(cell: Cell) -> None:  # what takes the place of pieces is much smaller
-                if condense:
-                    self._cell(run, Steps(), per_cell, cell, units, weigh, condense)
-
-            fill(self, run, steps, per_cell, units, weigh, done_with=finished)
+            # what takes the place of pieces is much smaller
+            fill(self, run, steps, per_cell, units, weigh, done_with=condense and partial(_condensed, run, condense))
             steps = Steps()
         steps.start(len(self.requests) * per_cell)
         found: dict[Cell, Any] = {}
@@ -265,12 +263,7 @@ class Study:
             steps.advance(per_cell)
             return done
         pieces = pieces_of(run, cell.key, compute, steps, (cell.method.label, cell.semantics), weigh)
-        if condense is None:
-            return pieces
-        done = condense(cell, pieces)
-        run.save_json(cell.key, done)
-        run.drop_parts(f"{cell.key}-")
-        return done
+        return _condensed(run, condense, cell, pieces) if condense else pieces
 
     def record(self) -> dict[str, Any]:
         """What decides the numbers of every study of methods."""
@@ -289,6 +282,14 @@ class Study:
         """The columns that say what a row is of."""
         backend = find_backend(computed_by(self.backend, cell.method), cell.method).name
         return {"model": self.net.name, "method": cell.method.name, "semantics": cell.semantics, "backend": backend}
+
+
+def _condensed(run: Run, condense: Callable[[Cell, Pieces], Any], cell: Cell, pieces: Pieces) -> Any:
+    """What takes the place of a cell's pieces in a run."""
+    done = condense(cell, pieces)
+    run.save_json(cell.key, done)
+    run.drop_parts(f"{cell.key}-")
+    return done
 
 
 class _Counted(Steps):

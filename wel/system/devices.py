@@ -84,8 +84,13 @@ def used_device() -> str:
     """The device on which TensorFlow computes, in words, such as "CPU (8 cores)" or "GPU (NVIDIA A100-SXM4-40GB)"."""
     gpus = _gpus()
     if not gpus:
-        return f"CPU ({len(os.sched_getaffinity(0))} cores)"
+        return f"CPU ({len(usable_cores())} cores)"
     return f"GPU ({gpu_details(gpus[0])[0]}{', TF32 allowed' if tf32_allowed() else ''})"
+
+
+def usable_cores() -> list[int]:
+    """The numbers of the cores that this process may use; all of the machine's where the system does not say."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
 def adding_threads() -> int:
@@ -93,7 +98,7 @@ def adding_threads() -> int:
     import tensorflow as tf
 
     told = tf.config.threading.get_intra_op_parallelism_threads()
-    return told or int(os.environ.get(THREADS) or 0) or len(os.sched_getaffinity(0))
+    return told or int(os.environ.get(THREADS) or 0) or len(usable_cores())
 
 
 def gpu_details(gpu) -> tuple[str, Optional[tuple[int, int]]]:
