@@ -13,6 +13,7 @@ from typing import Callable
 import numba
 import numpy as np
 import tensorflow as tf
+from numba.core.config import NUMBA_NUM_THREADS
 
 from wel.measures.counts import BINS, FINE, FINE_EDGES, LINEAR_EDGES, PER_DECADE, PER_UNIT
 
@@ -55,7 +56,7 @@ def _per_row(extremes: np.ndarray, sums: np.ndarray, pairs: int, groups: int) ->
 
 
 def _threads() -> int:
-    return tf.config.threading.get_intra_op_parallelism_threads() or numba.config.NUMBA_NUM_THREADS
+    return tf.config.threading.get_intra_op_parallelism_threads() or NUMBA_NUM_THREADS
 
 
 @lru_cache(maxsize=None)
