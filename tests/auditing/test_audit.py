@@ -250,12 +250,18 @@ def test_hidden_images_and_patches_take_time_too(monkeypatch):
 
 
 def test_of_how_many_images_parts_are_hidden():
-    # ResNet-50 takes 3.86e9 multiplications, four times that for each image: six of them are 1e11, but four give maps
+    # ResNet-50 takes 3.86e9 multiplications: 1e11 are 26 passes, of which four images in four parts take 24
     net = wel.load("resnet50", weights="random")
-    assert QUICK.hidden_for(net) == QUICK.images_for(net) == 4
-    assert replace(QUICK, values=1e12).hidden_for(net) == 6
+    assert QUICK.parts_for(net) == 4 and QUICK.hidden_for(net) == 4
+    # 10 passes, of which four images in two parts take 8, in three 16
+    few = replace(QUICK, hidden_products=3.86e10)
+    assert few.parts_for(net) == 2 and few.hidden_for(net) == 4
+    # none is too few for four images, whatever that takes
+    assert replace(QUICK, hidden_products=1.0).parts_for(net) == 2 and replace(QUICK, hidden_products=1.0).hidden_for(net) == 4
     # 8.5e7: all 24
-    assert QUICK.hidden_for(wel.load("cifar10")) == 24
+    net = wel.load("cifar10")
+    assert QUICK.parts_for(net) == 4 and QUICK.hidden_for(net) == 24
+    assert FULL.parts_for(net) == 16 and FULL.hidden_for(net) == 24
 
 
 def test_patches_of_a_mode_are_parts_of_the_shortest_side():

@@ -56,6 +56,17 @@ def test_of_max_pooling_relevance_is_read_below():
     assert choose_depths(net, 1) == ["again"] and choose_layers(net, 1) == [net.graph.input, "a"]
 
 
+def test_relevance_is_not_read_where_max_pooling_has_a_part():
+    x = layers.Input((8, 8, 2))
+    first = layers.Conv2D(2, 1, name="first")(x)
+    pooled = layers.MaxPooling2D(2, name="pool")(first)
+    mixed = layers.Concatenate(name="mixed")([layers.Conv2D(2, 2, strides=2)(first), pooled])
+    second = layers.Conv2D(2, 1, name="second")(mixed)
+    net = wel.load(tf.keras.Model(x, layers.Dense(3)(layers.Flatten()(second))))
+    assert choose_depths(net, 10) == ["second", "mixed", "first"]
+    assert choose_layers(net, 10) == [net.graph.input, "first", "second"]
+
+
 def test_a_network_of_one_layer_has_no_cut():
     net = wel.load(tf.keras.Sequential([layers.Input(4), layers.Dense(3)]))
     assert choose_depths(net, 3) == [] and choose_layers(net, 3) == [net.graph.input]

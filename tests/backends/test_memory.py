@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import tensorflow as tf
 
 import wel
-from wel.backends.native.memory import bytes_per_image, common_bytes, images_within
+from wel.backends.native.memory import MOST, batch_memory, bytes_per_image, common_bytes, images_within
 from wel.rules.base import Relevance
 from wel.rules.deeplift import Contributions
 
@@ -40,3 +42,14 @@ def test_an_image_by_hand(graph, flow, expected):
 def test_what_methods_have_in_common_by_hand(graph):
     # three copies of 90 values, and two more of the 38 that kernels give
     assert common_bytes(graph.nodes) == 4 * (3 * 90 + 2 * 38) and common_bytes(graph.nodes[2:]) == 4 * (3 * 38 + 2 * 2)
+
+
+@pytest.mark.parametrize("available", [1 << 20, 20 << 30])
+def test_what_a_batch_takes_does_not_depend_on_what_else_the_machine_does(monkeypatch, available):
+    def there(total):
+        monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(total=total, available=available))
+        monkeypatch.setattr("wel.system.memory.container_limit", lambda total: 0)
+        return batch_memory(None)
+
+    # a quarter of 4 GiB, and of more than 8 GiB no more than 2
+    assert there(4 << 30) == 1 << 30 and there(24 << 30) == MOST == 2 << 30

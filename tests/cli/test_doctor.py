@@ -108,26 +108,6 @@ def test_a_container_with_little_memory(monkeypatch):
     assert finding.found.endswith("; this container may take 3.0 GiB") and "--memory" in finding.mend
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "limit"),
-    [
-        ("memory.max", "3221225472\n", 3 << 30),
-        ("memory.max", "max\n", 0),
-        ("memory/memory.limit_in_bytes", "3221225472\n", 3 << 30),
-        ("memory/memory.limit_in_bytes", "9223372036854771712\n", 0),  # how version 1 says that there is none
-        ("memory.max", str(8 << 30), 0),
-    ],
-)
-def test_limit_of_a_container(tmp_path, name, text, limit):
-    (tmp_path / name).parent.mkdir(exist_ok=True)
-    (tmp_path / name).write_text(text)
-    assert doctor.container_limit(8 << 30, tmp_path) == limit
-
-
-def test_no_limit_without_control_groups(tmp_path):
-    assert doctor.container_limit(8 << 30, tmp_path) == 0
-
-
 BROKEN = "import sys; sys.modules['tensorflow'] = None\nfrom wel.cli.app import main\nmain(['doctor'])"
 
 

@@ -151,7 +151,7 @@ class _Course:
             vector_images=min(mode.vector_images, len(self.study.images)),
             vectors=mode.vectors,
             seed=seed,
-            parts=mode.parts,
+            parts=mode.parts_for(net),
             hidden_images=min(mode.hidden_for(net), len(self.study.images)),
             patch=options["occlusion"]["patch"],
         )

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Sequence, TypeVar
 
 from wel.networks.graph import Graph
-from wel.networks.kinds import MAX_POOLINGS, REGULARIZERS, mixes_inputs
+from wel.networks.kinds import KERNELS, MAX_POOLINGS, REGULARIZERS, mixes_inputs
 from wel.networks.network import Network
 
 Item = TypeVar("Item")
 # they change no value, so a cut is named after the layer below them
 UNCHANGING = REGULARIZERS | {"Flatten", "Reshape"}
+# layers whose contributions DeepLIFT computes of their input's values
+ANEW = KERNELS | {"Add", "Subtract"}
 
 
 def choose_depths(net: Network, count: int) -> list[str]:
@@ -29,15 +31,24 @@ def choose_depths(net: Network, count: int) -> list[str]:
 def choose_layers(net: Network, count: int) -> list[str]:
     """Up to `count` layers, and the input, at which relevance is looked at on its way down; Keras names in execution order.
 
-    Of max pooling it is the layer below, for at the pooling itself DeepLIFT has, under `paper`, no contributions.
+    They lie as cuts do, but of max pooling it is the layer below, and none of what is made of it before the next kernel or sum: there
+    DeepLIFT has, under `paper`, no contributions.
     """
-    return [net.graph.input, *dict.fromkeys(_unpooled(net.graph, name) for name in reversed(choose_depths(net, count)))]
+    graph = net.graph
+    places = dict.fromkeys(_unpooled(graph, name) for name in _cuts(graph))
+    return [graph.input, *reversed(_evenly([name for name in places if not _is_pooled(graph, name)], count))]
 
 
 def _unpooled(graph: Graph, name: str) -> str:
     while graph[name].kind in MAX_POOLINGS:
         (name,) = graph[name].inputs
     return name
+
+
+def _is_pooled(graph: Graph, name: str) -> bool:
+    """Whether a layer is max pooling, or has values of one without a kernel or a sum between them."""
+    node = graph[name]
+    return node.kind in MAX_POOLINGS or (node.kind not in ANEW and any(_is_pooled(graph, source) for source in node.inputs))
 
 
 def _cuts(graph: Graph) -> list[str]:

@@ -30,8 +30,9 @@ class Mode:
         depths: at how many layers the network is cut.
         starts: at how many of them random relevance is injected, beside the output.
         layers: at how many layers it is looked at on its way down.
-        parts: in how many parts images are hidden, once the most and once the least relevant first.
-        hidden_products: of how many images: as many as take so many multiplications for a method, but four.
+        parts: in how many parts images are hidden, at most, once the most and once the least relevant first.
+        hidden_products: so many multiplications that takes for a method: of a large network in fewer parts, but two, and of fewer images,
+            but four.
         patches: how many patches of Occlusion lie side by side on the shortest side; they do not overlap.
     """
 
@@ -55,8 +56,15 @@ class Mode:
 
     def hidden_for(self, net: Network) -> int:
         """How many of these are hidden."""
-        products = max(1, _Counted.of(net.graph.nodes).products)
-        return int(min(self.images_for(net), max(FEWEST, self.hidden_products / (2 * (self.parts - 1) * products))))
+        return int(min(self.images_for(net), max(FEWEST, self._hidden_passes(net) / (2 * (self.parts_for(net) - 1)))))
+
+    def parts_for(self, net: Network) -> int:
+        """In how many parts."""
+        return int(min(self.parts, max(2, 1 + self._hidden_passes(net) / (2 * FEWEST))))
+
+    def _hidden_passes(self, net: Network) -> float:
+        """How many forward passes `hidden_products` are."""
+        return self.hidden_products / max(1, _Counted.of(net.graph.nodes).products)
 
     def options(self, net: Network) -> dict[str, dict[str, int]]:
         """Options of methods that an audit takes otherwise than by default: the patches of Occlusion."""
@@ -78,7 +86,7 @@ UP, DOWN = Speed(1.7e11, 1.2e9, 2e3), Speed(1.2e11, 4e8, 1e4)
 HIDDEN = Speed(1.2e11, 2.4e9, 2e5)
 CORES = 1.7  # what two cores do, of which one waits at times
 AUDITED = ("grad_cam", "occlusion")  # beside the paper's
-QUICK = Mode("quick", (*PAPER_METHODS, *AUDITED), 24, 1.6e8, 2, 5, 3, 0, 12, 3, 1e11, 4)
+QUICK = Mode("quick", (*PAPER_METHODS, *AUDITED), 24, 1.6e8, 2, 5, 3, 0, 12, 4, 1e11, 4)
 MORE = tuple(method.name for method in METHODS.values() if method.full_audit)
 FULL = Mode("full", (*PAPER_METHODS, *AUDITED, *MORE), 24, np.inf, 8, 8, 6, 5, 24, 16, np.inf, 8)
 MODES = {mode.name: mode for mode in (QUICK, FULL)}

@@ -30,7 +30,7 @@ class Request:
 
 
 class Precision(NamedTuple):
-    """How a backend computes: number type, and bytes that a batch may take (None: a part of what is free)."""
+    """How a backend computes: number type, and bytes that a batch may take (None: a part of what there is)."""
 
     dtype: str = "float32"
     memory: int | None = None

@@ -32,7 +32,7 @@ def csc(
     seed: flags.Seed = 0,
     batch_size: flags.BatchSize = None,
     memory: Annotated[
-        Optional[str], typer.Option("--memory", help="What a batch may take, such as 4GiB; a part of what is free by default.")
+        Optional[str], typer.Option("--memory", help="What a batch may take, such as 4GiB; a part of what the machine has by default.")
     ] = None,
     dtype: Annotated[str, typer.Option("--dtype", help="float32, or float64 to resolve 1 - |cos| below 1e-14.")] = "float32",
     semantics: flags.Semantics = "paper",

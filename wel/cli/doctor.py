@@ -36,6 +36,7 @@ from wel.system.gpus import (
     without_kernels,
     writable,
 )
+from wel.system.memory import container_limit
 
 LOCKED = "pip install --require-hashes -r docker/requirements.lock"
 GIB = 1 << 30
@@ -109,17 +110,6 @@ def check_memory() -> Iterator[Finding]:
     scarce = min(memory.available, limit or memory.available) < ENOUGH
     mend = "Runs take up to 4 GiB by default; `--memory 500MB` makes them compute fewer images at once." if scarce else ""
     yield Finding("memory", f"{memory.available / GIB:.1f} of {memory.total / GIB:.1f} GiB free{limited}", mend)
-
-
-def container_limit(total: int, root: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes that a container may take, by either version of Linux's control groups; 0 when that is not less than there is in total."""
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        try:
-            limit = int((root / name).read_text())
-        except (OSError, ValueError):  # the other version, or "max"
-            continue
-        return limit if limit < total else 0
-    return 0
 
 
 def check_folders() -> Iterator[Finding]:

@@ -13,7 +13,6 @@ import tensorflow as tf
 
 from wel.networks.graph import Graph
 from wel.rules.base import REFERENCE, VALUE, Relevance, Rule, Site, anew, per_image
-from wel.rules.derivatives import derivatives
 from wel.rules.gradient import Gradient
 from wel.rules.parts import LINEAR, Part
 
@@ -217,8 +216,7 @@ class Rescale(_DifferenceRule):
 
     def _ratio(self, part, x: Difference, total):
         near = tf.abs(x.total) < NEAR_ZERO
-        (derivative,) = derivatives(lambda xs: part.forward(xs, None), [x.reference])
-        return tf.where(near, derivative, total / tf.where(near, tf.ones_like(total), x.total))
+        return tf.where(near, part.slope(x.reference), total / tf.where(near, tf.ones_like(total), x.total))
 
 
 @dataclass(frozen=True)
@@ -226,7 +224,7 @@ class GradientMultiplier(Rescale):
     """m_in = f′(x) ⊙ m; Δ± as of Rescale."""
 
     def prepare(self, site):
-        return derivatives(lambda xs: site.part.forward(xs, None), [site.inputs[0].value])[0]
+        return site.part.slope(site.inputs[0].value)
 
 
 @dataclass(frozen=True)

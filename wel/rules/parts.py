@@ -22,6 +22,7 @@ from wel.networks.kinds import (
     RESCALINGS,
     SHAPES,
     activation_name,
+    has_maximum,
     is_relu,
     never_negative,
 )
@@ -212,6 +213,12 @@ class Part:
         else:
             back = self.derivative(lambda xs: self._linear.apply(self.node, xs, weights.kernels), flat)
         return [tf.reshape(x, [-1, rows, *shape]) for x, shape in zip(back, self.input_shapes)]
+
+    def slope(self, x: tf.Tensor) -> tf.Tensor:
+        """An activation function's derivative at x, (n, *shape)."""
+        if self.is_relu and not has_maximum(self.node.layer):
+            return tf.cast(x > 0, x.dtype)
+        return derivatives(lambda xs: self.forward(xs, None), [x])[0]
 
     def over_axis(self, vector: tf.Tensor) -> tf.Tensor:
         """A vector over a BatchNormalization's axis, shaped to broadcast over the output."""

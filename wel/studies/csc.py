@@ -74,7 +74,7 @@ def csc(
         options: {method: {option: value}}.
         dtype: "float32", or "float64" to resolve 1 − |cos| below 1e-14; of the native backend only.
         batch_size: images that are computed at once; sized from memory by default.
-        memory: bytes that a batch may take, by default a part of what is free.
+        memory: bytes that a batch may take, by default a part of what there is.
         out: run directory; nothing is written without it.
         context: kept in `run.json` beside the settings.
         steps: is told of progress, (method × start layer × image) steps in all.

@@ -7,17 +7,17 @@ from contextvars import ContextVar
 from typing import Iterable, Iterator, Sequence
 
 import numpy as np
-import psutil
 
 from wel.networks.graph import Graph, Node
 from wel.networks.kinds import KERNELS
 from wel.rules.base import Relevance
 from wel.rules.deeplift import Contributions
 from wel.system.devices import free_gpu_memory
+from wel.system.memory import main_memory
 
-# what a batch takes by default: half of what is free, and no more than this, beyond which nothing gets faster
+# what a batch takes by default: a quarter of what there is, and no more than this, beyond which nothing gets faster
 MOST = 2 << 30
-# what methods have in common takes that at most, of an audit, and no more than a quarter of what is free
+# what methods have in common takes that at most, of an audit, and no more than a sixth of what there is
 MOST_IN_COMMON = 3 << 30
 # of one image: copies of every layer's values (the values, masks, denominators), and of the largest layer's relevance for each vector;
 # DeepLIFT keeps the reference's values and contributions too, and passes two multipliers where it keeps these apart
@@ -26,18 +26,18 @@ _allowed: ContextVar[int | None] = ContextVar("allowed", default=None)
 
 
 def images_within(memory: int | None, graph: Graph, rows: int, dtype: str, flow: Relevance = Relevance()) -> int:
-    """How many images, with so many vectors each, fit into `memory` bytes; by default into a part of what is free."""
+    """How many images, with so many vectors each, fit into `memory` bytes; by default into a part of what there is."""
     return int(batch_memory(memory) // bytes_per_image(graph, rows, dtype, flow))
 
 
 def batch_memory(memory: int | None) -> int:
-    """Bytes that a batch may take: so many, or by default a part of what is free."""
-    return memory or _allowed.get() or min(MOST, free_memory() // 2)
+    """Bytes that a batch may take: so many, or by default a part of what there is."""
+    return memory or _allowed.get() or min(MOST, memory_there() // 4)
 
 
 @contextmanager
 def within_memory(memory: int) -> Iterator[None]:
-    """What a batch may take by default within the block, so that what is computed together does not depend on what is free."""
+    """What a batch may take by default within the block, so that what is computed together does not depend on this machine."""
     token = _allowed.set(memory)
     try:
         yield
@@ -55,7 +55,7 @@ def bytes_per_image(graph: Graph, rows: int, dtype: str, flow: Relevance = Relev
 
 def images_in_common(several: Sequence[Sequence[Node]]) -> int:
     """Of how many images what methods have in common is kept, of all these layers together, of the trained network and random ones."""
-    return min(MOST_IN_COMMON, free_memory() // 4) // sum(map(common_bytes, several))
+    return min(MOST_IN_COMMON, memory_there() // 6) // sum(map(common_bytes, several))
 
 
 def common_bytes(nodes: Iterable[Node], dtype: str = "float32") -> int:
@@ -67,6 +67,9 @@ def common_bytes(nodes: Iterable[Node], dtype: str = "float32") -> int:
     return np.dtype(dtype).itemsize * sum(several * int(np.prod(node.shape)) for several, node in copies)
 
 
-def free_memory() -> int:
-    """Bytes that are free where TensorFlow computes: on its GPU if it has one, else in main memory."""
-    return free_gpu_memory() or psutil.virtual_memory().available
+def memory_there() -> int:
+    """Bytes where TensorFlow computes: those that are free on its GPU if it has one, else all of main memory.
+
+    What is free of that changes with what else the machine does, and with the size of batches last bits would.
+    """
+    return free_gpu_memory() or main_memory()
