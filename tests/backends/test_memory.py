@@ -40,8 +40,13 @@ def test_an_image_by_hand(graph, flow, expected):
 
 
 def test_what_methods_have_in_common_by_hand(graph):
-    # three copies of 90 values, and two more of the 38 that kernels give
-    assert common_bytes(graph.nodes) == 4 * (3 * 90 + 2 * 38) and common_bytes(graph.nodes[2:]) == 4 * (3 * 38 + 2 * 2)
+    # three copies of the 16 and 36 values of the input and of Flatten, four of the 36 and 2 that kernels give
+    assert common_bytes(graph.nodes) == 4 * (3 * 52 + 4 * 38) and common_bytes(graph.nodes[2:]) == 4 * (3 * 36 + 4 * 2)
+    # of a kernel with a ReLU five of 8, of the same in three layers four, one and one
+    fused = [layers.Input(3), layers.Dense(8, activation="relu")]
+    apart = [layers.Input(3), layers.Dense(8), layers.BatchNormalization(), layers.ReLU()]
+    found = [common_bytes(wel.load(tf.keras.Sequential(stack)).graph.nodes[1:]) for stack in (fused, apart)]
+    assert found == [4 * 5 * 8, 4 * (4 + 1 + 1) * 8]
 
 
 @pytest.mark.parametrize("available", [1 << 20, 20 << 30])

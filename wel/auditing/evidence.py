@@ -163,8 +163,9 @@ class Examiner:
         injections = [map_injection(graph, array.shape[1], stage) for stage, array in zip([None, *stages], begins)]
         injections += [Injection(start, plan.vectors, frozenset(plan.layers), Converging(graph.input)) for start in starts]
         opened = find_backend("native", request.method).open(self.net)
+        most = opened.images_at_once(sum(one.vectors for one in injections), request)
         left, found = sum(map(len, batches)), []
-        for batch in batches:
+        for batch in (some for whole in batches for some in in_batches(whole, most)):
             some = slice(batch.start, batch.stop)
             vectors = [*(array[some] for array in begins), *(self._vectors(start, batch) for start in starts)]
             read = opened.inject(request, plan.images[some], injections, vectors, left, self._tops.graph, self._known(batch))
@@ -173,9 +174,12 @@ class Examiner:
             relevance.note(batch, read[len(begins) :])
         return found
 
-    def _known(self, batch: Sequence[int]) -> Passes | None:
-        """What other methods have computed of some images, and this one will have; None for images of which nothing is kept."""
-        return self._passes.setdefault(tuple(batch), Passes(of_reference=self._reference)) if batch[-1] < self._kept else None
+    def _known(self, batch: range) -> Passes | None:
+        """What other methods have computed of some images, and this one will have; None for images of which nothing is kept, and for parts
+        of a batch, which a method has that takes more memory than others."""
+        if batch[-1] >= self._kept or batch not in (*self._with_vectors, *self._without):
+            return None
+        return self._passes.setdefault(tuple(batch), Passes(of_reference=self._reference))
 
     def _heads(self, classes: np.ndarray) -> np.ndarray:
         """Maps begin with 1, not with the logit: a factor changes no picture, but where the original stack cuts off negative relevance

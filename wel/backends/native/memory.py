@@ -9,7 +9,7 @@ from typing import Iterable, Iterator, Sequence
 import numpy as np
 
 from wel.networks.graph import Graph, Node
-from wel.networks.kinds import KERNELS
+from wel.networks.kinds import ACTIVATION_LAYERS, KERNELS, RESCALINGS, activation_name
 from wel.rules.base import Relevance
 from wel.rules.deeplift import Contributions
 from wel.system.devices import free_gpu_memory
@@ -22,6 +22,7 @@ MOST_IN_COMMON = 3 << 30
 # of one image: copies of every layer's values (the values, masks, denominators), and of the largest layer's relevance for each vector;
 # DeepLIFT keeps the reference's values and contributions too, and passes two multipliers where it keeps these apart
 STATES, ROWS = 4, 6
+NUMBER_BY_NUMBER = ACTIVATION_LAYERS | RESCALINGS | {"BatchNormalization", "Add", "Subtract", "Average"}
 _allowed: ContextVar[int | None] = ContextVar("allowed", default=None)
 
 
@@ -61,10 +62,17 @@ def images_in_common(several: Sequence[Sequence[Node]]) -> int:
 def common_bytes(nodes: Iterable[Node], dtype: str = "float32") -> int:
     """Bytes of what methods have in common of one image in some layers.
 
-    It is their values, those before activation functions, DeepLIFT's, and two products of kernels.
+    It is their values; of layers that are not computed number by number DeepLIFT's too, of kernels the values before an activation function
+    and two products, of others the places of maxima.
     """
-    copies = ((5 if node.kind in KERNELS else 3, node) for node in nodes)
-    return np.dtype(dtype).itemsize * sum(several * int(np.prod(node.shape)) for several, node in copies)
+    return np.dtype(dtype).itemsize * sum(_in_common(node) * int(np.prod(node.shape)) for node in nodes)
+
+
+def _in_common(node: Node) -> int:
+    """How many copies of a layer's values."""
+    if node.kind in KERNELS:
+        return 4 + (activation_name(node.layer) != "linear")
+    return 1 if node.kind in NUMBER_BY_NUMBER else 3
 
 
 def memory_there() -> int:
