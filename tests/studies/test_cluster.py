@@ -381,3 +381,28 @@ def test_a_worker_that_is_killed_is_replaced(functional, images, tmp_path):
         os.kill(worker.pid, signal.SIGKILL)
     assert workers and process.wait(timeout=300) == 0
     assert [(tmp_path / "run" / name).read_bytes() for name in TABLES] == [(tmp_path / "plain" / name).read_bytes() for name in TABLES]
+
+
+def test_a_worker_that_dies_while_it_is_asked_is_asked_again(monkeypatch):
+    answers = [{"tcp://a:1": OSError("Stream is closed"), "tcp://b:2": cluster.facts()}, {"tcp://b:2": cluster.facts()}]
+    client = types.SimpleNamespace(run=lambda *_, **__: answers.pop(0), run_on_scheduler=lambda function: function())
+    monkeypatch.setattr(cluster, "RECOUNTED", 0)
+    assert cluster.check_workers(client)["wel"] == wel.__version__ and not answers
+
+
+def test_processes_that_do_not_start_are_begun_anew(monkeypatch):
+    begun = []
+
+    def start(**settings):
+        begun.append(settings)
+        if len(begun) < failing:
+            raise RuntimeError("Nanny failed to start.")
+        return "a cluster"
+
+    dask = types.SimpleNamespace(LocalCluster=start)
+    failing = 3
+    assert cluster._started(dask, {"n_workers": 2}) == "a cluster" and begun == [{"n_workers": 2}] * 3
+    begun.clear()
+    failing = 4
+    with pytest.raises(wel.WelError, match="^Invalid value for `workers`: their processes do not start .Nanny failed to start"):
+        cluster._started(dask, {})

@@ -28,6 +28,7 @@ LOOPBACK = "127.0.0.1"
 SCHEDULER = "Scheduler"  # what one calls itself
 PATIENCE = 30  # seconds, for a scheduler to answer
 RECOUNTED = 2  # seconds, after which it is asked how many workers there are
+ATTEMPTS = 3  # to start workers, and to hear what they are
 WAITING = 4  # things for each worker, at the scheduler; more than two, or Dask sends them on at once
 KILLED = "the process of its worker was killed or ran out of memory, each time"
 DEVICE, MIXED = "the device", "WEL_MIXED_DEVICES"
@@ -98,10 +99,20 @@ def _local(count: int) -> Iterator[Any]:
         "silence_logs": logging.CRITICAL,
         "env": {THREADS: str(adding_threads()), **chosen},
     }
-    with configuration.set({**CONFIGURATION, **FASTER}), distributed.LocalCluster(**settings) as cluster:
+    with configuration.set({**CONFIGURATION, **FASTER}), _started(distributed, settings) as cluster:
         with distributed.Client(cluster, direct_to_workers=True) as client:  # answers do not pass the scheduler
             client.register_plugin(_pinning(distributed, [cores[number::count] for number in range(count)]))
             yield client
+
+
+def _started(distributed: ModuleType, settings: Dict[str, Any]) -> Any:
+    """Processes of this machine; begun anew when one of them dies while they start."""
+    for attempt in range(ATTEMPTS):
+        try:
+            return distributed.LocalCluster(**settings)
+        except RuntimeError as error:
+            if attempt == ATTEMPTS - 1:
+                raise WelError(f"Invalid value for `workers`: their processes do not start ({first_line(error)}).") from error
 
 
 def _pinning(distributed: ModuleType, shares: list[list[int]]) -> Any:
@@ -201,7 +212,7 @@ def check_workers(client: Any) -> Dict[str, str]:
         check_alike(understood(), client.run_on_scheduler(understood), "its scheduler")
     except ImportError as error:
         raise _unable("its scheduler", error) from error
-    found = client.run(facts, on_error="return")
+    found = _asked(client)
     if not found:
         raise WelError("Invalid value for `client`: its scheduler has no workers. Expected one or more: dask worker ADDRESS.")
     expected = {name: value for name, value in facts().items() if name != DEVICE}
@@ -213,6 +224,16 @@ def check_workers(client: Any) -> Dict[str, str]:
             expected.setdefault(DEVICE, there[DEVICE])
         check_alike(expected, there, worker)
     return expected
+
+
+def _asked(client: Any) -> Dict[str, Any]:
+    """The facts of every worker, or the error that it answers with; one that dies meanwhile is started anew, and all are asked again."""
+    for _ in range(ATTEMPTS):
+        found = client.run(facts, on_error="return")
+        if not any(isinstance(there, OSError) for there in found.values()):
+            break
+        time.sleep(RECOUNTED)
+    return found
 
 
 def check_alike(expected: Dict[str, str], there: Dict[str, str], who: str) -> None:
