@@ -35,8 +35,8 @@ def choose_layers(net: Network, count: int) -> list[str]:
     DeepLIFT has, under `paper`, no contributions.
     """
     graph = net.graph
-    places = dict.fromkeys(_unpooled(graph, name) for name in _cuts(graph))
-    return [graph.input, *reversed(_evenly([name for name in places if not _is_pooled(graph, name)], count))]
+    places, pooled = dict.fromkeys(_unpooled(graph, name) for name in _cuts(graph)), _pooled(graph)
+    return [graph.input, *reversed(_evenly([name for name in places if name not in pooled], count))]
 
 
 def _unpooled(graph: Graph, name: str) -> str:
@@ -45,10 +45,13 @@ def _unpooled(graph: Graph, name: str) -> str:
     return name
 
 
-def _is_pooled(graph: Graph, name: str) -> bool:
-    """Whether a layer is max pooling, or has values of one without a kernel or a sum between them."""
-    node = graph[name]
-    return node.kind in MAX_POOLINGS or (node.kind not in ANEW and any(_is_pooled(graph, source) for source in node.inputs))
+def _pooled(graph: Graph) -> set[str]:
+    """The layers that are max pooling, or have values of one without a kernel or a sum between them."""
+    found: set[str] = set()
+    for node in graph.nodes:
+        if node.kind in MAX_POOLINGS or (node.kind not in ANEW and not found.isdisjoint(node.inputs)):
+            found.add(node.name)
+    return found
 
 
 def _cuts(graph: Graph) -> list[str]:

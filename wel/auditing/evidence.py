@@ -165,7 +165,7 @@ class Examiner:
         opened = find_backend("native", request.method).open(self.net)
         most = opened.images_at_once(sum(one.vectors for one in injections), request)
         left, found = sum(map(len, batches)), []
-        for batch in (some for whole in batches for some in in_batches(whole, most)):
+        for batch in (part for whole in batches for part in in_batches(whole, most)):
             some = slice(batch.start, batch.stop)
             vectors = [*(array[some] for array in begins), *(self._vectors(start, batch) for start in starts)]
             read = opened.inject(request, plan.images[some], injections, vectors, left, self._tops.graph, self._known(batch))

@@ -11,7 +11,7 @@ from typing import IO, Iterator
 
 import numpy as np
 
-from wel.errors import WelError
+from wel.errors import WelError, first_line
 
 SUFFIXES = (".npy", ".npz")
 
@@ -103,5 +103,4 @@ def _refused(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise WelError(f"Invalid file '{path}': it cannot be read as {path.suffix} ({lines[0][:200]}).") from error
+        raise WelError(f"Invalid file '{path}': it cannot be read as {path.suffix} ({first_line(error)}).") from error

@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Callable
 
-from wel.errors import WelError
+from wel.errors import WelError, first_line
 
 # no start-up file of the installation runs, and the path is the caller's without the current directory, where strangers' files lie
 COMMAND = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from wel.modelfiles.apart import answer; answer(*sys.argv[2:])"
@@ -57,6 +57,5 @@ def answer(module: str, name: str, *arguments: str) -> None:
     except WelError as error:
         sentence = str(error)
     except BaseException as error:
-        lines = str(error).splitlines() or [type(error).__name__]
-        sentence = f"It is broken ({lines[0][:200]}). Expected a whole file as Keras saves it."
+        sentence = f"It is broken ({first_line(error)}). Expected a whole file as Keras saves it."
     sys.stdout.buffer.write(ENDED + sentence.encode(errors="replace")[:LONGEST])

@@ -11,7 +11,7 @@ from typing import Any, Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from wel.errors import WelError
+from wel.errors import WelError, first_line
 from wel.keras.either import is_model, keras_of
 from wel.keras.two import keras2, private
 from wel.modelfiles import channels_first, keras1, keras3, keras3_weights, natively, operators
@@ -204,8 +204,9 @@ def _shape_told(shape: tuple[int, ...] | None) -> Iterator[None]:
     except Exception as error:
         if shape is None:
             raise
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise FileError(f"cannot be built for inputs of shape {shape} ({reason}). Expected the `input_shape` it was made for.") from error
+        raise FileError(
+            f"cannot be built for inputs of shape {shape} ({first_line(error)}). Expected the `input_shape` it was made for."
+        ) from error
 
 
 @contextmanager
@@ -218,9 +219,8 @@ def _code_told(configuration: dict) -> Iterator[None]:
     except Exception as error:
         if not any(part.is_code for part in foreign_parts(configuration, {})):
             raise
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         expected = "Expected the version of Python that wrote it, under which alone bytecode runs"
-        raise WelError(f"It cannot be built with the code that it carries ({reason}). {expected}.") from error
+        raise WelError(f"It cannot be built with the code that it carries ({first_line(error)}). {expected}.") from error
 
 
 @contextmanager

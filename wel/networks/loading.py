@@ -16,7 +16,7 @@ from typing import Any, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from wel.errors import WelError, check_whole, invalid
+from wel.errors import WelError, check_whole, first_line, invalid
 from wel.keras.two import keras2, private
 from wel.modelfiles import hdf5
 from wel.modelfiles.budget import free, size
@@ -123,9 +123,8 @@ def rebuilt(configuration: str, arrays: Sequence[np.ndarray]) -> Any:
     except WelError as error:
         raise WelError(f"Invalid value for `model_json`: {error}") from error
     except Exception as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
         raise WelError(
-            f"Invalid value for `model_json` or `model_weights`: {lines[0][:200]}. Expected a model as Keras writes it."
+            f"Invalid value for `model_json` or `model_weights`: {first_line(error)}. Expected a model as Keras writes it."
         ) from error
 
 
@@ -365,8 +364,7 @@ def _refused(argument: str, path: Path, problem: str) -> Iterator[None]:
         reason = error.reason if isinstance(error, RefusedError) else str(error)
         raise _Named(f"Invalid value for `{argument}`: '{path}' {problem}. {reason[:1].upper()}{reason[1:]}") from error
     except Exception as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        message = f"Invalid value for `{argument}`: '{path}' {problem} ({lines[0][:200]})"
+        message = f"Invalid value for `{argument}`: '{path}' {problem} ({first_line(error)})"
         raise _Named(f"{message}. Expected a whole file as Keras saves it.") from error
 
 

@@ -112,7 +112,9 @@ def _started(distributed: ModuleType, settings: Dict[str, Any]) -> Any:
             return distributed.LocalCluster(**settings)
         except RuntimeError as error:
             if attempt == ATTEMPTS - 1:
-                raise WelError(f"Invalid value for `workers`: their processes do not start ({first_line(error)}).") from error
+                raise WelError(
+                    f"Invalid value for `workers`: their processes do not start ({first_line(error)}). Expected fewer, or none."
+                ) from error
 
 
 def _pinning(distributed: ModuleType, shares: list[list[int]]) -> Any:
