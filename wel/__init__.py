@@ -12,7 +12,7 @@ from importlib import import_module
 from wel.system.arithmetic import choose_at_import
 from wel.system.devices import grow_memory
 
-__version__ = "0.7.0"
+__version__ = "0.8.0"
 
 choose_at_import()
 grow_memory()

@@ -102,6 +102,13 @@ def test_in_the_image_it_says_what_to_mount(capsys, monkeypatch, tmp_path):
     assert any(f"`-v FOLDER:{tmp_path / 'models'}`" in line for line in said)
 
 
+def test_dask_is_needed_by_workers_alone(monkeypatch):
+    for there, found, mend in (("2026.1.0", "distributed 2026.1.0", ""), (None, "none", "`pip install 'wel[dask]'`")):
+        monkeypatch.setattr(doctor, "_version", lambda package, there=there: there)
+        (finding,) = doctor.check_dask()
+        assert finding.found == found and mend in finding.mend and bool(finding.mend) == bool(mend) and not finding.fatal
+
+
 def test_a_container_with_little_memory(monkeypatch):
     monkeypatch.setattr(doctor, "container_limit", lambda total: 3 * doctor.GIB)
     (finding,) = doctor.check_memory()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -34,3 +36,15 @@ def test_layers_without_trained_weights_are_announced(random, capsys):
     pictures = SimpleNamespace(names=["a"], source="here", preprocessing=SimpleNamespace(guess=None))
     Inputs(net, pictures, Path("runs"), Console()).announce(", 5 vectors")
     assert capsys.readouterr().out == "vgg16: 1 images (here), 5 vectors\n" + (f"{note}\n" if random else "")
+
+
+REFUSING = "import sys; sys.modules['tensorflow'] = None\nfrom wel.cli.app import main\nmain(sys.argv[1:])"
+
+
+@pytest.mark.parametrize(
+    "command", [["csc", "--model", "nofile.h5", "--workers", "1"], ["audit", "nofile.h5"], ["csc", "--workers", "4096"]]
+)
+def test_what_is_mistyped_is_refused_without_tensorflow(command, tmp_path):
+    done = subprocess.run([sys.executable, "-c", REFUSING, *command], capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    assert done.returncode == 2 and done.stderr.startswith("wel: Invalid value for `") and "Expected" in done.stderr
+    assert not any(tmp_path.iterdir())

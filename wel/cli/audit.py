@@ -24,6 +24,7 @@ def audit(
     model: Annotated[
         str,
         typer.Argument(
+            callback=flags.named_model,
             help="A .h5, .hdf5, .keras or .json file, a SavedModel directory, or a network of the zoo.",
             autocompletion=flags.completed_model,
         ),
@@ -94,15 +95,15 @@ def audit(
 
     mode = MODES["full" if full else "quick"]
     given = {"output": output, "allow_code": allow_code, "custom_objects": custom_objects}
-    net = load(model, weights, input_shape=parse_shape(input_shape), output_index=output_index, input=input_name, fixed=fixed, **given)
-    pictures = load_images(net, images, labels, limit or mode.images_for(net), preprocess, keep_going=True)
-    folder = out or Path("runs") / (f"audit-{net.name}-full" if full else f"audit-{net.name}")
-    screen = console()
-    screen.print(f"{net.name}: {len(pictures.names)} images ({pictures.source})", **PLAIN)
-    screen.print(f"Preprocessing: {pictures.preprocessing.formula}. {pictures.preprocessing.guess or ''}", **PLAIN)
-    from wel.auditing import audit as course  # imports TensorFlow
-
     with connected(workers, scheduler) as client, bar_steps("audit") as steps:
+        net = load(model, weights, input_shape=parse_shape(input_shape), output_index=output_index, input=input_name, fixed=fixed, **given)
+        pictures = load_images(net, images, labels, limit or mode.images_for(net), preprocess, keep_going=True)
+        folder = out or Path("runs") / (f"audit-{net.name}-full" if full else f"audit-{net.name}")
+        screen = console()
+        screen.print(f"{net.name}: {len(pictures.names)} images ({pictures.source})", **PLAIN)
+        screen.print(f"Preprocessing: {pictures.preprocessing.formula}. {pictures.preprocessing.guess or ''}", **PLAIN)
+        from wel.auditing import audit as course  # imports TensorFlow
+
         result = course.audit(
             net,
             pictures,

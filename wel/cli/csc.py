@@ -69,13 +69,13 @@ def csc(
         "input_name": input_name,
         "fixed": fixed,
     }
-    inputs = opened(study="csc", model=model, weights=weights, seed=seed, out=out, **given)
-    asked = with_analyzers(names, analyzer, inputs.net)
-    starts = inputs.net.start_layers(listed(start_layers))
-    inputs.announce(f", {vectors} vectors, start layers {', '.join(map(inputs.net.shown, starts))}")
-    from wel.studies import csc as study  # imports TensorFlow
-
     with connected(workers, scheduler) as client, bar_steps("csc") as steps:
+        inputs = opened(study="csc", model=model, weights=weights, seed=seed, out=out, **given)
+        asked = with_analyzers(names, analyzer, inputs.net)
+        starts = inputs.net.start_layers(listed(start_layers))
+        inputs.announce(f", {vectors} vectors, start layers {', '.join(map(inputs.net.shown, starts))}")
+        from wel.studies import csc as study  # imports TensorFlow
+
         result = study.csc(
             inputs.net,
             inputs.pictures.inputs,

@@ -95,6 +95,13 @@ def check_packages() -> Iterator[Finding]:
     yield Finding("packages", shown, f"Required: {', '.join(wrong)}. Install them: `{LOCKED}`." if wrong else "", fatal=bool(wrong))
 
 
+def check_dask() -> Iterator[Finding]:
+    """Whether there is what computes on workers."""
+    found = _version("distributed")
+    mend = "" if found else "Only `--workers` and `--scheduler` need it: `pip install 'wel[dask]'`."
+    yield Finding("workers", f"distributed {found}" if found else "none", mend)
+
+
 def _version(package: str) -> str | None:
     try:
         return version(package)
@@ -224,7 +231,7 @@ def check_compiled_code() -> Iterator[Finding]:
 
 
 Check = Callable[[], Iterator[Finding]]
-CHECKS: tuple[Check, ...] = (check_python, check_packages, check_memory, check_folders, check_tensorflow)
+CHECKS: tuple[Check, ...] = (check_python, check_packages, check_dask, check_memory, check_folders, check_tensorflow)
 CHECKS_WITH_TENSORFLOW: tuple[Check, ...] = (check_keras, check_environments, check_gpus, check_device, check_weights, check_compiled_code)
 
 

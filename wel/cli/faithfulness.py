@@ -72,12 +72,12 @@ def faithfulness(
         "input_name": input_name,
         "fixed": fixed,
     }
-    inputs = opened(study="faithfulness", model=model, weights=weights, seed=seed, out=out, **given)
-    asked = with_analyzers(names, analyzer, inputs.net)
-    inputs.announce(known_classes(inputs.pictures))
-    from wel.studies import faithfulness as study  # imports TensorFlow
-
     with connected(workers, scheduler) as client, bar_steps("faithfulness") as steps:
+        inputs = opened(study="faithfulness", model=model, weights=weights, seed=seed, out=out, **given)
+        asked = with_analyzers(names, analyzer, inputs.net)
+        inputs.announce(known_classes(inputs.pictures))
+        from wel.studies import faithfulness as study  # imports TensorFlow
+
         result = study.faithfulness(
             inputs.net,
             inputs.pictures.inputs,

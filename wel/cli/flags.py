@@ -25,6 +25,14 @@ def completed_method(incomplete: str) -> List[str]:
     return [name for name in METHODS if name.startswith(incomplete)]
 
 
+def named_model(name: str) -> str:
+    """The name, if a network or a file is called so."""
+    from wel.networks.loading import check_named
+
+    check_named(name)
+    return name
+
+
 def chosen_arithmetic(name: Optional[str]) -> None:
     """Chooses an arithmetic; None leaves what `import wel` has chosen."""
     if name is not None:
@@ -39,7 +47,12 @@ def completed_methods(incomplete: str) -> List[str]:
 
 Model = Annotated[
     str,
-    typer.Option("--model", help="Network of the zoo, or a .h5, .hdf5, .keras or .json file.", autocompletion=completed_model),
+    typer.Option(
+        "--model",
+        callback=named_model,
+        help="Network of the zoo, or a .h5, .hdf5, .keras or .json file.",
+        autocompletion=completed_model,
+    ),
 ]
 Weights = Annotated[Optional[str], typer.Option("--weights", help="'random', or a weights file.")]
 InputName = Annotated[Optional[str], typer.Option("--input", help="Which input varies of a model with several; see --fixed.")]

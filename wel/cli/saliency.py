@@ -62,14 +62,14 @@ def saliency(
         "input_name": input_name,
         "fixed": fixed,
     }
-    inputs = opened(study="saliency", model=model, weights=weights, seed=seed, out=out, **given)
-    asked = with_analyzers(names, analyzer, inputs.net)
-    from wel.studies import saliency as study  # imports TensorFlow
-
-    if compare:
-        study.check_compared(compare, inputs.net.output_shape[-1], "classes")
-    inputs.announce(known_classes(inputs.pictures))
     with connected(workers, scheduler) as client, bar_steps("saliency") as steps:
+        inputs = opened(study="saliency", model=model, weights=weights, seed=seed, out=out, **given)
+        asked = with_analyzers(names, analyzer, inputs.net)
+        from wel.studies import saliency as study  # imports TensorFlow
+
+        if compare:
+            study.check_compared(compare, inputs.net.output_shape[-1], "classes")
+        inputs.announce(known_classes(inputs.pictures))
         result = study.saliency(
             inputs.net,
             inputs.pictures.inputs,

@@ -70,12 +70,12 @@ def random_logit(
         "input_name": input_name,
         "fixed": fixed,
     }
-    inputs = opened(study="random-logit", model=model, weights=weights, seed=seed, out=out, **given)
-    asked = with_analyzers(names, analyzer, inputs.net)
-    inputs.announce(known_classes(inputs.pictures))
-    from wel.studies import random_logit as study  # imports TensorFlow
-
     with connected(workers, scheduler) as client, bar_steps("random-logit") as steps:
+        inputs = opened(study="random-logit", model=model, weights=weights, seed=seed, out=out, **given)
+        asked = with_analyzers(names, analyzer, inputs.net)
+        inputs.announce(known_classes(inputs.pictures))
+        from wel.studies import random_logit as study  # imports TensorFlow
+
         result = study.random_logit(
             inputs.net,
             inputs.pictures.inputs,
@@ -168,13 +168,13 @@ def cascading(
         "input_name": input_name,
         "fixed": fixed,
     }
-    inputs = opened(study="cascading", model=model, weights=weights, seed=seed, out=out, **given)
-    asked = with_analyzers(names, analyzer, inputs.net)
-    from wel.studies import cascading as study  # imports TensorFlow
-
-    stages = study.choose_stages(inputs.net, listed(layers), order)
-    inputs.announce(known_classes(inputs.pictures), f"; {REACHING[order][0]} {_in_words(list(map(inputs.net.shown, stages)))}")
     with connected(workers, scheduler) as client, bar_steps("cascading") as steps:
+        inputs = opened(study="cascading", model=model, weights=weights, seed=seed, out=out, **given)
+        asked = with_analyzers(names, analyzer, inputs.net)
+        from wel.studies import cascading as study  # imports TensorFlow
+
+        stages = study.choose_stages(inputs.net, listed(layers), order)
+        inputs.announce(known_classes(inputs.pictures), f"; {REACHING[order][0]} {_in_words(list(map(inputs.net.shown, stages)))}")
         result = study.cascading_randomization(
             inputs.net,
             inputs.pictures.inputs,

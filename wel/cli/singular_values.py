@@ -68,14 +68,14 @@ def singular_values(
         "input_name": input_name,
         "fixed": fixed,
     }
-    inputs = opened(study="singular-values", model=model, weights=weights, seed=seed, out=out, **given)
-    asked = with_analyzers(names, analyzer, inputs.net)
-    arrays = None if patterns is None else _checked_patterns(inputs.net, patterns)
-    starts = inputs.net.start_layers(listed(start_layers))
-    inputs.announce(f", {vectors} vectors, start layers {', '.join(map(inputs.net.shown, starts))}")
-    from wel.studies.effective_rank import effective_rank  # imports TensorFlow
-
     with connected(workers, scheduler) as client, bar_steps("singular-values") as steps:
+        inputs = opened(study="singular-values", model=model, weights=weights, seed=seed, out=out, **given)
+        asked = with_analyzers(names, analyzer, inputs.net)
+        arrays = None if patterns is None else _checked_patterns(inputs.net, patterns)
+        starts = inputs.net.start_layers(listed(start_layers))
+        inputs.announce(f", {vectors} vectors, start layers {', '.join(map(inputs.net.shown, starts))}")
+        from wel.studies.effective_rank import effective_rank  # imports TensorFlow
+
         ranks = effective_rank(
             inputs.net,
             inputs.pictures.inputs,

@@ -57,13 +57,14 @@ def zoo_audit(
     if names != "all":
         names = tuple(method.name for method in choose_map_methods(names))
     chosen_semantics(semantics)
-    from wel.auditing import zoo  # imports TensorFlow
     from wel.system.cluster import connected
     from wel.system.progress import bar_steps
 
-    manner = zoo.Manner("full" if full else "quick", names, semantics, seed, limit, minutes)
-    entries = zoo.read_entries(models, manner)
     with connected(workers, scheduler) as client, bar_steps("zoo-audit") as steps:
+        from wel.auditing import zoo  # imports TensorFlow
+
+        manner = zoo.Manner("full" if full else "quick", names, semantics, seed, limit, minutes)
+        entries = zoo.read_entries(models, manner)
         result = zoo.zoo_audit(entries, out, manner, steps, client)
     screen = console()
     screen.print(_table(entries, result))

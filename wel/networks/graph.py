@@ -12,7 +12,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import count
-from typing import Any, Callable, Iterable, Mapping
+from typing import Any, Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -216,7 +216,12 @@ class Graph:
         Raises:
             WelError: when one of them is not finite.
         """
-        return {f"node{i}/{k}": array for i, node in enumerate(self.nodes) for k, array in enumerate(node.weights())}
+        return dict(self.each_weight())
+
+    def each_weight(self) -> Iterator[tuple[str, np.ndarray]]:
+        """`flat_weights`, with those of one layer in memory at a time."""
+        for position, node in enumerate(self.nodes):
+            yield from ((f"node{position}/{number}", array) for number, array in enumerate(node.weights()))
 
     def _layer_config(self, position: int, node: Node) -> dict:
         name = f"node{position}"

@@ -107,6 +107,23 @@ def load(
                 return _network(alone, output, output_index, input)
 
 
+def check_named(model: str | Path) -> None:
+    """Raises WelError for a name that is neither a network's of the zoo nor that of a file that might be a model, before it takes TensorFlow
+    to find out."""
+    path = Path(model)
+    if str(model) in ZOO:
+        return
+    if not os.path.exists(path):
+        files = f"an existing file ({', '.join(WEIGHTS_SUFFIXES)} or .json with weights)"
+        raise invalid("model", str(path), f"one of {', '.join(ZOO)}, or {files}")
+    if not _is_saved_model(path) and (path.suffix not in MODEL_SUFFIXES or not path.is_file()):
+        raise invalid("model", str(path), f"a file that ends in {', '.join(WEIGHTS_SUFFIXES)} or .json")
+
+
+def _is_saved_model(path: Path) -> bool:
+    return (path / SAVED_MODEL).is_file()
+
+
 def rebuilt(configuration: str, arrays: Sequence[np.ndarray]) -> Any:
     """A Keras model of a configuration as `to_json` gives it, read as a file's is, with weights in the order of its `get_weights`.
 
@@ -283,14 +300,10 @@ def _load_weights_file(model, path: Path) -> tuple[str, ...]:
 
 
 def _from_file(path: Path, weights, rules: Rules) -> Loaded:
-    if not os.path.exists(path):
-        files = f"an existing file ({', '.join(WEIGHTS_SUFFIXES)} or .json with weights)"
-        raise invalid("model", str(path), f"one of {', '.join(ZOO)}, or {files}")
-    if (path / SAVED_MODEL).is_file():
+    check_named(path)
+    if _is_saved_model(path):
         _refuse_settings(weights=weights, input_shape=rules.input_shape)
         return _from_saved_model(path, rules)
-    if path.suffix not in MODEL_SUFFIXES or not path.is_file():
-        raise invalid("model", str(path), f"a file that ends in {', '.join(WEIGHTS_SUFFIXES)} or .json")
     if path.suffix == ".json":
         return _from_json(path, weights, rules)
     _refuse_settings(weights=weights)

@@ -245,9 +245,9 @@ class Network:
     def weights_hash(self) -> str:
         """sha256 over all weights as they are now, in layer order, and over the values of inputs that do not vary."""
         digest = hashlib.sha256()
-        for key, array in self.graph.flat_weights().items():
+        for key, array in self.graph.each_weight():
             digest.update(key.encode() + str(array.shape).encode())
-            digest.update(array.tobytes())
+            digest.update(np.ascontiguousarray(array))
         for node in self.graph.nodes:
             if node.kind in CONSTANTS:
                 digest.update(repr((node.name, node.layer.get_config()["values"])).encode())
@@ -260,7 +260,7 @@ class Network:
             digest = hashlib.sha256()
             weights = node.arrays()
             for array in weights:
-                digest.update(np.ascontiguousarray(array, dtype="float32").tobytes())
+                digest.update(np.ascontiguousarray(array, dtype="float32"))
             if weights:
                 hashes[node.name] = digest.hexdigest()
         return hashes

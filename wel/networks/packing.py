@@ -72,18 +72,33 @@ def packed(net: Network) -> Packed:
 
 
 def unpacked(sent: Packed) -> Network:
-    """The network of a file's bytes, within the bounds of `wel.load`, which neither runs nor imports what a file names.
+    """The network of a file's bytes, as `opened_again` opens it."""
+    with tempfile.TemporaryDirectory() as folder:
+        told, path = laid_down(sent, Path(folder))
+        return opened_again(told, path)
+
+
+def laid_down(sent: Packed, folder: Path) -> tuple[Packed, Path]:
+    """A network on a disk instead of in memory: what is told of it, without its bytes, and the file that has them."""
+    path = folder / f"{sent.identity}-{sent.name}"
+    path.write_bytes(sent.data)
+    return sent._replace(data=b""), path
+
+
+def opened_again(sent: Packed, path: Path) -> Network:
+    """The network of a file, within the bounds of `wel.load`, which neither runs nor imports what a file names.
+
+    Args:
+        sent: what is told of it; its bytes are not asked for.
+        path: the file.
 
     Raises:
         WelError: when the file carries code, or what it gives is another network.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / sent.name
-        path.write_bytes(sent.data)
-        try:
-            model = load(path).model
-        except WelError as error:
-            raise _unpackable(str(error).replace(str(path), path.name).rstrip(".")) from error
+    try:
+        model = load(path).model
+    except WelError as error:
+        raise _unpackable(str(error).replace(str(path), sent.name).rstrip(".")) from error
     net = Network(model, sent.called, ZOO.get(sent.architecture or ""), sent.origin, sent.final_activation)
     if identity_of(net) != sent.identity:
         raise _unpackable("its layers are others when its file is read")

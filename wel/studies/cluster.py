@@ -10,6 +10,7 @@ import uuid
 import warnings
 from collections import Counter
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Sequence
 
@@ -20,7 +21,7 @@ from wel.backends.request import Precision, Request
 from wel.errors import UnsupportedError, WelError
 from wel.methods.composites import registered_rules
 from wel.methods.registry import Method
-from wel.networks.packing import Packed, packed, unpacked
+from wel.networks.packing import Packed, laid_down, opened_again, packed
 from wel.studies.units import Arrays, Cell, Compute, Opening, Unit, Work
 from wel.system.cluster import answers, check_alike, check_workers, facts, told_of, why_failed
 from wel.system.progress import Steps
@@ -60,10 +61,10 @@ class Asked(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """What all units of a study have in common, as every worker keeps it.
+    """What all units of a study have in common.
 
     Attributes:
-        network: the network.
+        network: the network; a worker has its bytes on its disk, not in its memory.
         asked: cell -> what is asked for.
         facts: what a worker must have in common with the process that asks.
         memory: bytes that a batch may take: else a worker would have as many images in one as its own memory holds, and round otherwise.
@@ -157,8 +158,8 @@ def _sending(study: Study) -> Iterator[Callable[[Unit], Any]]:
         message = f"Invalid value for `client`: workers have no rules of `wel.register_rule` ({', '.join(rules)})"
         raise WelError(f"{message}. Expected none, or no client.")
     asked = {cell.key: Asked.of(study, cell) for cell in study.cells}
-    sent, key = Sent(packed(study.net), asked, there, batch_memory(study.precision.memory)), f"wel-{uuid.uuid4().hex}"
-    client.register_plugin(_keeping(key, sent), name=key)
+    key, memory = f"wel-{uuid.uuid4().hex}", batch_memory(study.precision.memory)
+    client.register_plugin(_keeping(key, Sent(packed(study.net), asked, there, memory)), name=key)  # whose bytes are not kept here
     try:
         yield lambda unit: _submitted(client, key, unit)
     finally:
@@ -171,23 +172,30 @@ def _keeping(key: str, sent: Sent) -> Any:
     from distributed import WorkerPlugin
 
     class Keeping(WorkerPlugin):
+        def __init__(self, key: str, sent: Sent):
+            self.key, self.sent = key, sent
+
         def setup(self, worker):
-            keep(key, sent)
+            keep(self.key, self.sent, Path(worker.local_directory))
+            del self.sent  # its bytes would stay in memory
 
         def teardown(self, worker):
-            forget(key)
+            forget(self.key)
 
-    return Keeping()
+    return Keeping(key, sent)
 
 
-def keep(key: str, sent: Sent) -> None:
-    """Has this process, a worker, keep what units need."""
-    _kept[key] = sent
+def keep(key: str, sent: Sent, folder: Path) -> None:
+    """Has this process, a worker, keep what units need, and the network in a folder."""
+    told, path = laid_down(sent.network, folder)
+    _kept[key] = sent._replace(network=told), path
 
 
 def forget(key: str) -> None:
     """The contrary of `keep`."""
-    _kept.pop(key, None)
+    _, path = _kept.pop(key, (None, None))
+    if path is not None:
+        path.unlink(missing_ok=True)
 
 
 def _submitted(client: Any, key: str, unit: Unit) -> Any:
@@ -210,7 +218,7 @@ def _failed(failed: Sequence[tuple[Unit, BaseException]]) -> WelError:
 
 # TensorFlow has the cores of a worker for one unit, also where Dask has several threads
 one_at_a_time = Lock()
-_kept: Dict[str, Sent] = {}
+_kept: Dict[str, tuple[Sent, Path]] = {}
 _openings: Dict[str, Opening] = {}
 
 
@@ -221,18 +229,18 @@ def computed_here(key: str, cell: str, images: np.ndarray, compute: Compute) -> 
         WelError: when this process computes other numbers than the one that asks.
     """
     with one_at_a_time:
-        sent = _kept[key]
+        sent, path = _kept[key]
         check_alike(sent.facts, facts(), "the worker that took a unit")
         try:
             with within_memory(sent.memory):
-                return compute(sent.asked[cell].work(_opening(sent.network), images))
+                return compute(sent.asked[cell].work(_opening(sent.network, path), images))
         except WelError as error:
             return error
 
 
-def _opening(network: Packed) -> Opening:
+def _opening(network: Packed, path: Path) -> Opening:
     """The networks used last stay open, with what was compiled for them."""
-    found = _openings.pop(network.identity, None) or Opening(unpacked(network))
+    found = _openings.pop(network.identity, None) or Opening(opened_again(network, path))
     while len(_openings) >= KEPT_NETWORKS:
         del _openings[next(iter(_openings))]
     _openings[network.identity] = found

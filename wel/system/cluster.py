@@ -12,9 +12,11 @@ import struct
 import sys
 import time
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from itertools import islice
+from threading import Thread
 from types import ModuleType
 from typing import Any, Callable, Dict, Iterable, Iterator, TypeVar
 from urllib.parse import urlsplit
@@ -54,6 +56,8 @@ FASTER = {
 @contextmanager
 def connected(workers: int | None, scheduler: str | None) -> Iterator[Any]:
     """A client of so many workers on this machine, which end with the block, or of those of a scheduler; None where neither is asked for.
+
+    What the block does before it asks workers for anything, they use to import TensorFlow.
 
     Args:
         workers: how many, 1 to the number of cores; they share the cores evenly, and listen on the loopback interface only.
@@ -118,13 +122,15 @@ def _started(distributed: ModuleType, settings: Dict[str, Any]) -> Any:
 
 
 def _pinning(distributed: ModuleType, shares: list[list[int]]) -> Any:
-    """What gives every worker cores of its own, on which its threads take turns, and has TensorFlow say nothing there."""
+    """What gives every worker cores of its own, on which its threads take turns, and has it import TensorFlow before it is asked for
+    anything, without a word."""
 
     class Pinned(distributed.WorkerPlugin):
         def setup(self, worker):
             quiet_tensorflow()
             for thread in os.listdir("/proc/self/task") if hasattr(os, "sched_setaffinity") else ():
                 os.sched_setaffinity(int(thread), shares[int(worker.name)])
+            Thread(target=import_module, args=("tensorflow",), daemon=True).start()
 
     return Pinned()
 

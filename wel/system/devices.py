@@ -95,10 +95,15 @@ def usable_cores() -> list[int]:
 
 def adding_threads() -> int:
     """How many threads TensorFlow shares a sum among: as it was told, as the environment says, or one for each core."""
-    import tensorflow as tf
+    return _told_threads() or int(os.environ.get(THREADS) or 0) or len(usable_cores())
 
-    told = tf.config.threading.get_intra_op_parallelism_threads()
-    return told or int(os.environ.get(THREADS) or 0) or len(usable_cores())
+
+def _told_threads() -> int:
+    if "tensorflow" not in sys.modules:  # which takes seconds to import, and then has been told nothing
+        return 0
+    import tensorflow as tf  # waits for another thread that imports it
+
+    return tf.config.threading.get_intra_op_parallelism_threads()
 
 
 def gpu_details(gpu) -> tuple[str, Optional[tuple[int, int]]]:
