@@ -108,8 +108,7 @@ def load(
 
 
 def check_named(model: str | Path) -> None:
-    """Raises WelError for a name that is neither a network's of the zoo nor that of a file that might be a model, before it takes TensorFlow
-    to find out."""
+    """Raises WelError for a name that is neither a network's of the zoo nor that of a file that might be a model; imports no TensorFlow."""
     path = Path(model)
     if str(model) in ZOO:
         return
