@@ -8,7 +8,7 @@ The numbers are those of innvestigate 2.1.2; of names of 1.0.8 that it has not, 
 
 from __future__ import annotations
 
-from wel.innvestigate import analyzer, backend, utils
+from wel.innvestigate import analyzer, backend, tools, utils
 from wel.innvestigate.analyzer import analyzers, create_analyzer
 from wel.innvestigate.analyzer.base import NotAnalyzeableModelException
 from wel.innvestigate.models import model_wo_output_activation, model_wo_softmax
@@ -21,5 +21,6 @@ __all__ = [
     "create_analyzer",
     "model_wo_output_activation",
     "model_wo_softmax",
+    "tools",
     "utils",
 ]

@@ -1,7 +1,7 @@
-"""innvestigate 2's place for its inner parts, of which scripts use one."""
+"""innvestigate 2's place for its inner parts, of which scripts use two."""
 
 from __future__ import annotations
 
-from wel.innvestigate.backend import graph
+from wel.innvestigate.backend import graph, types
 
-__all__ = ["graph"]
+__all__ = ["graph", "types"]

@@ -1,0 +1,7 @@
+"""innvestigate's place for what is done with maps."""
+
+from __future__ import annotations
+
+from wel.innvestigate.tools import perturbate
+
+__all__ = ["perturbate"]
