@@ -38,7 +38,7 @@ def efficiency(workers: int, units: int, seconds: float, size: int, seed: int = 
         def submit(sleep: float):
             return client.submit(asleep, sleep, images, key=f"units-{uuid.uuid4().hex}", pure=False)
 
-        for _ in answers(client, sleeps, submit):
+        for _ in answers(client, sleeps, submit, print):
             pass
         return sum(sleeps) / workers / (time.monotonic() - begun)
 

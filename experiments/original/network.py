@@ -94,7 +94,7 @@ def _layer_and_position(key):
 
 
 def _session_config():
-    # on workers of Dask the former is that of the command, as last bits depend on it, the latter 1; 0 lets TensorFlow use every core
+    # wel says the former, as last bits depend on it; 0 lets TensorFlow use every core
     threads = int(os.environ.get("TF_NUM_INTRAOP_THREADS") or os.environ.get("OMP_NUM_THREADS") or 0)
     return tf.ConfigProto(intra_op_parallelism_threads=threads, inter_op_parallelism_threads=threads)
 

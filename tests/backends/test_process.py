@@ -19,6 +19,7 @@ import wel
 from wel.backends.process import Worker, module_worker
 from wel.errors import UnsupportedError, WelError
 from wel.system.arithmetic import ARITHMETICS
+from wel.system.devices import adding_threads
 from wel.system.environments import WRAPPED, outside
 
 ROOT = Path(__file__).parents[2]
@@ -40,6 +41,8 @@ def compute(job, arrays):
         raise Unsupported("Method 'x' has no rule for layer 'y'.")
     if job["do"] == "fail":
         raise ValueError("first line\\nsecond line")
+    if job["do"] == "tell":
+        return {{"threads": [int(os.environ["TF_NUM_INTRAOP_THREADS"])]}}
     if job["do"] == "die":
         print("out of memory", file=sys.stderr)
         os._exit(3)
@@ -82,6 +85,15 @@ def test_a_job_is_answered_and_the_process_used_again(worker):
     assert worker.versions == {"worker": "1.0"}
     assert pid_of(worker) == pid_of(worker)
     assert list(worker.folder.iterdir()) == []
+
+
+def test_the_process_shares_sums_among_as_many_threads_as_its_caller(tmp_path, monkeypatch):
+    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS")
+    monkeypatch.setenv("OMP_NUM_THREADS", "17")  # as Dask tells it its workers, for numpy
+    (tmp_path / "worker.py").write_text(WORKER)
+    worker = Worker([sys.executable, str(tmp_path / "worker.py")])
+    assert worker.run({"do": "tell"}, {})["threads"].tolist() == [adding_threads()] != [17]
+    worker.close()
 
 
 def test_errors_are_passed_on_as_one_sentence_and_the_process_lives_on(worker):

@@ -37,6 +37,29 @@ def test_weights_are_those_that_the_network_has_now():
     assert unpacked(packed(net)).logits(np.ones((1, 3), "float32")).tolist() == [[1.5, 1.5]]  # 3 × 0.5
 
 
+@pytest.mark.parametrize("keras", ["tensorflow.keras", "keras"])
+def test_inputs_that_do_not_vary_travel(keras):
+    keras = pytest.importorskip(keras)
+    left, right = (keras.Input((3,), name=name) for name in ("left", "right"))
+    model = keras.Model([left, right], keras.layers.Dense(2, name="end")(keras.layers.Concatenate(name="both")([left, right])))
+    x, fixed = np.ones((2, 3), "float32"), np.array([0.1, -0.2, 0.3], "float32")
+    net, other = (wel.load(model, input="left", fixed={"right": values}) for values in (fixed, -fixed))
+    again = unpacked(packed(net))
+    np.testing.assert_array_equal(again.logits(x), net.logits(x))
+    assert identity_of(again) == identity_of(net) != identity_of(other)
+
+
+def test_what_layers_do_with_the_same_weights_is_told_apart():
+    from tensorflow.keras import Sequential, layers
+
+    def net(activation):
+        end = layers.Dense(2, activation, kernel_initializer="ones", name="end")
+        return wel.load(Sequential([layers.Input((3,), name="x"), end], name="small"))
+
+    several = [packed(net(activation)).content for activation in ("relu", "tanh", "relu")]
+    assert several[0] == several[2] != several[1]
+
+
 def test_code_in_a_file_is_not_run():
     from tensorflow.keras import Sequential, layers
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -18,11 +20,16 @@ import psutil
 import pytest
 from conftest import loaded
 from interruption import Interrupting
+from tensorflow.keras import Sequential, layers
+from tensorflow.keras.initializers import GlorotUniform
 
 import wel
 from wel.errors import UnsupportedError
+from wel.networks.packing import packed
+from wel.studies import cluster as units_of_workers
 from wel.studies import units, vector_study
 from wel.system import cluster, runs
+from wel.system.environments import ORIGINAL
 
 distributed = pytest.importorskip("distributed")
 TABLES = ("csc.csv", "histograms.csv")
@@ -76,6 +83,33 @@ def test_weights_that_have_changed_travel(net, images, client, plain, tmp_path):
     finally:
         net.model.set_weights(before)
     assert several[0] == several[1] != plain
+
+
+def test_a_worker_does_not_take_a_network_for_another_of_the_same_weights(images, client, tmp_path):
+    def of(activation):
+        first = layers.Conv2D(2, 3, activation=activation, kernel_initializer=GlorotUniform(1), name="conv2")
+        end = layers.Dense(2, kernel_initializer=GlorotUniform(2), name="output")
+        return wel.load(Sequential([layers.Input((8, 8, 3), name="x"), first, layers.Flatten(name="flat"), end], name="small"))
+
+    found = []
+    for activation in ("relu", "tanh"):
+        several = [run(of(activation), images, tmp_path / f"{activation}-{one is None}", client=one) for one in (client, None)]
+        assert several[0] == several[1]
+        found.append(several[0])
+    assert found[0] != found[1]
+
+
+def test_the_original_stack_gives_the_same_bytes_on_workers(client, tmp_path):
+    try:
+        ORIGINAL.python()
+    except wel.WelError as error:
+        pytest.skip(str(error))
+    net = wel.load("cifar10")
+    several = [
+        run(net, wel.load_images(net, limit=2).inputs, tmp_path / str(one is None), backend="original", start="output", client=one)
+        for one in (client, None)
+    ]
+    assert several[0] == several[1]
 
 
 @pytest.mark.parametrize("with_workers", [[True, True], [True, False], [False, True]])
@@ -267,11 +301,126 @@ def test_devices_are_mixed_where_that_is_asked_for(client, monkeypatch):
 
 
 def test_a_worker_that_comes_later_and_computes_other_numbers_is_refused(net, images, client, monkeypatch):
-    from wel.studies import cluster as units_of_workers
-
     monkeypatch.setattr(units_of_workers, "facts", lambda: {**cluster.facts(), "numpy": "1.26.4"})
     with pytest.raises(wel.WelError, match="the worker .* has numpy 1.26.4. Expected"):
         wel.csc(net, images, client=client, **SETTINGS)
+
+
+def test_a_worker_that_cannot_write_the_network_is_named(net, images, client, monkeypatch):
+    def laid_down(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(units_of_workers, "laid_down", laid_down)
+    with pytest.raises(wel.WelError) as error:
+        wel.csc(net, images, client=client, **SETTINGS)
+    assert re.fullmatch(
+        r"Invalid value for `client`: the worker \S+ cannot keep the network \(\[Errno 28\] No space left on device\)\. "
+        "Expected room for it in the worker's local directory.",
+        str(error.value),
+    )
+    assert not units_of_workers._kept
+
+
+def test_of_two_studies_of_a_network_the_first_to_end_leaves_the_others_file(net, client, tmp_path):
+    asked = units_of_workers.Sent(packed(net), {}, {}, 0)
+    for key in ("first", "second"):
+        units_of_workers.keep(key, asked, "tcp://127.0.0.1:1", tmp_path)
+    units_of_workers.forget("first", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["second"]
+    told, path = units_of_workers._kept["second", tmp_path]
+    assert path.read_bytes() == asked.network.data and told.network == asked.network._replace(data=b"")
+    units_of_workers.forget("second", tmp_path)
+    assert not units_of_workers._kept and not list(tmp_path.iterdir())
+
+
+class Nothing(distributed.WorkerPlugin):
+    """What workers may have."""
+
+
+def plugins_of(client) -> tuple[list[str], list[str]]:
+    """What wel has left at a scheduler: of the workers and of its own."""
+    return client.run_on_scheduler(
+        lambda dask_scheduler: tuple(
+            [name for name in there if name.startswith("wel-")] for there in (dask_scheduler.worker_plugins, dask_scheduler.plugins)
+        )
+    )
+
+
+def test_a_scheduler_forgets_what_a_client_has_sent_that_is_gone(client):
+    gone = distributed.Client(client.scheduler.address, set_as_default=False)
+    sent = cluster.everywhere(gone, "wel-gone", Nothing())
+    sent.__enter__()
+    assert plugins_of(client) == (["wel-gone"], ["wel-gone"])
+    gone.close()
+    while any(plugins_of(client)):
+        time.sleep(0.01)
+    assert client.run(lambda dask_worker: "wel-gone" in dask_worker.plugins, on_error="raise") == dict.fromkeys(workers_of(client), False)
+
+
+def workers_of(client) -> list[str]:
+    return list(client.scheduler_info(n_workers=-1)["workers"])
+
+
+def test_nothing_stays_at_a_scheduler_whose_client_goes_on(net, images, client):
+    wel.csc(net, images, client=client, **SETTINGS)
+    assert plugins_of(client) == ([], []) and not units_of_workers._kept
+
+
+@pytest.mark.parametrize("dying", [1, 3])
+def test_what_a_dying_worker_keeps_from_reaching_the_others_is_sent_again(client, monkeypatch, dying):
+    whole, died = client.register_plugin, []
+
+    def register(plugin, name):
+        if isinstance(plugin, Nothing) and len(died) < dying:
+            died.append(name)
+            raise OSError("Stream is closed")
+        return whole(plugin, name=name)
+
+    monkeypatch.setattr(client, "register_plugin", register)
+    monkeypatch.setattr(cluster, "RECOUNTED", 0)
+    if dying < cluster.ATTEMPTS:
+        with cluster.everywhere(client, "wel-sent", Nothing()):
+            assert all(client.run(lambda dask_worker: "wel-sent" in dask_worker.plugins).values())
+    else:
+        with pytest.raises(wel.WelError, match=r"^The network does not reach the workers \(Stream is closed\). Expected"):
+            with cluster.everywhere(client, "wel-sent", Nothing()):
+                pass
+    assert plugins_of(client) == ([], [])
+
+
+def test_a_worker_that_dies_with_an_answer_that_was_not_fetched_is_not_a_lost_scheduler():
+    with distributed.Client(processes=False, n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0") as alone:
+        futures = []
+
+        def submit(thing):
+            futures.append(alone.submit(lambda: thing, pure=False))
+            return futures[-1]
+
+        found = cluster.answers(alone, "ab", submit, print)
+        first = next(found)
+        distributed.wait(futures)
+        alone.cluster.scale(0)
+        while futures[1].status != "lost":
+            time.sleep(0.01)
+        alone.cluster.scale(1)
+        assert sorted([first, *found]) == [("a", "a"), ("b", "b")]
+
+
+def test_that_no_workers_are_left_is_told(monkeypatch):
+    monkeypatch.setattr(cluster, "RECOUNTED", 0)
+    with distributed.Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0") as alone:
+        told = []
+
+        def tell(sentence):
+            told.append(sentence)
+            alone.cluster.scale(1)
+
+        alone.cluster.scale(0)
+        while workers_of(alone):
+            time.sleep(0.01)
+        found = cluster.answers(alone, "ab", lambda thing: alone.submit(str.upper, thing, pure=False), tell)
+        assert sorted(found) == [("a", "A"), ("b", "B")]
+    assert told == ["No workers are left; waiting for others: dask worker ADDRESS."]
 
 
 def test_workers_have_no_rules_of_the_users(net, images, client):
@@ -352,6 +501,18 @@ def test_a_worker_and_a_port_that_nobody_listens_on_are_no_scheduler(monkeypatch
 def test_a_client_is_one_of_dasks(net, images):
     with pytest.raises(wel.WelError, match="`client`: 'tcp://127.0.0.1:1'. Expected a dask.distributed.Client"):
         wel.csc(net, images, client="tcp://127.0.0.1:1", **SETTINGS)
+
+
+def test_a_client_that_is_closed_or_has_lost_its_scheduler_is_refused(net, images, client, monkeypatch):
+    closed = distributed.Client(client.scheduler.address, set_as_default=False)
+    closed.close()
+    with pytest.raises(
+        wel.WelError, match="`client`: <Client: No scheduler connected>. Expected a dask.distributed.Client that is connected"
+    ):
+        wel.csc(net, images, client=closed, **SETTINGS)
+    monkeypatch.setattr(client, "status", "connecting")
+    with pytest.raises(wel.WelError, match="^The scheduler of the workers is lost. "):
+        wel.csc(net, images, client=client, **SETTINGS)
 
 
 def test_a_scheduler_that_has_no_workers_is_refused(net, images, tmp_path):

@@ -151,7 +151,9 @@ def zoo_audit(entries: Sequence[Entry], out: Path, manner: Manner, steps: Steps 
                 f"Its file has changed since it was audited. Expected another `out`, or '{entry.folder}' removed."
             )
         steps.advance(1, entry.folder)
-    audited = _here(missing, result, out, manner) if client is None or not missing else _by_workers(client, missing, result, out, manner)
+    audited = (
+        _here(missing, result, out, manner) if client is None or not missing else _by_workers(client, missing, result, out, manner, steps)
+    )
     for entry in audited:
         write_index(result.page, entries, result.records, {**result.refused, **result.failed})
         steps.advance(1, entry.folder)
@@ -228,7 +230,7 @@ class _Task(NamedTuple):
     expect: bytes | None
 
 
-def _by_workers(client: Any, entries: Sequence[Entry], result: ZooResult, out: Path, manner: Manner) -> Iterator[Entry]:
+def _by_workers(client: Any, entries: Sequence[Entry], result: ZooResult, out: Path, manner: Manner, steps: Steps) -> Iterator[Entry]:
     there, memory, refused = check_workers(client), batch_memory(None), []
 
     def tasks() -> Iterator[_Task]:
@@ -248,7 +250,7 @@ def _by_workers(client: Any, entries: Sequence[Entry], result: ZooResult, out: P
             key = f"wel-audit-{uuid.uuid4().hex}"
             return client.submit(audited_here, there, memory, *task[1:], key=key, retries=TRIES - 1, pure=False)
 
-    for task, answer in answers(client, tasks(), submit):
+    for task, answer in answers(client, tasks(), submit, steps.tell):
         folder = task.entry.folder
         if isinstance(answer, str):
             result.refused[folder] = answer

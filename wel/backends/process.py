@@ -17,6 +17,7 @@ from typing import Sequence, TextIO
 import numpy as np
 
 from wel.errors import UnsupportedError, WelError
+from wel.system.devices import THREADS, adding_threads
 from wel.system.environments import outside
 
 BOOTSTRAP = Path(__file__).with_name("bootstrap.py")
@@ -29,8 +30,9 @@ class Worker:
 
     def __init__(self, command: Sequence[str], environment: dict[str, str] | None = None):
         self._command = list(command)
-        # the original stack's Keras would take the backend of ~/.keras/keras.json else
-        self._environment = outside({"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow", **(environment or {})})
+        # the original stack's Keras would take the backend of ~/.keras/keras.json else, and as many threads as Dask tells numpy of
+        own = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow", THREADS: str(adding_threads())}
+        self._environment = outside({**own, **(environment or {})})
         self._process: subprocess.Popen | None = None
         self._listener: Thread | None = None
         self._folder: tempfile.TemporaryDirectory | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Mapping
 
 import numpy as np
@@ -38,7 +39,7 @@ def one_input(model: Any, name: str | None, fixed: Mapping[str, Any] | str | Pat
     values = _values(dict(zip(names, model.inputs)), name, {} if fixed is None else fixed)
     copy = copied(model, "give its other inputs fixed values")
     inputs = dict(zip(names, copy.inputs))
-    kind = _fixed_class(keras.module().layers.Layer)
+    kind = fixed_class(keras)
     given = {other: kind(array, name=other, dtype=str(array.dtype))(inputs[name]) for other, array in values.items()}
     outputs = outputs_for(copy, {id(tensor): given.get(other, tensor) for other, tensor in inputs.items()})
     return functional(model, outputs, [inputs[name]])
@@ -72,10 +73,11 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         raise invalid("fixed", str(path), "an .npz file with one array for every other input, by its name") from error
 
 
-def _fixed_class(base: type) -> type:
+def fixed_class(keras: ModuleType) -> type:
+    """The class of what stands in for an input, a layer of that Keras: `wel.keras.two` or `wel.keras.three`."""
     import tensorflow as tf
 
-    class Fixed(base):
+    class Fixed(keras.module().layers.Layer):
         """Stands in for an input: gives the same values for every row of its own input, the one that varies."""
 
         def __init__(self, values: Any, **settings: Any):

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from wel.errors import WelError
+from wel.keras import three, two
 from wel.keras.either import keras_of
 from wel.modelfiles.building import quiet
 from wel.modelfiles.modelfile import Origin
+from wel.networks.inputs import fixed_class
 from wel.networks.loading import load
 from wel.networks.network import Network
 from wel.networks.zoo import ZOO
@@ -23,6 +25,8 @@ class Packed(NamedTuple):
         name: the file's, with the ending that says its format.
         data: the file's bytes.
         identity: of the network, by `identity_of`.
+        content: sha256 of all that numbers follow from, also of what layers do with their weights; of the bytes it would be another each
+            time, as Keras writes the time into them.
         called: the network's name.
         architecture: its name in the zoo, None for a network that wel does not know.
         final_activation: what was taken off the model's end.
@@ -32,6 +36,7 @@ class Packed(NamedTuple):
     name: str
     data: bytes
     identity: str
+    content: str
     called: str = "network"
     architecture: str | None = None
     final_activation: str | None = None
@@ -68,7 +73,9 @@ def packed(net: Network) -> Packed:
         except Exception as error:  # whatever a layer raises that has no configuration
             raise _unpackable(f"Keras cannot save it ({str(error).strip().splitlines()[0][:200]})") from error
         known = net.architecture and net.architecture.name
-        return Packed(name, path.read_bytes(), identity_of(net), net.name, known, net.final_activation, net.origin)
+        identity, told = identity_of(net), (net.name, known, net.final_activation, net.origin)
+        content = hashlib.sha256(repr((identity, net.model.to_json(), told)).encode()).hexdigest()
+        return Packed(name, path.read_bytes(), identity, content, *told)
 
 
 def unpacked(sent: Packed) -> Network:
@@ -80,7 +87,7 @@ def unpacked(sent: Packed) -> Network:
 
 def laid_down(sent: Packed, folder: Path) -> tuple[Packed, Path]:
     """A network on a disk instead of in memory: what is told of it, without its bytes, and the file that has them."""
-    path = folder / f"{sent.identity}-{sent.name}"
+    path = folder / sent.name
     path.write_bytes(sent.data)
     return sent._replace(data=b""), path
 
@@ -96,7 +103,7 @@ def opened_again(sent: Packed, path: Path) -> Network:
         WelError: when the file carries code, or what it gives is another network.
     """
     try:
-        model = load(path).model
+        model = load(path, custom_objects={"Fixed": fixed_class(three if path.suffix == three.SUFFIX else two)}).model
     except WelError as error:
         raise _unpackable(str(error).replace(str(path), sent.name).rstrip(".")) from error
     net = Network(model, sent.called, ZOO.get(sent.architecture or ""), sent.origin, sent.final_activation)

@@ -6,6 +6,7 @@ go to every worker once, also to one that joins or is started anew; images trave
 
 from __future__ import annotations
 
+import shutil
 import uuid
 import warnings
 from collections import Counter
@@ -23,7 +24,7 @@ from wel.methods.composites import registered_rules
 from wel.methods.registry import Method
 from wel.networks.packing import Packed, laid_down, opened_again, packed
 from wel.studies.units import Arrays, Cell, Compute, Opening, Unit, Work
-from wel.system.cluster import answers, check_alike, check_workers, facts, told_of, why_failed
+from wel.system.cluster import answers, cannot_keep, check_alike, check_workers, everywhere, facts, told_of, why_failed
 from wel.system.progress import Steps
 from wel.system.runs import Run
 
@@ -112,7 +113,7 @@ def fill(
             done[cell] = sum(map(weigh, kept.values()))
             missing += units(cell, kept)
         steps.advance(done[cell])
-    for unit, answer in computed(study, missing) if missing else ():
+    for unit, answer in computed(study, missing, steps) if missing else ():
         cell = unit.cell
         if cell not in study.requests:
             continue  # refused since
@@ -130,7 +131,7 @@ def fill(
                 done_with(cell, {unit.name: answer} if whole else run.load_parts(f"{cell.key}-"))
 
 
-def computed(study: Study, units: Sequence[Unit]) -> Iterator[tuple[Unit, Arrays | UnsupportedError]]:
+def computed(study: Study, units: Sequence[Unit], steps: Steps) -> Iterator[tuple[Unit, Arrays | UnsupportedError]]:
     """The arrays of every unit, or why its method cannot be had, in the order in which they are done.
 
     Raises:
@@ -139,7 +140,7 @@ def computed(study: Study, units: Sequence[Unit]) -> Iterator[tuple[Unit, Arrays
     """
     failed: List[tuple[Unit, BaseException]] = []
     with _sending(study) as submitted:
-        for unit, answer in answers(study.client, units, submitted):
+        for unit, answer in answers(study.client, units, submitted, steps.tell):
             if isinstance(answer, BaseException) and not isinstance(answer, WelError):
                 failed.append((unit, answer))
             elif isinstance(answer, WelError) and not isinstance(answer, UnsupportedError):
@@ -159,12 +160,8 @@ def _sending(study: Study) -> Iterator[Callable[[Unit], Any]]:
         raise WelError(f"{message}. Expected none, or no client.")
     asked = {cell.key: Asked.of(study, cell) for cell in study.cells}
     key, memory = f"wel-{uuid.uuid4().hex}", batch_memory(study.precision.memory)
-    client.register_plugin(_keeping(key, Sent(packed(study.net), asked, there, memory)), name=key)  # whose bytes are not kept here
-    try:
+    with everywhere(client, key, _keeping(key, Sent(packed(study.net), asked, there, memory))):  # whose bytes are not kept here
         yield lambda unit: _submitted(client, key, unit)
-    finally:
-        if client.status == "running":
-            client.unregister_worker_plugin(key)
 
 
 def _keeping(key: str, sent: Sent) -> Any:
@@ -176,26 +173,33 @@ def _keeping(key: str, sent: Sent) -> Any:
             self.key, self.sent = key, sent
 
         def setup(self, worker):
-            keep(self.key, self.sent, Path(worker.local_directory))
+            keep(self.key, self.sent, worker.address, Path(worker.local_directory))
             del self.sent  # its bytes would stay in memory
 
         def teardown(self, worker):
-            forget(self.key)
+            forget(self.key, Path(worker.local_directory))
 
     return Keeping(key, sent)
 
 
-def keep(key: str, sent: Sent, folder: Path) -> None:
-    """Has this process, a worker, keep what units need, and the network in a folder."""
-    told, path = laid_down(sent.network, folder)
-    _kept[key] = sent._replace(network=told), path
+def keep(key: str, sent: Sent, worker: str, local: Path) -> None:
+    """Has a worker keep what units need, the network in a folder of its local directory, or else why it cannot.
+
+    Several workers may be in one process, and several studies of the same network at a time.
+    """
+    try:
+        (local / key).mkdir()
+        network, path = laid_down(sent.network, local / key)
+        _kept[key, local] = sent._replace(network=network), path
+    except OSError as error:
+        forget(key, local)
+        _kept[key, local] = cannot_keep(worker, error)
 
 
-def forget(key: str) -> None:
+def forget(key: str, local: Path) -> None:
     """The contrary of `keep`."""
-    _, path = _kept.pop(key, (None, None))
-    if path is not None:
-        path.unlink(missing_ok=True)
+    _kept.pop((key, local), None)
+    shutil.rmtree(local / key, ignore_errors=True)
 
 
 def _submitted(client: Any, key: str, unit: Unit) -> Any:
@@ -218,7 +222,7 @@ def _failed(failed: Sequence[tuple[Unit, BaseException]]) -> WelError:
 
 # TensorFlow has the cores of a worker for one unit, also where Dask has several threads
 one_at_a_time = Lock()
-_kept: Dict[str, tuple[Sent, Path]] = {}
+_kept: Dict[tuple[str, Path], tuple[Sent, Path] | WelError] = {}
 _openings: Dict[str, Opening] = {}
 
 
@@ -228,8 +232,13 @@ def computed_here(key: str, cell: str, images: np.ndarray, compute: Compute) -> 
     Raises:
         WelError: when this process computes other numbers than the one that asks.
     """
+    from distributed import get_worker
+
+    kept = _kept[key, Path(get_worker().local_directory)]
+    if isinstance(kept, WelError):
+        return kept
+    sent, path = kept
     with one_at_a_time:
-        sent, path = _kept[key]
         check_alike(sent.facts, facts(), "the worker that took a unit")
         try:
             with within_memory(sent.memory):
@@ -240,8 +249,8 @@ def computed_here(key: str, cell: str, images: np.ndarray, compute: Compute) -> 
 
 def _opening(network: Packed, path: Path) -> Opening:
     """The networks used last stay open, with what was compiled for them."""
-    found = _openings.pop(network.identity, None) or Opening(opened_again(network, path))
+    found = _openings.pop(network.content, None) or Opening(opened_again(network, path))
     while len(_openings) >= KEPT_NETWORKS:
         del _openings[next(iter(_openings))]
-    _openings[network.identity] = found
+    _openings[network.content] = found
     return found

@@ -11,7 +11,7 @@ import os
 import struct
 import sys
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -30,8 +30,10 @@ LOOPBACK = "127.0.0.1"
 SCHEDULER = "Scheduler"  # what one calls itself
 PATIENCE = 30  # seconds, for a scheduler to answer
 RECOUNTED = 2  # seconds, after which it is asked how many workers there are
+LOOKED = 0.05  # seconds, after which it is looked for answers again
 ATTEMPTS = 3  # to start workers, and to hear what they are
 WAITING = 4  # things for each worker, at the scheduler; more than two, or Dask sends them on at once
+LOST = "The scheduler of the workers is lost. What is done is in the run directory, from which the same call goes on."
 KILLED = "the process of its worker was killed or ran out of memory, each time"
 DEVICE, MIXED = "the device", "WEL_MIXED_DEVICES"
 Thing = TypeVar("Thing")
@@ -182,9 +184,11 @@ async def _kind_in_time(distributed: ModuleType, address: str) -> str:
 
 
 def check_client(client: Any) -> None:
-    """Raises WelError unless it is a client of dask.distributed that waits for answers."""
-    if not isinstance(client, _distributed().Client) or client.asynchronous:
-        raise invalid("client", client, "a dask.distributed.Client, not an asynchronous one")
+    """Raises WelError unless it is a client of dask.distributed that is connected and waits for answers."""
+    if not isinstance(client, _distributed().Client) or client.asynchronous or client.status not in ("running", "connecting"):
+        raise invalid("client", client, "a dask.distributed.Client that is connected, not a closed or an asynchronous one")
+    if client.status == "connecting":  # anew
+        raise WelError(LOST)
 
 
 def understood() -> Dict[str, str]:
@@ -217,7 +221,8 @@ def check_workers(client: Any) -> Dict[str, str]:
         WelError: naming the worker and what differs; also when there is no worker.
     """
     try:
-        check_alike(understood(), client.run_on_scheduler(understood), "its scheduler")
+        with _scheduler_there():
+            check_alike(understood(), client.run_on_scheduler(understood), "its scheduler")
     except ImportError as error:
         raise _unable("its scheduler", error) from error
     found = _asked(client)
@@ -237,7 +242,8 @@ def check_workers(client: Any) -> Dict[str, str]:
 def _asked(client: Any) -> Dict[str, Any]:
     """The facts of every worker, or the error that it answers with; one that dies meanwhile is started anew, and all are asked again."""
     for _ in range(ATTEMPTS):
-        found = client.run(facts, on_error="return")
+        with _scheduler_there():
+            found = client.run(facts, on_error="return")
         if not any(isinstance(there, OSError) for there in found.values()):
             break
         time.sleep(RECOUNTED)
@@ -253,6 +259,11 @@ def check_alike(expected: Dict[str, str], there: Dict[str, str], who: str) -> No
 
 def _unable(who: str, error: BaseException) -> WelError:
     return _unlike(who, f"cannot run wel ({first_line(error)})", f"wel {understood()['wel']} there")
+
+
+def cannot_keep(worker: str, error: OSError) -> WelError:
+    """What is said of a worker that cannot write a network to its disk."""
+    return _unlike(f"the worker {worker}", f"cannot keep the network ({first_line(error)})", "room for it in the worker's local directory")
 
 
 def _unlike(who: str, words: str, expected: str) -> WelError:
@@ -273,10 +284,65 @@ def why_failed(error: BaseException) -> str:
 
 def count_workers(client: Any) -> int:
     """How many workers a client's scheduler has now."""
-    return len(client.scheduler_info(n_workers=-1)["workers"])
+    with _scheduler_there():
+        return len(client.scheduler_info(n_workers=-1)["workers"])
 
 
-def answers(client: Any, things: Iterable[Thing], submit: Callable[[Thing], Any]) -> Iterator[tuple[Thing, Any]]:
+@contextmanager
+def everywhere(client: Any, key: str, plugin: Any) -> Iterator[None]:
+    """Has every worker have a plugin of Dask's while the block lasts, also one that joins or is started anew; no longer than there is the
+    client, or a scheduler would send on for ever what a command that was killed has left.
+
+    Raises:
+        WelError: when it does not reach the workers, or the scheduler is lost.
+    """
+    with _scheduler_there():
+        client.register_plugin(_forgetting(key, client.id), name=key)
+    try:
+        _reaching(client, key, plugin)
+        del plugin  # what is large in it is the workers' now
+        yield
+    finally:
+        if client.status == "running":
+            for forget in (client.unregister_worker_plugin, client.unregister_scheduler_plugin):
+                with suppress(Exception):  # of a worker that dies meanwhile, with what it keeps
+                    forget(key)
+
+
+def _reaching(client: Any, key: str, plugin: Any) -> None:
+    """A worker that dies meanwhile is told when it is started anew, but those after it may not have been told."""
+    for _ in range(ATTEMPTS):
+        try:
+            return client.register_plugin(plugin, name=key)
+        except Exception as error:
+            reason = first_line(error)
+            time.sleep(RECOUNTED)
+    raise WelError(f"The network does not reach the workers ({reason}). Expected a scheduler and workers that stay while it is sent.")
+
+
+@contextmanager
+def _scheduler_there() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise WelError(LOST) from error
+
+
+def _forgetting(key: str, owner: str) -> Any:
+    """What has a scheduler forget a plugin of the workers when the client that sent it is gone."""
+
+    class Forgetting(_distributed().SchedulerPlugin):
+        def remove_client(self, scheduler, client):
+            if client == owner:
+                scheduler.remove_plugin(key)
+                scheduler.loop.add_callback(scheduler.unregister_worker_plugin, None, key)
+
+    return Forgetting()
+
+
+def answers(
+    client: Any, things: Iterable[Thing], submit: Callable[[Thing], Any], tell: Callable[[str], Any]
+) -> Iterator[tuple[Thing, Any]]:
     """Has workers compute something of each thing: pairs of a thing and what was computed of it, or the exception that it ended in, as they
     are done.
 
@@ -287,6 +353,7 @@ def answers(client: Any, things: Iterable[Thing], submit: Callable[[Thing], Any]
         client: whose workers compute.
         things: are asked for as workers become free.
         submit: function (thing) -> its future.
+        tell: is told when there are no workers left, for which Dask waits.
 
     Raises:
         WelError: when the scheduler is lost.
@@ -297,14 +364,22 @@ def answers(client: Any, things: Iterable[Thing], submit: Callable[[Thing], Any]
     workers = 1
     while True:
         if time.monotonic() > counted + RECOUNTED:
-            workers, counted = max(1, count_workers(client)), time.monotonic()
-        for thing in islice(waiting, max(0, WAITING * workers - len(things_of))):
+            before, workers, counted = workers, count_workers(client), time.monotonic()
+            if before and not workers:
+                tell("No workers are left; waiting for others: dask worker ADDRESS.")
+        for thing in islice(waiting, max(0, WAITING * max(1, workers) - len(things_of))):
             future = submit(thing)
             things_of[future.key] = thing
             futures.add(future)
         if not things_of:
             return
+        if not futures.has_ready():
+            time.sleep(LOOKED)
+            continue
         future = next(futures)
-        if future.status in ("cancelled", "lost"):
-            raise WelError("The scheduler of the workers is lost. What is done is in the run directory, from which the same call goes on.")
+        if future.status == "lost":  # its worker died before the answer was fetched; Dask has it computed again
+            futures.add(future)
+            continue
+        if future.status == "cancelled":
+            raise WelError(LOST)
         yield things_of.pop(future.key), future.exception() or future.result()
