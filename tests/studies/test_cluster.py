@@ -315,7 +315,7 @@ def test_a_worker_that_cannot_write_the_network_is_named(net, images, client, mo
         wel.csc(net, images, client=client, **SETTINGS)
     assert re.fullmatch(
         r"Invalid value for `client`: the worker \S+ cannot keep the network \(\[Errno 28\] No space left on device\)\. "
-        "Expected room for it in the worker's local directory.",
+        "Expected a --local-directory with room for it.",
         str(error.value),
     )
     assert not units_of_workers._kept
@@ -545,10 +545,14 @@ def test_a_worker_that_is_killed_is_replaced(functional, images, tmp_path):
 
 
 def test_a_worker_that_dies_while_it_is_asked_is_asked_again(monkeypatch):
-    answers = [{"tcp://a:1": OSError("Stream is closed"), "tcp://b:2": cluster.facts()}, {"tcp://b:2": cluster.facts()}]
+    dead = {"tcp://a:1": OSError("Stream is closed"), "tcp://b:2": cluster.facts()}
+    answers = [dead, {"tcp://b:2": cluster.facts()}, *[dead] * cluster.ATTEMPTS]
     client = types.SimpleNamespace(run=lambda *_, **__: answers.pop(0), run_on_scheduler=lambda function: function())
     monkeypatch.setattr(cluster, "RECOUNTED", 0)
-    assert cluster.check_workers(client)["wel"] == wel.__version__ and not answers
+    assert cluster.check_workers(client)["wel"] == wel.__version__ and len(answers) == cluster.ATTEMPTS
+    with pytest.raises(wel.WelError, match="the worker tcp://a:1 dies when it is asked what it is. Expected one that stays: "):
+        cluster.check_workers(client)
+    assert not answers
 
 
 def test_processes_that_do_not_start_are_begun_anew(monkeypatch):

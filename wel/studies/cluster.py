@@ -188,7 +188,7 @@ def keep(key: str, sent: Sent, worker: str, local: Path) -> None:
     Several workers may be in one process, and several studies of the same network at a time.
     """
     try:
-        (local / key).mkdir()
+        (local / key).mkdir(parents=True)  # what sweeps temporary files may have swept its parents
         network, path = laid_down(sent.network, local / key)
         _kept[key, local] = sent._replace(network=network), path
     except OSError as error:

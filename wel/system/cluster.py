@@ -231,6 +231,8 @@ def check_workers(client: Any) -> Dict[str, str]:
     expected = {name: value for name, value in facts().items() if name != DEVICE}
     for address, there in sorted(found.items()):
         worker = f"the worker {address}"
+        if isinstance(there, OSError):
+            raise _unlike(worker, "dies when it is asked what it is", "one that stays: TensorFlow alone needs a --memory-limit of 1 GiB")
         if isinstance(there, BaseException):
             raise _unable(worker, there)
         if os.environ.get(MIXED) != "1":
@@ -263,7 +265,7 @@ def _unable(who: str, error: BaseException) -> WelError:
 
 def cannot_keep(worker: str, error: OSError) -> WelError:
     """What is said of a worker that cannot write a network to its disk."""
-    return _unlike(f"the worker {worker}", f"cannot keep the network ({first_line(error)})", "room for it in the worker's local directory")
+    return _unlike(f"the worker {worker}", f"cannot keep the network ({first_line(error)})", "a --local-directory with room for it")
 
 
 def _unlike(who: str, words: str, expected: str) -> WelError:
