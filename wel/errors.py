@@ -45,6 +45,11 @@ def first_line(error: BaseException) -> str:
     return shorten(lines[0], 200, placeholder=" …")
 
 
+def visible(text: str) -> str:
+    """The same with spaces for line breaks, and a replacement for what has no shape, like a character that turns the text around."""
+    return "".join(sign if sign.isprintable() else " " if sign.isspace() else "\ufffd" for sign in text)
+
+
 def check_whole(name: str, value: object, least: int, why: str = "") -> None:
     """Raises WelError unless a value is a whole number from `least` on."""
     if not isinstance(value, Integral) or value < least:

@@ -176,6 +176,16 @@ def expectation(tmp_path, net, images, **changed):
     return tmp_path / "expect.npz"
 
 
+@pytest.mark.parametrize("content", [None, b"junk"])
+def test_expected_predictions_that_cannot_be_read_are_refused_before_anything_is_written(net, pictures, tmp_path, content):
+    path = tmp_path / "expect.npz"
+    if content:
+        path.write_bytes(content)
+    with pytest.raises(wel.WelError, match="expect.npz' cannot be read. Expected an .npz with `predictions` and `inputs`"):
+        wel.audit(net, pictures, tmp_path / "run", methods=["gradient"], expect=path)
+    assert not (tmp_path / "run").exists()
+
+
 def test_expected_predictions(net, pictures, images, functional, tmp_path):
     settings = {"methods": ["gradient"], "expect": expectation(tmp_path, net, images)}
     record = wel.audit(net, pictures, tmp_path / "good", **settings).record

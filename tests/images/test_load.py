@@ -787,6 +787,14 @@ def test_list_that_is_none(net, folders, text):
     refused(r"^Invalid file '.*list\.csv'\. Expected the column file, different files in it", net, folders / "list.csv")
 
 
+def test_a_list_is_none_for_a_network_that_takes_no_pictures(tmp_path):
+    from tensorflow.keras import Sequential, layers
+
+    (tmp_path / "table.csv").write_text("a,b\n1,2\n")  # whose columns are none of a list's, but that is not why
+    net = wel.load(Sequential([layers.Input((2,)), layers.Dense(3)]))
+    refused(r"takes inputs of shape \(2,\)\. Expected .* others take a \.npy or \.npz file", net, tmp_path / "table.csv")
+
+
 def test_list_with_labels_that_are_no_class(net, folders):
     (folders / "list.csv").write_text("file,label\ncat/1.png,10\n")
     refused(r"list\.csv'\. Expected labels from 0 to 9\. Received 10 to 10", net, folders / "list.csv")

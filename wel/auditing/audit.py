@@ -11,7 +11,7 @@ from typing import Any, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from wel.auditing.checks import checked
+from wel.auditing.checks import checked, stored_predictions
 from wel.auditing.depths import choose_depths, choose_layers
 from wel.auditing.evidence import Evidence, Examiner, others_of
 from wel.auditing.plan import MODES, Mode, Plan, by_priority, expected_seconds, has_others
@@ -108,6 +108,8 @@ def audit(
     pictures = _first(pictures, limit or MODES[mode].images_for(net))
     if minutes is not None and not minutes > 0:
         raise invalid("minutes", minutes, "a number above 0")
+    if expect is not None:
+        stored_predictions(net, Path(expect), pictures.inputs)
     own = methods_of([analyzer] if isinstance(analyzer, str) else analyzer, net)
     asked = [*own, *choose_map_methods(MODES[mode].methods if methods == "all" else methods)]
     first = [*(method.name for method in own), *first]

@@ -50,7 +50,7 @@ def checked(net: Network, images: np.ndarray, expect: Path | None) -> list[Check
         )
     ]
     if expect is not None:
-        inputs, predictions = _stored(net, Path(expect), images)
+        inputs, predictions = stored_predictions(net, Path(expect), images)
         found.append(
             _compared(
                 "expected predictions",
@@ -78,7 +78,12 @@ def _predictions(net: Network, inputs: np.ndarray) -> np.ndarray:
     return logits if probabilities is None else probabilities
 
 
-def _stored(net: Network, path: Path, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def stored_predictions(net: Network, path: Path, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The inputs of a file of predictions, those of `images` where it has none, and what was predicted.
+
+    Raises:
+        WelError: when it cannot be used.
+    """
     try:
         with np.load(path, allow_pickle=False) as arrays:
             predictions = np.asarray(arrays["predictions"], "float64")

@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from wel.auditing.advice import Advice, advised, sentences, shown
 from wel.auditing.charts import Plane, csc_curves, deciding, heat_maps, hiding, overview, plane, thumbnail
 from wel.auditing.verdicts import FEWEST, INSENSITIVE, MEASURES, SENSITIVE, VERDICTS
+from wel.errors import visible
 from wel.measures.similarity import SSIM_WINDOW
 from wel.methods.registry import GIVEN, METHODS
 from wel.system.files import written_whole
@@ -106,13 +107,13 @@ def finite(value: Any) -> Any:
 
 
 def printable(value: Any) -> Any:
-    """The same with spaces for line breaks, and a replacement for what has no shape, like a character that turns the text around."""
+    """The same with all text `visible`."""
     if isinstance(value, dict):
         return {printable(name): printable(item) for name, item in value.items()}
     if isinstance(value, list):
         return [printable(item) for item in value]
     if isinstance(value, str):
-        return "".join(sign if sign.isprintable() else " " if sign.isspace() else "\ufffd" for sign in value)
+        return visible(value)
     return value
 
 

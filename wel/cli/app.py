@@ -11,7 +11,7 @@ from typing import List, Optional
 import typer
 
 from wel import cli
-from wel.errors import WelError
+from wel.errors import WelError, visible
 from wel.system.imports import quiet_tensorflow
 
 app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -53,5 +53,5 @@ def main(arguments: Optional[List[str]] = None) -> None:
 
 
 def _refuse(sentence: str) -> int:
-    print("wel:", " ".join(sentence.split()), file=sys.stderr)
+    print("wel:", visible(" ".join(sentence.split())), file=sys.stderr)
     return 2

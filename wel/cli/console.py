@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Mapping, Sequence
 
-from wel.errors import words_on
+from wel.errors import visible, words_on
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,22 +62,21 @@ def console() -> Console:
 
 
 def printable(headings: Sequence[str], rows: Sequence[Sequence], title: str | None = None) -> Table:
-    """Rows of anything as a table for the console."""
+    """Rows of anything as a table for the console; what layers and files are called is text, also with brackets and control characters."""
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(*headings, title=title)
+    table = Table(title=title and Text(title, "table.title"))
+    for heading in headings:
+        table.add_column(Text(visible(heading)))
     for row in rows:
-        table.add_row(*map(str, row))
+        table.add_row(*(Text(visible(str(cell))) for cell in row))
     return table
 
 
 def numeric_table(title: str, columns: Sequence[str], rows: Mapping[str, Sequence[str]]) -> Table:
     """A table of numbers, one row per method, flushed right under their columns."""
-    from rich.table import Table
-
-    found = Table(title=title)
-    for heading in ("method", *columns):
-        found.add_column(heading, justify="left" if heading == "method" else "right")
-    for name, cells in rows.items():
-        found.add_row(name, *cells)
+    found = printable(("method", *columns), [(name, *cells) for name, cells in rows.items()], title)
+    for column in found.columns[1:]:
+        column.justify = "right"
     return found

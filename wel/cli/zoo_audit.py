@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from wel.auditing.zoo import Entry, ZooResult
 
-FAILED = 70
+REFUSED, FAILED = 2, 70  # as `wel audit` of one ends
 
 
 def zoo_audit(
@@ -49,7 +49,8 @@ def zoo_audit(
 ) -> None:
     """Audit many models: one report each, and one page with a table of them all.
 
-    A model that is refused stands in the table with its reason. The same command goes on where it was interrupted.
+    A model that is refused stands in the table with its reason. The same command goes on where it was interrupted. Exit code 2 when one was
+    refused, 70 when an audit ended in an error.
     """
     from wel.methods.registry import choose_map_methods, chosen_semantics
 
@@ -68,19 +69,21 @@ def zoo_audit(
         result = zoo.zoo_audit(entries, out, manner, steps, client)
     screen = console()
     screen.print(_table(entries, result))
-    screen.print(f"Page: {result.page}", **PLAIN)
-    if result.failed:
-        raise typer.Exit(FAILED)
+    audited = sum(entry.folder not in {**result.refused, **result.failed} for entry in entries)
+    screen.print(f"{audited} audited, {len(result.refused)} refused, {len(result.failed)} failed. Page: {result.page}", **PLAIN)
+    if result.refused or result.failed:
+        raise typer.Exit(FAILED if result.failed else REFUSED)
 
 
 def _table(entries: list[Entry], result: ZooResult) -> Table:
+    from wel.auditing.verdicts import VERDICTS
+
     rows = []
     for entry in entries:
         reason = result.refused.get(entry.folder) or result.failed.get(entry.folder)
-        found = [method["verdict"] for method in result.records.get(entry.folder, {}).get("methods", [])]
-        counts = ["–"] * 3 if reason else [found.count(word) for word in ("insensitive", "inconclusive", "sensitive")]
-        rows.append((Path(entry.model).name, *counts, reason or entry.folder))
-    return printable(("model", "insensitive", "inconclusive", "sensitive", "report, or why there is none"), rows)
+        counts = ["–"] * len(VERDICTS) if reason else result.audits[entry.folder].verdicts.values()
+        rows.append((entry.line["model"], *counts, reason or entry.folder))
+    return printable(("model", *VERDICTS, "report, or why there is none"), rows)
 
 
 COMMANDS = (zoo_audit,)

@@ -160,6 +160,7 @@ def _walk(folder: Path, seen: set[Path]) -> Iterator[Path]:
 
 
 def _from_list(net: Network, path: Path, limit: int | None, keep_going: bool) -> Found:
+    _check_takes_pictures(net)  # before a table of numbers is said to have other columns than a list
     listed = read_list(path, classes_of(net))
     found = _from_files(net, {name: path.parent / name for name in listed}, limit, keep_going, f"list {path}")
     return replace(found, labels=[listed[name] for name in found.names])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -41,7 +40,7 @@ from wel.networks.inputs import one_input
 from wel.networks.logits import logits_and_activation, one_vector, with_output
 from wel.networks.network import Network
 from wel.networks.zoo import ZOO, Architecture
-from wel.system.files import file_sha256, models_folder
+from wel.system.files import file_sha256, listing_sha256, models_folder
 
 # what makes a directory a SavedModel
 SAVED_MODEL = "saved_model.pb"
@@ -341,10 +340,8 @@ def _origin(file: ModelFile, path: Path, notes: tuple[str, ...], weights: Path |
 
 
 def _folder_sha256(path: Path) -> str:
-    """sha256 over the names and the hashes of all files in a directory, in the order of their names."""
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    listed = "".join(f"{file.relative_to(path).as_posix()}\0{file_sha256(file)}\n" for file in files)
-    return hashlib.sha256(listed.encode()).hexdigest()
+    """sha256 over the names and the hashes of all files in a directory."""
+    return listing_sha256(path, file_sha256)
 
 
 def _from_saved_model(path: Path, rules: Rules) -> Loaded:

@@ -102,7 +102,8 @@ class Network:
     def _function(self, forward: Callable) -> Callable:
         import tensorflow as tf
 
-        return tf.function(forward, [tf.TensorSpec([None, *self.input_shape])], autograph=False)
+        function = tf.function(forward, [tf.TensorSpec([None, *self.input_shape])], autograph=False)
+        return function.get_concrete_function()  # TensorFlow takes those of several networks for one that is traced too often
 
     def _in_batches(self, forward: Callable, images: np.ndarray) -> np.ndarray:
         batches = [images[first : first + PREDICTED_AT_ONCE] for first in range(0, len(images), PREDICTED_AT_ONCE)]

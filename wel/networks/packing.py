@@ -7,7 +7,9 @@ import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from wel.errors import WelError
+import numpy as np
+
+from wel.errors import WelError, first_line
 from wel.keras import three, two
 from wel.keras.either import keras_of
 from wel.modelfiles.building import quiet
@@ -23,7 +25,7 @@ class Packed(NamedTuple):
 
     Attributes:
         name: the file's, with the ending that says its format.
-        data: the file's bytes.
+        data: the file's bytes, uint8: an array travels as it lies in memory, `bytes` would be copied three times on the way.
         identity: of the network, by `identity_of`.
         content: sha256 of all that numbers follow from, also of what layers do with their weights; of the bytes it would be another each
             time, as Keras writes the time into them.
@@ -34,7 +36,7 @@ class Packed(NamedTuple):
     """
 
     name: str
-    data: bytes
+    data: np.ndarray
     identity: str
     content: str
     called: str = "network"
@@ -71,11 +73,11 @@ def packed(net: Network) -> Packed:
         try:
             net.model.save(path)
         except Exception as error:  # whatever a layer raises that has no configuration
-            raise _unpackable(f"Keras cannot save it ({str(error).strip().splitlines()[0][:200]})") from error
+            raise _unpackable(f"Keras cannot save it ({first_line(error)})") from error
         known = net.architecture and net.architecture.name
         identity, told = identity_of(net), (net.name, known, net.final_activation, net.origin)
         content = hashlib.sha256(repr((identity, net.model.to_json(), told)).encode()).hexdigest()
-        return Packed(name, path.read_bytes(), identity, content, *told)
+        return Packed(name, np.fromfile(path, "uint8"), identity, content, *told)
 
 
 def unpacked(sent: Packed) -> Network:
@@ -88,8 +90,8 @@ def unpacked(sent: Packed) -> Network:
 def laid_down(sent: Packed, folder: Path) -> tuple[Packed, Path]:
     """A network on a disk instead of in memory: what is told of it, without its bytes, and the file that has them."""
     path = folder / sent.name
-    path.write_bytes(sent.data)
-    return sent._replace(data=b""), path
+    sent.data.tofile(path)
+    return sent._replace(data=sent.data[:0].copy()), path
 
 
 def opened_again(sent: Packed, path: Path) -> Network:

@@ -343,7 +343,7 @@ def _forgetting(key: str, owner: str) -> Any:
 
 
 def answers(
-    client: Any, things: Iterable[Thing], submit: Callable[[Thing], Any], tell: Callable[[str], Any]
+    client: Any, things: Iterable[Thing], submit: Callable[[Thing], Any], tell: Callable[[str], Any], ahead: int = WAITING
 ) -> Iterator[tuple[Thing, Any]]:
     """Has workers compute something of each thing: pairs of a thing and what was computed of it, or the exception that it ended in, as they
     are done.
@@ -356,6 +356,7 @@ def answers(
         things: are asked for as workers become free.
         submit: function (thing) -> its future.
         tell: is told when there are no workers left, for which Dask waits.
+        ahead: how many things for each worker are under way at most, all of which the scheduler holds in its memory.
 
     Raises:
         WelError: when the scheduler is lost.
@@ -369,7 +370,7 @@ def answers(
             before, workers, counted = workers, count_workers(client), time.monotonic()
             if before and not workers:
                 tell("No workers are left; waiting for others: dask worker ADDRESS.")
-        for thing in islice(waiting, max(0, WAITING * max(1, workers) - len(things_of))):
+        for thing in islice(waiting, max(0, ahead * max(1, workers) - len(things_of))):
             future = submit(thing)
             things_of[future.key] = thing
             futures.add(future)

@@ -9,7 +9,7 @@ import tempfile
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
-from typing import Iterator
+from typing import Any, Callable, Iterator
 
 
 def keras_home() -> Path:
@@ -29,6 +29,19 @@ def file_hash(path: Path, algorithm: str) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def listing_sha256(folder: Path, told: Callable[[Path], Any]) -> str:
+    """sha256 over the names of all files in a directory and what is told of each, in the order of their names."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    listed = "".join(f"{file.relative_to(folder).as_posix()}\0{told(file)}\n" for file in files)
+    return hashlib.sha256(listed.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def contents_sha256(path: str | Path) -> str:
+    """sha256 of a file's bytes; of a directory, which may be large, over the names and sizes of its files."""
+    path = Path(path)
+    return listing_sha256(path, lambda file: file.stat().st_size) if path.is_dir() else file_sha256(path)
 
 
 def in_image() -> bool:

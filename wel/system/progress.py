@@ -10,6 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from wel.system.devices import used_device
 
+REMEMBERED = 24 * 3600  # seconds, over which the speed is measured: a step may take an hour
+
 
 def progress() -> Progress:
     """A rich progress bar on standard error, so that standard output stays clean for results."""
@@ -20,6 +22,7 @@ def progress() -> Progress:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=Console(stderr=True),
+        speed_estimate_period=REMEMBERED,
     )
 
 

@@ -39,7 +39,7 @@ def fast_logits_of(graphs: Mapping[str | None, Graph]) -> Callable[[np.ndarray],
             found.append(values[graph.output])
         return found
 
-    function = tf.function(run, [tf.TensorSpec([None, *first.nodes[0].shape])], autograph=False)
+    function = tf.function(run, [tf.TensorSpec([None, *first.nodes[0].shape])], autograph=False).get_concrete_function()
     return lambda images: [logits.numpy() for logits in function(np.asarray(images, "float32"))]
 
 
