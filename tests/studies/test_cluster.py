@@ -307,10 +307,13 @@ def test_a_worker_that_comes_later_and_computes_other_numbers_is_refused(net, im
 
 
 def test_a_worker_that_cannot_write_the_network_is_named(net, images, client, monkeypatch):
-    def laid_down(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
+    def full(path, mode):
+        if mode == "r+b":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return open(path, mode)
 
-    monkeypatch.setattr(units_of_workers, "laid_down", laid_down)
+    monkeypatch.setattr(units_of_workers, "PART", 1000)  # bytes, so that the second one is too much
+    monkeypatch.setattr(units_of_workers, "open", full, raising=False)
     with pytest.raises(wel.WelError) as error:
         wel.csc(net, images, client=client, **SETTINGS)
     assert re.fullmatch(
@@ -323,15 +326,26 @@ def test_a_worker_that_cannot_write_the_network_is_named(net, images, client, mo
 
 def test_of_two_studies_of_a_network_the_first_to_end_leaves_the_others_file(net, client, tmp_path):
     asked = units_of_workers.Sent(packed(net), {}, {}, 0)
+    data = asked.network.data
     for key in ("first", "second"):
-        units_of_workers.keep(key, asked, "tcp://127.0.0.1:1", tmp_path)
+        units_of_workers.keep(key, asked, tmp_path)
+        for start in (0, 4000, 4000):  # one arrives twice
+            part = data[start : start + 4000] if start == 0 else data[start:]
+            units_of_workers.keep_part(key, start, part, "tcp://127.0.0.1:1", tmp_path)
     units_of_workers.forget("first", tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["second"]
-    told, path = units_of_workers._kept["second", tmp_path]
-    assert path.read_bytes() == asked.network.data.tobytes() and not told.network.data.size
-    assert told.network._replace(data=None) == asked.network._replace(data=None)
+    (path,) = tmp_path.glob("*/*")
+    assert path == tmp_path / "second" / asked.network.name and path.read_bytes() == data.tobytes()
+    assert list(units_of_workers._kept) == [("second", tmp_path)]
     units_of_workers.forget("second", tmp_path)
     assert not units_of_workers._kept and not list(tmp_path.iterdir())
+
+
+def test_a_network_in_many_parts_gives_the_same_bytes_and_leaves_none(net, images, client, plain, tmp_path, monkeypatch):
+    monkeypatch.setattr(units_of_workers, "PART", 1000)
+    assert len(packed(net).data) > 2000
+    assert run(net, images, tmp_path / "run", client=client) == plain
+    assert plugins_of(client) == ([], [])
+    assert not any(client.run(lambda dask_worker: list(Path(dask_worker.local_directory).rglob("network*"))).values())
 
 
 class Nothing(distributed.WorkerPlugin):
@@ -349,13 +363,15 @@ def plugins_of(client) -> tuple[list[str], list[str]]:
 
 def test_a_scheduler_forgets_what_a_client_has_sent_that_is_gone(client):
     gone = distributed.Client(client.scheduler.address, set_as_default=False)
-    sent = cluster.everywhere(gone, "wel-gone", Nothing())
+    sent = cluster.everywhere(gone, "wel-gone", [Nothing(), Nothing()])
     sent.__enter__()
-    assert plugins_of(client) == (["wel-gone"], ["wel-gone"])
+    assert plugins_of(client) == (["wel-gone-0", "wel-gone-1"], ["wel-gone"])
     gone.close()
     while any(plugins_of(client)):
         time.sleep(0.01)
-    assert client.run(lambda dask_worker: "wel-gone" in dask_worker.plugins, on_error="raise") == dict.fromkeys(workers_of(client), False)
+    assert client.run(
+        lambda dask_worker: any(name.startswith("wel-gone") for name in dask_worker.plugins), on_error="raise"
+    ) == dict.fromkeys(workers_of(client), False)
 
 
 def workers_of(client) -> list[str]:
@@ -380,11 +396,11 @@ def test_what_a_dying_worker_keeps_from_reaching_the_others_is_sent_again(client
     monkeypatch.setattr(client, "register_plugin", register)
     monkeypatch.setattr(cluster, "RECOUNTED", 0)
     if dying < cluster.ATTEMPTS:
-        with cluster.everywhere(client, "wel-sent", Nothing()):
-            assert all(client.run(lambda dask_worker: "wel-sent" in dask_worker.plugins).values())
+        with cluster.everywhere(client, "wel-sent", [Nothing()]):
+            assert all(client.run(lambda dask_worker: "wel-sent-0" in dask_worker.plugins).values())
     else:
         with pytest.raises(wel.WelError, match=r"^The network does not reach the workers \(Stream is closed\). Expected"):
-            with cluster.everywhere(client, "wel-sent", Nothing()):
+            with cluster.everywhere(client, "wel-sent", [Nothing()]):
                 pass
     assert plugins_of(client) == ([], [])
 

@@ -44,6 +44,10 @@ class Packed(NamedTuple):
     final_activation: str | None = None
     origin: Origin | None = None
 
+    def without_data(self) -> Packed:
+        """What is told of the network, without the file's bytes."""
+        return self._replace(data=np.empty(0, "uint8"))
+
 
 def identity_of(net: Network) -> str:
     """sha256 over a network's weights, the names and classes of its layers, and what their fresh weights come from."""
@@ -83,15 +87,9 @@ def packed(net: Network) -> Packed:
 def unpacked(sent: Packed) -> Network:
     """The network of a file's bytes, as `opened_again` opens it."""
     with tempfile.TemporaryDirectory() as folder:
-        told, path = laid_down(sent, Path(folder))
-        return opened_again(told, path)
-
-
-def laid_down(sent: Packed, folder: Path) -> tuple[Packed, Path]:
-    """A network on a disk instead of in memory: what is told of it, without its bytes, and the file that has them."""
-    path = folder / sent.name
-    sent.data.tofile(path)
-    return sent._replace(data=sent.data[:0].copy()), path
+        path = Path(folder) / sent.name
+        sent.data.tofile(path)
+        return opened_again(sent, path)
 
 
 def opened_again(sent: Packed, path: Path) -> Network:

@@ -22,7 +22,7 @@ from wel.backends.request import Precision, Request
 from wel.errors import UnsupportedError, WelError
 from wel.methods.composites import registered_rules
 from wel.methods.registry import Method
-from wel.networks.packing import Packed, laid_down, opened_again, packed
+from wel.networks.packing import Packed, opened_again, packed
 from wel.studies.units import Arrays, Cell, Compute, Opening, Unit, Work
 from wel.system.cluster import answers, cannot_keep, check_alike, check_workers, everywhere, facts, told_of, why_failed
 from wel.system.progress import Steps
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 TRIES = 3
 KEPT_NETWORKS = 2  # by a worker
+PART = 16_000_000  # bytes of a network that are sent at once
 LISTED = 3  # units that failed, in an error
 
 
@@ -164,33 +165,57 @@ def _sending(study: Study) -> Iterator[Callable[[Unit], Any]]:
         yield lambda unit: _submitted(client, key, unit)
 
 
-def _keeping(key: str, sent: Sent) -> Any:
-    """What has a worker keep what was sent, as long as it is told to."""
+def _keeping(key: str, sent: Sent) -> Iterator[Any]:
+    """What has a worker keep what was sent, as long as it is told to: first all but the network's bytes, then those, in parts.
+
+    Dask copies several times what it sends on, and a large network at once would be new pages of memory each time.
+    """
     from distributed import WorkerPlugin
 
+    # nothing of what is around them here, which would travel with every one of them
     class Keeping(WorkerPlugin):
         def __init__(self, key: str, sent: Sent):
             self.key, self.sent = key, sent
 
         def setup(self, worker):
-            keep(self.key, self.sent, worker.address, Path(worker.local_directory))
-            del self.sent  # its bytes would stay in memory
+            keep(self.key, self.sent, Path(worker.local_directory))
 
         def teardown(self, worker):
             forget(self.key, Path(worker.local_directory))
 
-    return Keeping(key, sent)
+    class Part(WorkerPlugin):
+        def __init__(self, key: str, start: int, data: np.ndarray):
+            self.key, self.start, self.data = key, start, data
+
+        def setup(self, worker):
+            keep_part(self.key, self.start, self.data, worker.address, Path(worker.local_directory))
+            del self.data  # would stay in memory
+
+    yield Keeping(key, sent._replace(network=sent.network.without_data()))
+    data = sent.network.data
+    for start in range(0, len(data), PART):
+        yield Part(key, start, data[start : start + PART])
 
 
-def keep(key: str, sent: Sent, worker: str, local: Path) -> None:
-    """Has a worker keep what units need, the network in a folder of its local directory, or else why it cannot.
+def keep(key: str, sent: Sent, local: Path) -> None:
+    """Has a worker keep what units need beside the network's bytes.
 
     Several workers may be in one process, and several studies of the same network at a time.
     """
+    _kept[key, local] = sent
+
+
+def keep_part(key: str, start: int, data: np.ndarray, worker: str, local: Path) -> None:
+    """Has a worker keep a part of the network's bytes in a folder of its local directory, or else why it cannot."""
+    kept = _kept[key, local]
+    if isinstance(kept, WelError):
+        return
+    path = local / key / kept.network.name
     try:
-        (local / key).mkdir(parents=True)  # what sweeps temporary files may have swept its parents
-        network, path = laid_down(sent.network, local / key)
-        _kept[key, local] = sent._replace(network=network), path
+        path.parent.mkdir(parents=True, exist_ok=True)  # what sweeps temporary files may have swept its parents
+        with open(path, "r+b" if path.exists() else "wb") as file:
+            file.seek(start)
+            file.write(data)
     except OSError as error:
         forget(key, local)
         _kept[key, local] = cannot_keep(worker, error)
@@ -222,7 +247,7 @@ def _failed(failed: Sequence[tuple[Unit, BaseException]]) -> WelError:
 
 # TensorFlow has the cores of a worker for one unit, also where Dask has several threads
 one_at_a_time = Lock()
-_kept: Dict[tuple[str, Path], tuple[Sent, Path] | WelError] = {}
+_kept: Dict[tuple[str, Path], Sent | WelError] = {}
 _openings: Dict[str, Opening] = {}
 
 
@@ -234,15 +259,15 @@ def computed_here(key: str, cell: str, images: np.ndarray, compute: Compute) -> 
     """
     from distributed import get_worker
 
-    kept = _kept[key, Path(get_worker().local_directory)]
-    if isinstance(kept, WelError):
-        return kept
-    sent, path = kept
+    local = Path(get_worker().local_directory)
+    sent = _kept[key, local]
+    if isinstance(sent, WelError):
+        return sent
     with one_at_a_time:
         check_alike(sent.facts, facts(), "the worker that took a unit")
         try:
             with within_memory(sent.memory):
-                return compute(sent.asked[cell].work(_opening(sent.network, path), images))
+                return compute(sent.asked[cell].work(_opening(sent.network, local / key / sent.network.name), images))
         except WelError as error:
             return error
 

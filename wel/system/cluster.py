@@ -291,31 +291,38 @@ def count_workers(client: Any) -> int:
 
 
 @contextmanager
-def everywhere(client: Any, key: str, plugin: Any) -> Iterator[None]:
-    """Has every worker have a plugin of Dask's while the block lasts, also one that joins or is started anew; no longer than there is the
+def everywhere(client: Any, key: str, plugins: Iterable[Any]) -> Iterator[None]:
+    """Has every worker have plugins of Dask's while the block lasts, also one that joins or is started anew; no longer than there is the
     client, or a scheduler would send on for ever what a command that was killed has left.
 
+    Args:
+        client: whose workers.
+        key: of the plugins, which are numbered behind it.
+        plugins: are asked for one after another.
+
     Raises:
-        WelError: when it does not reach the workers, or the scheduler is lost.
+        WelError: when one does not reach the workers, or the scheduler is lost.
     """
     with _scheduler_there():
         client.register_plugin(_forgetting(key, client.id), name=key)
+    names = []
     try:
-        _reaching(client, key, plugin)
-        del plugin  # what is large in it is the workers' now
+        for plugin in plugins:
+            names.append(f"{key}-{len(names)}")
+            _reaching(client, names[-1], plugin)
         yield
     finally:
         if client.status == "running":
-            for forget in (client.unregister_worker_plugin, client.unregister_scheduler_plugin):
+            for forget, name in [*((client.unregister_worker_plugin, name) for name in names), (client.unregister_scheduler_plugin, key)]:
                 with suppress(Exception):  # of a worker that dies meanwhile, with what it keeps
-                    forget(key)
+                    forget(name)
 
 
-def _reaching(client: Any, key: str, plugin: Any) -> None:
+def _reaching(client: Any, name: str, plugin: Any) -> None:
     """A worker that dies meanwhile is told when it is started anew, but those after it may not have been told."""
     for _ in range(ATTEMPTS):
         try:
-            return client.register_plugin(plugin, name=key)
+            return client.register_plugin(plugin, name=name)
         except Exception as error:
             reason = first_line(error)
             time.sleep(RECOUNTED)
@@ -331,13 +338,14 @@ def _scheduler_there() -> Iterator[None]:
 
 
 def _forgetting(key: str, owner: str) -> Any:
-    """What has a scheduler forget a plugin of the workers when the client that sent it is gone."""
+    """What has a scheduler forget the workers' plugins of a key when the client that sent them is gone."""
 
     class Forgetting(_distributed().SchedulerPlugin):
         def remove_client(self, scheduler, client):
             if client == owner:
                 scheduler.remove_plugin(key)
-                scheduler.loop.add_callback(scheduler.unregister_worker_plugin, None, key)
+                for name in [name for name in scheduler.worker_plugins if name.startswith(key)]:
+                    scheduler.loop.add_callback(scheduler.unregister_worker_plugin, None, name)
 
     return Forgetting()
 
