@@ -14,6 +14,7 @@ from keras3_models import BUILDERS, SHAPE, built  # noqa: E402
 
 import wel  # noqa: E402
 from wel.backends.native.backend import NativeBackend  # noqa: E402
+from wel.backends.native.scores import fast_logits_of  # noqa: E402
 from wel.backends.request import Precision, Request, relevance_at  # noqa: E402
 from wel.errors import UnsupportedError, WelError  # noqa: E402
 from wel.keras.three import keras3  # noqa: E402
@@ -304,3 +305,15 @@ def test_a_live_model_on_another_backend_is_refused(monkeypatch):
             wel.load(BUILDERS["shared"]())
     finally:
         keras3.cache_clear()
+
+
+def test_names_that_tensorflow_takes_for_no_scopes():
+    image = keras.Input((2,))
+    model = keras.Model(image, keras.layers.Dense(3, name="énd of it")(image), name="my model")
+    net, x = wel.load(model), np.array([[1.0, 2.0], [3.0, -1.0]], "float32")
+    with pytest.raises(ValueError, match="not a valid .*scope name"):
+        model.predict(x, verbose=0)  # Keras itself
+    kernel, _ = model.get_weights()
+    np.testing.assert_allclose(net.logits(x), x @ kernel, rtol=1e-6)
+    np.testing.assert_allclose(net.values(x, "énd of it"), x @ kernel, rtol=1e-6)
+    np.testing.assert_allclose(fast_logits_of({None: net.graph})(x)[0], x @ kernel, rtol=1e-6)

@@ -100,10 +100,7 @@ class Network:
         return {}
 
     def _function(self, forward: Callable) -> Callable:
-        import tensorflow as tf
-
-        function = tf.function(forward, [tf.TensorSpec([None, *self.input_shape])], autograph=False)
-        return function.get_concrete_function()  # TensorFlow takes those of several networks for one that is traced too often
+        return traced(forward, self.input_shape)
 
     def _in_batches(self, forward: Callable, images: np.ndarray) -> np.ndarray:
         batches = [images[first : first + PREDICTED_AT_ONCE] for first in range(0, len(images), PREDICTED_AT_ONCE)]
@@ -265,6 +262,17 @@ class Network:
             if weights:
                 hashes[node.name] = digest.hexdigest()
         return hashes
+
+
+def traced(forward: Callable, shape: Sequence[int]) -> Callable:
+    """A function of a float32 batch (n, *shape) as one of TensorFlow's graphs, or as it is where it cannot be one."""
+    import tensorflow as tf
+
+    function = tf.function(forward, [tf.TensorSpec([None, *shape])], autograph=False)
+    try:
+        return function.get_concrete_function()  # TensorFlow takes those of several networks for one that is traced too often
+    except ValueError:  # Keras 3 cannot trace names with spaces, say, which are none of scopes; what else is wrong is so eagerly too
+        return lambda batch: forward(tf.constant(batch))
 
 
 def _checked(argument: str, array: np.ndarray, expected: tuple) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from wel.networks.graph import Graph, Node
-from wel.networks.network import Network
+from wel.networks.network import Network, traced
 from wel.rules.parts import parts_of
 
 _made: weakref.WeakKeyDictionary[Network, Callable] = weakref.WeakKeyDictionary()
@@ -39,7 +39,7 @@ def fast_logits_of(graphs: Mapping[str | None, Graph]) -> Callable[[np.ndarray],
             found.append(values[graph.output])
         return found
 
-    function = tf.function(run, [tf.TensorSpec([None, *first.nodes[0].shape])], autograph=False).get_concrete_function()
+    function = traced(run, first.nodes[0].shape)
     return lambda images: [logits.numpy() for logits in function(np.asarray(images, "float32"))]
 
 
