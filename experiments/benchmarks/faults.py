@@ -84,7 +84,14 @@ def _with_workers_killed(command: list[str], parts: Path, moments: list[int], rn
 
 def _workers(parent: int) -> list[int]:
     children = psutil.Process(parent).children(recursive=True) if psutil.pid_exists(parent) else []
-    return sorted(child.pid for child in children if "spawn_main" in " ".join(child.cmdline()))
+    return sorted(child.pid for child in children if _is_worker(child))
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    try:
+        return "spawn_main" in " ".join(process.cmdline())
+    except psutil.Error:  # of one that was killed and is not buried yet
+        return False
 
 
 def _pieces(parts: Path) -> int:
