@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import struct
 import sys
 import time
@@ -124,11 +125,12 @@ def _started(distributed: ModuleType, settings: Dict[str, Any]) -> Any:
 
 
 def _pinning(distributed: ModuleType, shares: list[list[int]]) -> Any:
-    """What gives every worker cores of its own, on which its threads take turns, and has it import TensorFlow before it is asked for
-    anything, without a word."""
+    """What gives every worker cores of its own, on which its threads take turns, has it import TensorFlow before it is asked for anything,
+    without a word, and leaves Ctrl-C to the command."""
 
     class Pinned(distributed.WorkerPlugin):
         def setup(self, worker):
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches them too, but it is the command that ends them
             quiet_tensorflow()
             for thread in os.listdir("/proc/self/task") if hasattr(os, "sched_setaffinity") else ():
                 os.sched_setaffinity(int(thread), shares[int(worker.name)])
