@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import re
 import signal
@@ -588,3 +589,9 @@ def test_processes_that_do_not_start_are_begun_anew(monkeypatch):
     failing = 4
     with pytest.raises(wel.WelError, match="^Invalid value for `workers`: their processes do not start .Nanny failed to start"):
         cluster._started(dask, {})
+
+
+def test_ctrl_c_reaches_the_command_alone():
+    with cluster.connected(1, None) as client:
+        assert client.run(lambda: signal.getsignal(signal.SIGINT) is signal.SIG_IGN).popitem()[1]
+        assert not [callback for callback in gc.callbacks if "distributed" in str(getattr(callback, "__module__", callback))]

@@ -96,6 +96,7 @@ def _local(count: int) -> Iterator[Any]:
         raise invalid("workers", count, f"{len(cores)} at most, the cores of this machine")
     distributed = _distributed()
     import dask.config as configuration
+    from distributed.gc import disable_gc_diagnosis
 
     chosen = {CHOICE: arithmetic()} if arithmetic() in ARITHMETICS else {}
     settings = {
@@ -107,6 +108,7 @@ def _local(count: int) -> Iterator[Any]:
         "env": {THREADS: str(adding_threads()), **chosen},
     }
     with configuration.set({**CONFIGURATION, **FASTER}), _started(distributed, settings) as cluster:
+        disable_gc_diagnosis(force=True)  # in whose callback, as in every one of the garbage collector's, Ctrl-C would be lost
         with distributed.Client(cluster, direct_to_workers=True) as client:  # answers do not pass the scheduler
             client.register_plugin(_pinning(distributed, [cores[number::count] for number in range(count)]))
             yield client
