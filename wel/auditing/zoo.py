@@ -11,8 +11,6 @@ import shlex
 import shutil
 import tempfile
 import time
-import uuid
-import warnings
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
@@ -32,8 +30,8 @@ from wel.networks.loading import load, parse_shape
 from wel.networks.network import Network
 from wel.networks.packing import Packed, packed, unpacked
 from wel.networks.zoo import ZOO
-from wel.studies.cluster import TRIES, one_at_a_time
-from wel.system.cluster import answers, check_alike, check_client, check_workers, facts, told_of, why_failed
+from wel.studies.cluster import one_at_a_time
+from wel.system.cluster import answers, check_alike, check_client, check_workers, facts, submitted, told_of, why_failed
 from wel.system.files import contents_sha256, written_whole
 from wel.system.progress import Steps
 
@@ -328,10 +326,7 @@ def _sent(client: Any, there: Dict[str, str], memory: int, entry: Entry, manner:
     net, pictures = _opened(entry, manner)
     sources, expect = _sources(entry, fingerprint), entry.given.get("expect")
     task = packed(net), pictures, _arguments(entry, pictures, manner), Path(expect).read_bytes() if expect else None
-    with warnings.catch_warnings():  # of its size
-        warnings.simplefilter("ignore", UserWarning)
-        key = f"wel-audit-{uuid.uuid4().hex}"
-        return _UnderWay(entry, sources, client.submit(audited_here, there, memory, *task, key=key, retries=TRIES - 1, pure=False))
+    return _UnderWay(entry, sources, submitted(client, "wel-audit", audited_here, there, memory, *task))
 
 
 def _written(folder: Path, files: Mapping[str, bytes]) -> dict[str, Any]:

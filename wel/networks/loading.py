@@ -339,11 +339,6 @@ def _origin(file: ModelFile, path: Path, notes: tuple[str, ...], weights: Path |
     )
 
 
-def _folder_sha256(path: Path) -> str:
-    """sha256 over the names and the hashes of all files in a directory."""
-    return listing_sha256(path, file_sha256)
-
-
 def _from_saved_model(path: Path, rules: Rules) -> Loaded:
     if not rules.allow_code:
         message = f"Invalid value for `model`: '{path}' is a SavedModel, a program that TensorFlow runs"
@@ -353,7 +348,7 @@ def _from_saved_model(path: Path, rules: Rules) -> Loaded:
             model = keras2().models.load_model(path, compile=False)
         if not isinstance(model, keras2().Model):
             raise WelError("Expected one that Keras saved.")
-    return Loaded(model, path.name, Origin("SavedModel", str(path), _folder_sha256(path)))
+    return Loaded(model, path.name, Origin("SavedModel", str(path), listing_sha256(path, file_sha256)))
 
 
 class _Named(WelError):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 import uuid
-import warnings
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,14 +23,13 @@ from wel.methods.composites import registered_rules
 from wel.methods.registry import Method
 from wel.networks.packing import Packed, opened_again, packed
 from wel.studies.units import Arrays, Cell, Compute, Opening, Unit, Work
-from wel.system.cluster import answers, cannot_keep, check_alike, check_workers, everywhere, facts, told_of, why_failed
+from wel.system.cluster import TRIES, answers, cannot_keep, check_alike, check_workers, everywhere, facts, submitted, told_of, why_failed
 from wel.system.progress import Steps
 from wel.system.runs import Run
 
 if TYPE_CHECKING:
     from wel.studies.study import Study
 
-TRIES = 3
 KEPT_NETWORKS = 2  # by a worker
 PART = 16_000_000  # bytes of a network that are sent at once
 LISTED = 3  # units that failed, in an error
@@ -162,7 +160,7 @@ def _sending(study: Study) -> Iterator[Callable[[Unit], Any]]:
     asked = {cell.key: Asked.of(study, cell) for cell in study.cells}
     key, memory = f"wel-{uuid.uuid4().hex}", batch_memory(study.precision.memory)
     with everywhere(client, key, _keeping(key, Sent(packed(study.net), asked, there, memory))):  # whose bytes are not kept here
-        yield lambda unit: _submitted(client, key, unit)
+        yield lambda unit: submitted(client, key, computed_here, key, unit.cell.key, unit.images, unit.compute)
 
 
 def _keeping(key: str, sent: Sent) -> Iterator[Any]:
@@ -225,14 +223,6 @@ def forget(key: str, local: Path) -> None:
     """The contrary of `keep`."""
     _kept.pop((key, local), None)
     shutil.rmtree(local / key, ignore_errors=True)
-
-
-def _submitted(client: Any, key: str, unit: Unit) -> Any:
-    with warnings.catch_warnings():  # of the images' size
-        warnings.simplefilter("ignore", UserWarning)
-        arguments = key, unit.cell.key, unit.images, unit.compute
-        # what the keys have in common before the last hyphen tells Dask that the units are alike
-        return client.submit(computed_here, *arguments, key=f"{key}-{uuid.uuid4().hex}", retries=TRIES - 1, pure=False)
 
 
 def _failed(failed: Sequence[tuple[Unit, BaseException]]) -> WelError:

@@ -12,6 +12,8 @@ import signal
 import struct
 import sys
 import time
+import uuid
+import warnings
 from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 from importlib.metadata import version
@@ -32,6 +34,7 @@ SCHEDULER = "Scheduler"  # what one calls itself
 PATIENCE = 30  # seconds, for a scheduler to answer
 RECOUNTED = 2  # seconds, after which it is asked how many workers there are
 LOOKED = 0.05  # seconds, after which it is looked for answers again
+TRIES = 3  # of a thing that ends in an error
 ATTEMPTS = 3  # to start workers, and to hear what they are
 WAITING = 4  # things for each worker, at the scheduler; more than two, or Dask sends them on at once
 LOST = "The scheduler of the workers is lost. What is done is in the run directory, from which the same call goes on."
@@ -352,6 +355,14 @@ def _forgetting(key: str, owner: str) -> Any:
                     scheduler.loop.add_callback(scheduler.unregister_worker_plugin, None, name)
 
     return Forgetting()
+
+
+def submitted(client: Any, kind: str, function: Callable, *arguments: Any) -> Any:
+    """The future of what a worker makes of the arguments, in `TRIES` tries; Dask takes things of one kind to be alike."""
+    with warnings.catch_warnings():  # of their size
+        warnings.simplefilter("ignore", UserWarning)
+        # what keys have in common before the last hyphen is their kind
+        return client.submit(function, *arguments, key=f"{kind}-{uuid.uuid4().hex}", retries=TRIES - 1, pure=False)
 
 
 def answers(
